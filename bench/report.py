@@ -1,0 +1,67 @@
+"""Turns what was measured into Markdown that says what was on, and never compares across machines."""
+
+import argparse
+import collections
+import pathlib
+import platform
+import statistics
+
+
+def markdown(measured: dict, options: argparse.Namespace) -> str:
+    """The whole report."""
+    parts = [
+        "# Measured on this machine",
+        f"{machine()}. {options.repeats} repeat(s) of {options.seconds} s for each row, medians; every subject takes its "
+        "turn in every repeat. Load generator, gateway and upstream share the machine: **ratios in one run are the "
+        "result, absolute times are not.**",
+        "On in `toolgate-*`: key, a policy of 20 rules of which the last allows the call, limits per key and tool "
+        "(raised so that they do not refuse), hash-chained redacted record in SQLite: intent durable before the call "
+        "is sent, outcome with the next group. `flush` survives power loss, `os` the process. Off: nothing that the "
+        "default has on, but one log line a call (`--quiet`). `nginx` is a plain reverse proxy, 2 workers, no log. "
+        "CPU is the process's own (user and system) for each request; p50 and p99 are wrk's.",
+        "## tools/call, 64 bytes of arguments\n\n" + table(measured["calls"], compare=True),
+        "## Refused calls, 32 connections (`never_allowed`: policy, 403; `limited`: limit, 429)\n\n"
+        + table(measured["refusals"], by_tool=True),
+        "## tools/call, 1 MiB of arguments, 1 connection\n\n" + table(measured["large"], compare=True),
+        "## tools/list of 1,000 tools, 1 connection (`toolgate-*` hide half of them)\n\n" + table(measured["lists"]),
+        "## The process\n\n"
+        f"- start to first forwarded call: {measured['start']['first_call_ms']:.0f} ms (median of 5)\n"
+        f"- resident memory after one call: {measured['start']['idle_mb']:.1f} MB\n"
+        f"- binary: {measured['binary_mb']:.1f} MB\n"
+        f"- one flush of 4 KiB on this disk: {measured['flush_us']:,.0f} µs (median of 200)\n",
+    ]
+    return "\n\n".join(parts)
+
+
+def table(rows: list[dict], compare: bool = False, by_tool: bool = False) -> str:
+    """Medians over the repeats, with the ratio to nginx in the same rows where that says something."""
+    groups = collections.defaultdict(list)
+    for row in rows:
+        groups[row["version"], row["connections"], row["tool"], row["subject"]].append(row)
+    nginx = {key[:3]: median(group, "per_second") for key, group in groups.items() if key[3] == "nginx"}
+    heads = ["protocol", "conns", *(["tool"] if by_tool else []), "subject", "req/s", *(["÷ nginx"] if compare else []),
+             "p50 µs", "p99 µs", "CPU µs", "peak MB", "reached", "bad"]
+    lines = ["| " + " | ".join(heads) + " |", "|" + "---|" * len(heads)]
+    for key in sorted(groups, key=lambda key: key[:3]):
+        version, connections, tool, subject = key
+        group = groups[key]
+        reached = sum(row["reached"] for row in group) / max(sum(row["requests"] for row in group), 1)
+        cells = [
+            version, connections, *([tool] if by_tool else []), subject, f"{median(group, 'per_second'):,.0f}",
+            *([f"{median(group, 'per_second') / nginx[key[:3]]:.2f}"] if compare else []),
+            f"{median(group, 'p50_us'):,.0f}", f"{median(group, 'p99_us'):,.0f}", f"{median(group, 'cpu_us'):.1f}",
+            f"{max(row['peak_mb'] for row in group):.1f}", f"{reached:.3f}", sum(row["bad"] for row in group),
+        ]
+        lines.append("| " + " | ".join(str(cell) for cell in cells) + " |")
+    return "\n".join(lines)
+
+
+def median(rows: list[dict], field: str) -> float:
+    return statistics.median(row[field] for row in rows)
+
+
+def machine() -> str:
+    """Processor, cores and kernel: enough to know that two reports are not of one machine."""
+    lines = pathlib.Path("/proc/cpuinfo").read_text().splitlines()
+    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return f"{models[0] if models else platform.machine()}, {len(models)} cores, Linux {platform.release()}"

@@ -1,0 +1,253 @@
+"""What is measured: the upstream itself, nginx in front of it, Toolgate in front of it."""
+
+import http.client
+import json
+import os
+import pathlib
+import shutil
+import signal
+import socket
+import subprocess
+import time
+
+VERSION = "2025-11-25"
+MODERN = "2026-07-28"
+SERVICE = "bench"
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+class Subject:
+    """A process on a port of 127.0.0.1 that takes MCP calls."""
+
+    name = ""
+    path = "/mcp"
+
+    def __init__(self, folder: pathlib.Path):
+        self.folder = folder
+        self.port = free_port()
+        self.process: subprocess.Popen | None = None
+        self.headers: dict[str, str] = {}
+
+    def spawn(self, command: list[str]) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with (self.folder / f"{self.name}.log").open("ab") as log:
+            self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+
+    def start(self) -> None:
+        raise NotImplementedError
+
+    def stop(self) -> None:
+        if self.process is not None:
+            self.process.send_signal(signal.SIGTERM)
+            try:
+                self.process.wait(20)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+            self.process = None
+
+    def wait(self, seconds: float = 20) -> None:
+        """Returns once the port takes connections."""
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            assert self.process.poll() is None, f"{self.name} ended with {self.process.returncode}, see {self.folder}"
+            try:
+                socket.create_connection(("127.0.0.1", self.port), timeout=1).close()
+                return
+            except OSError:
+                time.sleep(0.001)
+        raise AssertionError(f"{self.name} does not listen")
+
+    def post(self, message: dict, headers: dict[str, str]) -> tuple[int, dict, bytes]:
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+        try:
+            sent = {"Content-Type": "application/json", "Accept": "application/json, text/event-stream"}
+            connection.request("POST", self.path, json.dumps(message), {**sent, **self.headers, **headers})
+            answer = connection.getresponse()
+            return answer.status, {name.lower(): value for name, value in answer.getheaders()}, answer.read()
+        finally:
+            connection.close()
+
+    def session(self) -> str:
+        """Initializes one session of the older protocol; its id."""
+        hello = {
+            "jsonrpc": "2.0", "id": 0, "method": "initialize",
+            "params": {"protocolVersion": VERSION, "capabilities": {}, "clientInfo": {"name": "bench", "version": "1"}},
+        }
+        status, headers, body = self.post(hello, {})
+        assert status == 200 and b'"result"' in body, f"{self.name}: initialize: {status} {body[:300]}"
+        session = headers["mcp-session-id"]
+        self.post({"jsonrpc": "2.0", "method": "notifications/initialized"}, {"Mcp-Session-Id": session})
+        return session
+
+
+class Upstream(Subject):
+    """The server itself: what every other row is compared with."""
+
+    name = "direct"
+
+    def __init__(self, folder: pathlib.Path, binary: str, tools: int):
+        super().__init__(folder)
+        self.command = [binary, str(self.port), str(tools)]
+
+    def start(self) -> None:
+        self.spawn(self.command)
+        self.wait()
+
+    def stats(self) -> dict[str, int]:
+        """How many calls and lists reached it."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
+        try:
+            connection.request("GET", "/stats")
+            return json.loads(connection.getresponse().read())
+        finally:
+            connection.close()
+
+
+class Nginx(Subject):
+    """A plain reverse proxy: connections kept alive on both sides, one header added, no log."""
+
+    name = "nginx"
+
+    def __init__(self, folder: pathlib.Path, upstream: Upstream):
+        super().__init__(folder)
+        self.upstream = upstream
+
+    def start(self) -> None:
+        folder = self.folder
+        folder.mkdir(parents=True, exist_ok=True)
+        temporary = "".join(
+            f"{kind}_temp_path {folder}/{kind};" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+        )
+        (folder / "nginx.conf").write_text(f"""
+daemon off; pid {folder}/nginx.pid; worker_processes 2;
+events {{ worker_connections 1024; }}
+http {{
+  access_log off; {temporary} client_max_body_size 16m; client_body_buffer_size 2m;
+  keepalive_requests 100000000; tcp_nodelay on;
+  upstream bench {{ server 127.0.0.1:{self.upstream.port}; keepalive 128; keepalive_requests 100000000; }}
+  server {{
+    listen 127.0.0.1:{self.port};
+    location / {{
+      proxy_pass http://bench; proxy_http_version 1.1;
+      proxy_set_header Connection ""; proxy_set_header X-Added one;
+      proxy_buffers 32 64k; proxy_buffer_size 64k;
+    }}
+  }}
+}}
+""")
+        binary = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
+        self.spawn([binary, "-c", str(folder / "nginx.conf"), "-e", str(folder / "error.log")])
+        self.wait()
+
+
+class Toolgate(Subject):
+    """The gateway with every gate on: key, 20 rules, limits, a chained and redacted record."""
+
+    path = f"/mcp/{SERVICE}"
+
+    def __init__(self, folder: pathlib.Path, binary: str, upstream: Upstream, sync: str):
+        self.name = f"toolgate-{sync}"
+        super().__init__(folder)
+        self.binary = binary
+        self.home = folder / self.name
+        self.prepare(upstream, sync)
+
+    def prepare(self, upstream: Upstream, sync: str) -> None:
+        shutil.rmtree(self.home, ignore_errors=True)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.run("init")
+        console = free_port()
+        (self.home / "toolgate.yaml").write_text(
+            f"gateway: {{ listen: 127.0.0.1:{self.port} }}\nconsole: {{ listen: 127.0.0.1:{console} }}\n"
+            f"audit: {{ sync: {sync} }}\n"
+        )
+        (self.home / "policy.yaml").write_text(policy())
+        services = self.folder / "services.yaml"
+        services.write_text(
+            f"services:\n  - {{ name: {SERVICE}, kind: mcp, url: http://127.0.0.1:{upstream.port}/mcp, network: private }}\n"
+        )
+        self.run("services", "apply", "-f", str(services))
+        key = self.run("keys", "create", "bench", "--role", "user", "--scope", SERVICE).strip()
+        self.headers = {"Authorization": f"Bearer {key}"}
+
+    def run(self, *arguments: str) -> str:
+        done = subprocess.run(
+            [self.binary, *arguments, "--home", str(self.home)],
+            stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60,
+        )
+        assert done.returncode == 0, f"toolgate {' '.join(arguments)}: {done.stdout}{done.stderr}"
+        return done.stdout
+
+    def start(self) -> None:
+        # One line a call is for people who watch; it would measure the terminal.
+        self.spawn([self.binary, "serve", "--home", str(self.home), "--quiet"])
+        self.wait()
+
+
+def policy() -> str:
+    """20 rules; the one that allows the measured tool comes last, and half of the long list is hidden."""
+    denies = "".join(f'  - {{ service: "*", tools: ["never_{number}_*"] }}\n' for number in range(8))
+    allows = "".join(
+        f'      - {{ service: {SERVICE}, tools: ["elsewhere_{number}_*"] }}\n' for number in range(11)
+    )
+    return f"""\
+version: 1
+roles:
+  user:
+    allow:
+{allows}      - {{ service: {SERVICE}, tools: ["echo", "limited", "tool_*1", "tool_*3", "tool_*5", "tool_*7", "tool_*9"] }}
+deny:
+{denies}limits:
+  per_key: 1000000/1s
+  per_tool: 1000000/1s
+  housekeeping: 1000000/1s
+  refusals: 1000000/1s
+  overrides:
+    - {{ service: {SERVICE}, tools: ["limited"], limit: 1/1h }}
+"""
+
+
+def cpu_seconds(pid: int) -> float:
+    """User and system time of a process and its children, as the kernel counted it."""
+    total = 0
+    for process in [pid, *children(pid)]:
+        try:
+            fields = pathlib.Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        total += sum(int(field) for field in fields[11:15])
+    return total / os.sysconf("SC_CLK_TCK")
+
+
+def peak_memory_mb(pid: int) -> float:
+    """VmHWM of a process and its children together."""
+    return sum(memory_kb(process, "VmHWM") for process in [pid, *children(pid)]) / 1024
+
+
+def memory_mb(pid: int) -> float:
+    """VmRSS of a process and its children together."""
+    return sum(memory_kb(process, "VmRSS") for process in [pid, *children(pid)]) / 1024
+
+
+def memory_kb(pid: int, field: str) -> int:
+    try:
+        lines = pathlib.Path(f"/proc/{pid}/status").read_text().splitlines()
+    except OSError:
+        return 0
+    return next((int(line.split()[1]) for line in lines if line.startswith(field)), 0)
+
+
+def children(pid: int) -> list[int]:
+    found = []
+    for task in pathlib.Path(f"/proc/{pid}/task").glob("*/children"):
+        try:
+            found += [int(child) for child in task.read_text().split()]
+        except OSError:
+            continue
+    return found

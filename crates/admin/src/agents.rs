@@ -1,0 +1,167 @@
+//! Agents: listed, shown, updated, disabled, enabled, deleted.
+
+use std::collections::BTreeSet;
+
+use domain::{
+    agent::{Agent, AgentState, Key},
+    names::{AgentName, RoleName, ServiceName},
+    yaml::did_you_mean,
+};
+use jiff::Timestamp;
+use serde_json::json;
+use store::Change;
+
+use crate::{Actor, Admin, AdminError, event};
+
+/// What is to be another.
+#[derive(Debug, Clone, Default)]
+pub struct AgentUpdate {
+    /// Another role.
+    pub role: Option<RoleName>,
+    /// Another scope; it takes the place of the old one.
+    pub scope: Option<BTreeSet<ServiceName>>,
+}
+
+/// An agent and its keys.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AgentView {
+    /// The agent.
+    pub agent: Agent,
+    /// All its keys, in every state.
+    pub keys: Vec<Key>,
+}
+
+impl Admin {
+    /// All agents by name, deleted ones too.
+    ///
+    /// # Errors
+    /// [`AdminError::Store`].
+    pub async fn list_agents(&self) -> Result<Vec<AgentView>, AdminError> {
+        let (agents, keys) = self.store.load_identities().await?;
+        let view = |agent: Agent| {
+            let keys = keys.iter().filter(|key| key.agent == agent.name).cloned().collect();
+            AgentView { agent, keys }
+        };
+        Ok(agents.into_iter().map(view).collect())
+    }
+
+    /// One agent with its keys.
+    ///
+    /// # Errors
+    /// [`AdminError::NoSuchAgent`].
+    pub async fn show_agent(&self, name: &AgentName) -> Result<AgentView, AdminError> {
+        let mut all = self.list_agents().await?;
+        match all.iter().position(|view| view.agent.name == *name) {
+            Some(found) => Ok(all.swap_remove(found)),
+            None => Err(no_such(name, all.iter().map(|view| &view.agent))),
+        }
+    }
+
+    /// Gives an agent another role or scope; returns it before and after. Where nothing differs, nothing is
+    /// written.
+    ///
+    /// # Errors
+    /// [`AdminError`]: no such agent, deleted, an unknown service.
+    pub async fn update_agent(
+        &self,
+        actor: &Actor,
+        now: Timestamp,
+        name: &AgentName,
+        update: AgentUpdate,
+    ) -> Result<(Agent, Agent), AdminError> {
+        let before = self.living(name).await?;
+        let after = Agent {
+            role: update.role.unwrap_or_else(|| before.role.clone()),
+            scope: update.scope.unwrap_or_else(|| before.scope.clone()),
+            ..before.clone()
+        };
+        // What the agent has already stays allowed, even when its service was removed meanwhile.
+        self.check_scope(&after.scope.difference(&before.scope).cloned().collect()).await?;
+        if after == before {
+            return Ok((before, after));
+        }
+        let args = json!({
+            "from": { "role": before.role, "scope": before.scope },
+            "to": { "role": after.role, "scope": after.scope },
+        });
+        let mut event = event(actor, now, "agents.update", &args);
+        event.agent = Some(name.clone());
+        event.role = Some(after.role.clone());
+        let change =
+            Change::UpdateAgent { name: name.clone(), role: after.role.clone(), scope: after.scope.clone() };
+        if !self.write(change, event).await? {
+            return Err(AdminError::ChangedMeanwhile(format!("agent `{name}`")));
+        }
+        Ok((before, after))
+    }
+
+    /// Stops an agent until it is enabled again; whether anything changed.
+    ///
+    /// # Errors
+    /// [`AdminError`]: no such agent, deleted.
+    pub async fn disable_agent(
+        &self,
+        actor: &Actor,
+        now: Timestamp,
+        name: &AgentName,
+    ) -> Result<bool, AdminError> {
+        self.set_state(actor, now, name, AgentState::Disabled, "agents.disable").await
+    }
+
+    /// Lets a disabled agent call again; whether anything changed.
+    ///
+    /// # Errors
+    /// [`AdminError`]: no such agent, deleted.
+    pub async fn enable_agent(
+        &self,
+        actor: &Actor,
+        now: Timestamp,
+        name: &AgentName,
+    ) -> Result<bool, AdminError> {
+        self.set_state(actor, now, name, AgentState::Active, "agents.enable").await
+    }
+
+    /// Removes an agent for ever: its keys stop, its history stays, its name is not given again.
+    ///
+    /// # Errors
+    /// [`AdminError`]: no such agent, deleted before.
+    pub async fn delete_agent(
+        &self,
+        actor: &Actor,
+        now: Timestamp,
+        name: &AgentName,
+    ) -> Result<bool, AdminError> {
+        self.set_state(actor, now, name, AgentState::Deleted, "agents.delete").await
+    }
+
+    async fn set_state(
+        &self,
+        actor: &Actor,
+        now: Timestamp,
+        name: &AgentName,
+        state: AgentState,
+        action: &'static str,
+    ) -> Result<bool, AdminError> {
+        if self.living(name).await?.state == state {
+            return Ok(false);
+        }
+        let mut event = event(actor, now, action, &json!({}));
+        event.agent = Some(name.clone());
+        self.write(Change::SetAgentState { name: name.clone(), state }, event).await
+    }
+
+    /// An agent that exists and is not deleted.
+    async fn living(&self, name: &AgentName) -> Result<Agent, AdminError> {
+        match self.store.agent(name).await? {
+            Some(agent) if agent.state == AgentState::Deleted => Err(AdminError::AgentDeleted(agent.name)),
+            Some(agent) => Ok(agent),
+            None => Err(no_such(name, &self.store.load_identities().await?.0)),
+        }
+    }
+}
+
+fn no_such<'a>(name: &AgentName, all: impl IntoIterator<Item = &'a Agent>) -> AdminError {
+    let living = all.into_iter().filter(|agent| agent.state != AgentState::Deleted);
+    let near = did_you_mean(name.as_str(), living.map(|agent| agent.name.as_str())).map(str::to_owned);
+    AdminError::NoSuchAgent { name: name.clone(), near }
+}

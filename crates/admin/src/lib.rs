@@ -1,0 +1,104 @@
+//! Floor 4: what an operator may do. Commands and console both call it, so that both check the same things
+//! and leave the same trace. Every change is one entry of the trail, naming who made it.
+
+mod agents;
+mod fault;
+mod keys;
+mod operators;
+mod pepper;
+mod services;
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use domain::{
+    audit::{Event, Kind, redact},
+    names::ServiceName,
+    yaml::did_you_mean,
+};
+use jiff::Timestamp;
+use store::{Applied, Change, Entry, Store};
+
+pub use agents::{AgentUpdate, AgentView};
+pub use fault::AdminError;
+pub use keys::{CreatedKey, KeyView, NewKey, Revoked, Warning};
+pub use operators::PASSWORD_CHARACTERS_MIN;
+pub use pepper::open_pepper;
+pub use services::{Difference, ServiceChange, What};
+
+/// Who makes a change, as the trail names them: an e-mail address, or `os:<user>` for whoever owns the home.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Actor(Arc<str>);
+
+impl Actor {
+    /// The operating system's user who runs a command.
+    #[must_use]
+    pub fn os_user(name: &str) -> Self {
+        Self(format!("os:{name}").into())
+    }
+
+    /// The name in the trail.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// The desk where changes are made.
+#[derive(Clone)]
+pub struct Admin {
+    store: Arc<Store>,
+}
+
+impl Admin {
+    /// A desk over an open store.
+    #[must_use]
+    pub fn new(store: Arc<Store>) -> Self {
+        Self { store }
+    }
+
+    /// Writes one change with its event; whether its condition held.
+    async fn write(&self, change: Change, event: Event) -> Result<bool, AdminError> {
+        match self.store.append(&[Entry { change: Some(change), event }]).await?.pop() {
+            Some(Applied::Done) => Ok(true),
+            Some(Applied::Failed(fault)) => Err(fault.into()),
+            Some(Applied::ConditionFailed) | None => Ok(false),
+        }
+    }
+
+    /// The first service of a scope that does not exist is an error that helps.
+    async fn check_scope(&self, scope: &BTreeSet<ServiceName>) -> Result<(), AdminError> {
+        if scope.is_empty() {
+            return Ok(());
+        }
+        let services = self.store.load_services().await?;
+        let known: Vec<&str> = services.iter().map(|stored| stored.service.name.as_str()).collect();
+        match scope.iter().find(|name| !known.contains(&name.as_str())) {
+            None => Ok(()),
+            Some(name) => {
+                let near = did_you_mean(name.as_str(), known).map(str::to_owned);
+                Err(AdminError::NoSuchServiceInScope { name: name.to_string(), near })
+            }
+        }
+    }
+}
+
+/// The event of a change. `args` are its particulars; like a call's, they are redacted and bounded.
+fn event(actor: &Actor, now: Timestamp, action: &'static str, args: &serde_json::Value) -> Event {
+    let mut event = Event::new(now, Kind::Operator);
+    event.action = Some(action.into());
+    event.operator = Some(actor.0.clone());
+    let text = args.to_string();
+    let limits = wire::json::Limits { bytes: usize::MAX, depth: wire::json::Limits::DEFAULT_DEPTH };
+    event.args = wire::json::read(text.as_bytes(), &limits)
+        .ok()
+        .map(|raw| redact::redact(raw, &redact::Limits::TRAIL).into());
+    event
+}
+
+/// Names as people write a scope: `files,billing`; nothing is `–`.
+fn scope_text(scope: &BTreeSet<ServiceName>) -> String {
+    if scope.is_empty() {
+        return "–".to_owned();
+    }
+    scope.iter().map(ServiceName::as_str).collect::<Vec<_>>().join(",")
+}

@@ -1,0 +1,143 @@
+//! Which network addresses an upstream may have. Judged after the name was resolved, on every answer.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use crate::service::Network;
+
+/// Where an address lies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Zone {
+    /// Reachable from anywhere.
+    Public,
+    /// This machine or a private network: for services that say `network: private`.
+    Private(&'static str),
+    /// Never an upstream: metadata services, multicast, unspecified, tunnels that hide another address.
+    Never(&'static str),
+}
+
+/// Whether a service of this network setting may be dialled at `address`.
+///
+/// # Errors
+/// What the address is, in words, when it may not.
+pub fn judge(address: IpAddr, network: Network) -> Result<(), &'static str> {
+    match (zone(address), network) {
+        (Zone::Public, _) | (Zone::Private(_), Network::Private) => Ok(()),
+        (Zone::Private(what), Network::Public) | (Zone::Never(what), _) => Err(what),
+    }
+}
+
+/// Whether anybody can reach the address.
+#[must_use]
+pub fn is_public(address: IpAddr) -> bool {
+    zone(address) == Zone::Public
+}
+
+/// Classifies an address (IANA special-purpose registries, RFC 6890 and its updates).
+///
+/// IPv6 forms that carry an IPv4 address are refused even when the inner address is public, as a resolver
+/// has no business to answer them; only the mapped form is unwrapped and judged.
+#[must_use]
+pub fn zone(address: IpAddr) -> Zone {
+    match address {
+        IpAddr::V4(address) => zone_v4(address),
+        IpAddr::V6(address) => match address.to_ipv4_mapped() {
+            Some(mapped) => zone_v4(mapped),
+            None => zone_v6(address),
+        },
+    }
+}
+
+fn zone_v4(address: Ipv4Addr) -> Zone {
+    match address.octets() {
+        [169, 254, 169, 254] | [169, 254, 170, 2] | [100, 100, 100, 200] | [168, 63, 129, 16] => {
+            Zone::Never("a cloud's metadata address")
+        }
+        [0, ..] => Zone::Never("the unspecified network"),
+        [127, ..] => Zone::Private("a loopback address"),
+        [10, ..] | [192, 168, ..] => Zone::Private("a private address"),
+        [172, second, ..] if (16..32).contains(&second) => Zone::Private("a private address"),
+        [169, 254, ..] => Zone::Private("a link-local address"),
+        [100, second, ..] if (64..128).contains(&second) => Zone::Private("a carrier's shared address"),
+        [192, 0, 0, _] => Zone::Never("a protocol assignment"),
+        [192, 0, 2, _] | [198, 51, 100, _] | [203, 0, 113, _] => Zone::Never("a documentation address"),
+        [192, 88, 99, _] => Zone::Never("a 6to4 relay"),
+        [198, 18 | 19, ..] => Zone::Never("a benchmarking address"),
+        [first, ..] if first >= 240 => Zone::Never("a reserved address"),
+        [first, ..] if first >= 224 => Zone::Never("a multicast address"),
+        _ => Zone::Public,
+    }
+}
+
+fn zone_v6(address: Ipv6Addr) -> Zone {
+    match address.segments() {
+        [0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254] => Zone::Never("a cloud's metadata address"),
+        [0, 0, 0, 0, 0, 0, 0, 1] => Zone::Private("a loopback address"),
+        [0, 0, 0, 0, 0, 0, ..] => Zone::Never("the unspecified or an IPv4-compatible address"),
+        [0x64, 0xff9b, ..] => Zone::Never("a NAT64 address"),
+        [0x100, 0, 0, 0, ..] => Zone::Never("a discard address"),
+        [0x2001, 0, ..] => Zone::Never("a Teredo address"),
+        [0x2001, 0xdb8, ..] | [0x3fff, ..] => Zone::Never("a documentation address"),
+        [0x2001, second, ..] if second < 0x200 => Zone::Never("a protocol assignment"),
+        [0x2002, ..] => Zone::Never("a 6to4 address"),
+        [first, ..] if first & 0xfe00 == 0xfc00 => Zone::Private("a private address"),
+        [first, ..] if first & 0xffc0 == 0xfe80 => Zone::Private("a link-local address"),
+        [first, ..] if first & 0xffc0 == 0xfec0 => Zone::Private("a site-local address"),
+        [first, ..] if first & 0xff00 == 0xff00 => Zone::Never("a multicast address"),
+        [first, ..] if first & 0xe000 == 0x2000 => Zone::Public,
+        _ => Zone::Never("a reserved address"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn public_services_reach_public_addresses_only() {
+        for text in [
+            "127.0.0.1",
+            "127.9.9.9",
+            "10.0.0.1",
+            "172.16.0.1",
+            "172.31.255.255",
+            "192.168.1.1",
+            "169.254.1.1",
+            "100.64.0.1",
+            "0.0.0.0",
+            "::1",
+            "::",
+            "::ffff:127.0.0.1",
+            "::127.0.0.1",
+            "fc00::1",
+            "fe80::1",
+            "64:ff9b::8.8.8.8",
+            "64:ff9b:1::1",
+            "2002:0808:0808::1",
+            "2001:0:1::1",
+            "224.0.0.1",
+            "255.255.255.255",
+            "ff02::1",
+            "2001:db8::1",
+            "192.0.2.1",
+            "198.18.0.1",
+            "fec0::1",
+        ] {
+            assert!(judge(text.parse().unwrap(), Network::Public).is_err(), "{text}");
+        }
+        for text in ["8.8.8.8", "172.32.0.1", "100.128.0.1", "2606:4700::1111", "::ffff:8.8.8.8"] {
+            assert!(judge(text.parse().unwrap(), Network::Public).is_ok(), "{text}");
+        }
+    }
+
+    #[test]
+    fn private_services_never_reach_metadata() {
+        for text in
+            ["169.254.169.254", "::ffff:169.254.169.254", "fd00:ec2::254", "100.100.100.200", "0.0.0.0", "::"]
+        {
+            assert!(judge(text.parse().unwrap(), Network::Private).is_err(), "{text}");
+        }
+        for text in ["127.0.0.1", "::1", "10.1.2.3", "fd12::1", "::ffff:10.0.0.1"] {
+            assert!(judge(text.parse().unwrap(), Network::Private).is_ok(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,17 @@
+//! What Toolgate knows and how it decides. Plain functions and types: no I/O, no async, no clock,
+//! no randomness. Every gate fetches, asks here, and stores what it was told.
+
+pub mod address;
+pub mod agent;
+pub mod audit;
+pub mod call;
+pub mod clock;
+pub mod key;
+pub mod names;
+pub mod operator;
+pub mod policy;
+pub mod quota;
+pub mod service;
+pub mod stop;
+pub mod world;
+pub mod yaml;

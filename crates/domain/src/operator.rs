@@ -1,0 +1,80 @@
+//! Operators: the people who own the install and decide on calls.
+
+use std::fmt;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+/// An operator's e-mail address: how a person is named in the trail.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+pub struct Email(String);
+
+/// A text that cannot be an e-mail address.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("`{0}` is no e-mail address")]
+pub struct BadEmail(String);
+
+impl Email {
+    /// Parses an address: one `@`, something before it, a host behind it, no blanks or control characters.
+    /// It is kept in lower case, so that one person is one row.
+    ///
+    /// # Errors
+    /// [`BadEmail`] otherwise, or when it is longer than 254 bytes (RFC 5321).
+    pub fn parse(text: &str) -> Result<Self, BadEmail> {
+        let bad = || BadEmail(text.chars().take(64).flat_map(char::escape_default).collect());
+        let (local, host) = text.split_once('@').ok_or_else(bad)?;
+        let plain = text.chars().all(|c| c.is_alphanumeric() || "@.!#$%&'*+/=?^_`{|}~-".contains(c));
+        if local.is_empty() || host.is_empty() || host.contains('@') || !plain || text.len() > 254 {
+            return Err(bad());
+        }
+        Ok(Self(text.to_lowercase()))
+    }
+
+    /// The address as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+impl fmt::Display for Email {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+/// What an operator may do in the console. Each role may do what the one before it may.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OperatorRole {
+    /// Reads.
+    Viewer,
+    /// Reads and decides.
+    Approver,
+    /// Reads, decides and changes.
+    Owner,
+}
+impl OperatorRole {
+    /// The role as it is written.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Viewer => "viewer",
+            Self::Approver => "approver",
+            Self::Owner => "owner",
+        }
+    }
+}
+
+/// A person who may log in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Operator {
+    /// Who it is.
+    pub email: Email,
+    /// What they may do.
+    pub role: OperatorRole,
+    /// argon2id in PHC form; never shown.
+    pub password_hash: String,
+    /// When they were added.
+    pub created_at: Timestamp,
+}

@@ -1,0 +1,259 @@
+//! Why the policy decides as it does, in whole sentences for operators. It asks the judge and only tells more.
+
+use std::{fmt, sync::Arc};
+
+use super::{
+    RuleName, Verdict, judge,
+    judge::Refused,
+    rule::{Rule, Target, subject},
+};
+use crate::{agent::Agent, call::Action, quota::Quota, world::World};
+
+/// A decision, told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Explanation {
+    /// What would happen.
+    pub effect: Effect,
+    /// The rule that decides, and its line in the file.
+    pub rule: Option<(RuleName, usize)>,
+    /// Why.
+    pub reason: String,
+    /// The limits that an allowed call is under.
+    pub limits: Vec<LimitLine>,
+}
+
+/// What would happen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Effect {
+    /// The call would be forwarded.
+    Allow,
+    /// It would be refused.
+    Deny,
+}
+
+impl Effect {
+    /// The word in JSON; in capitals it is the verdict that people read.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Allow => "allow",
+            Self::Deny => "deny",
+        }
+    }
+}
+
+/// One limit and what it counts: `60/1m per key`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LimitLine {
+    /// The limit.
+    pub quota: Quota,
+    /// "per key", "per tool", "for `write_*` on files".
+    pub counts: String,
+}
+
+impl fmt::Display for LimitLine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.quota, self.counts)
+    }
+}
+
+/// What would happen to this action, and why.
+#[must_use]
+pub fn explain(world: &World, agent: &Agent, service: &str, action: &Action) -> Explanation {
+    let policy = &world.policy;
+    let rule_named = |name: &RuleName| policy.rules.iter().map(Arc::as_ref).find(|rule| rule.name == *name);
+    let (effect, rule, reason) = match judge(world, agent, service, action) {
+        Verdict::Allow { rule: None, .. } => (
+            Effect::Allow,
+            None,
+            "open to every role on the services in its scope; lists show only what is allowed".into(),
+        ),
+        Verdict::Allow { rule: Some(name), .. } => {
+            let rule = rule_named(&name);
+            let reason = format!("{}; no deny rule does", matched(rule, action));
+            (Effect::Allow, rule, reason)
+        }
+        Verdict::Never(Refused::Denied { rule: name, everywhere }) => {
+            let rule = rule_named(&name);
+            let binds = if everywhere { "every role" } else { "this role" };
+            let reason = format!("{}; this deny binds {binds} and beats every allow", matched(rule, action));
+            (Effect::Deny, rule, reason)
+        }
+        Verdict::Never(refused) => (Effect::Deny, None, refusal(world, agent, service, action, &refused)),
+    };
+    let limits = if effect == Effect::Allow { limits(world, service, action) } else { Vec::new() };
+    Explanation { effect, rule: rule.map(|rule| (rule.name.clone(), rule.place.line)), reason, limits }
+}
+
+/// "`read_*` matches".
+fn matched(rule: Option<&Rule>, action: &Action) -> String {
+    let pattern = rule.zip(subject(action)).and_then(|(rule, (target, text))| {
+        rule.matches.iter().find(|(kind, pattern)| *kind == target && pattern.matches(text))
+    });
+    match pattern {
+        Some((_, pattern)) => format!("`{}` matches", pattern.as_str()),
+        None => "a pattern matches".into(),
+    }
+}
+
+fn refusal(world: &World, agent: &Agent, service: &str, action: &Action, refused: &Refused) -> String {
+    let role = &agent.role;
+    match refused {
+        Refused::NotInScope if !world.services.contains_key(service) => {
+            format!("there is no service `{service}`; all: toolgate services list")
+        }
+        Refused::NotInScope => {
+            format!("`{service}` is not in the scope of `{}`, which reaches {}", agent.name, scope(agent))
+        }
+        Refused::UndefinedRole => format!("the policy defines no role `{role}`, so it has no rights"),
+        Refused::DotSegments => {
+            "the URI has `.` or `..` in its path, so what is matched may not be what is read".into()
+        }
+        Refused::UnknownMethod => {
+            format!(
+                "no supported version of MCP has this method, and `{service}` does not say `unknown_methods: pass`"
+            )
+        }
+        Refused::Denied { .. } | Refused::Silence => silence(world, agent, service, action),
+    }
+}
+
+fn scope(agent: &Agent) -> String {
+    if agent.scope.is_empty() {
+        return "no service".into();
+    }
+    let names: Vec<_> = agent.scope.iter().map(|name| name.as_str()).collect();
+    names.join(", ")
+}
+
+/// Which patterns there are, when none of them matches.
+fn silence(world: &World, agent: &Agent, service: &str, action: &Action) -> String {
+    let role = &agent.role;
+    let about = |rule: &&Arc<Rule>| {
+        !rule.denies() && rule.role.as_ref() == Some(role) && rule.service.matches(service)
+    };
+    let rules: Vec<_> = world.policy.rules.iter().filter(about).collect();
+    let count = match rules.len() {
+        0 => return format!("silence means no: role `{role}` has no rule for {service}"),
+        1 => "1 rule".to_owned(),
+        more => format!("{more} rules"),
+    };
+    let (target, _) = subject(action).unzip();
+    let patterns: Vec<String> = rules
+        .iter()
+        .flat_map(|rule| &rule.matches)
+        .filter(|(kind, _)| Some(*kind) == target)
+        .map(|(_, pattern)| format!("`{}`", pattern.as_str()))
+        .collect();
+    let tried = match (patterns.len(), rules.len()) {
+        (0, 1) => format!("it names no {}", target.map_or("", Target::key)),
+        (0, _) => format!("none names {}", target.map_or("", Target::key)),
+        (1, _) => format!("{} does not match", patterns.concat()),
+        (2..=6, _) => format!("{} do not match", patterns.join(", ")),
+        (more, _) => format!("none of {more} patterns matches"),
+    };
+    format!("silence means no: role `{role}` has {count} for {service}, and {tried}")
+}
+
+fn limits(world: &World, service: &str, action: &Action) -> Vec<LimitLine> {
+    let limits = world.policy.limits();
+    let line = |quota, counts: &str| LimitLine { quota, counts: counts.to_owned() };
+    if subject(action).is_none() {
+        return vec![line(limits.housekeeping, "housekeeping per key")];
+    }
+    let mut lines = vec![line(limits.per_key, "per key")];
+    let special = limits.overrides.iter().filter(|special| special.matches(service, action));
+    lines
+        .extend(special.map(|special| line(special.quota, &format!("for {special} on {}", special.service))));
+    if lines.len() == 1 {
+        lines.push(line(limits.per_tool, "per tool"));
+    }
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::fixture::{agent, world};
+
+    const POLICY: &str = r#"version: 1
+roles:
+  user:
+    allow:
+      - { service: files, tools: ["read_*", "list_*"] }
+      - { name: notes, service: notes, tools: ["*"], resources: ["file:///**"] }
+deny:
+  - { name: no deletes, service: "*", tools: ["delete_*"] }
+limits:
+  overrides:
+    - { service: notes, tools: ["search_*", "find_*"], limit: 5/1m }
+"#;
+
+    fn told(service: &str, action: Action) -> String {
+        let world = world(POLICY, &["files", "notes", "other"]);
+        let explanation = explain(&world, &agent("user", &["files", "notes"]), service, &action);
+        let limits: Vec<_> = explanation.limits.iter().map(ToString::to_string).collect();
+        let rule = explanation.rule.map_or("none".into(), |(name, line)| format!("{name}:{line}"));
+        format!("{} | {rule} | {} | {}", explanation.effect.as_str(), explanation.reason, limits.join(", "))
+    }
+
+    fn tool(name: &str) -> Action {
+        Action::Tool(name.to_owned())
+    }
+
+    #[test]
+    fn an_allowed_call_names_its_rule_and_limits() {
+        assert_eq!(
+            told("files", tool("read_text_file")),
+            "allow | roles.user.allow[0]:5 | `read_*` matches; no deny rule does | 60/1m per key, 20/1m per tool"
+        );
+        assert_eq!(
+            told("notes", tool("find_all")),
+            "allow | notes:6 | `*` matches; no deny rule does | 60/1m per key, 5/1m for `search_*`, `find_*` on notes"
+        );
+        assert_eq!(
+            told("files", Action::Service),
+            "allow | none | open to every role on the services in its scope; lists show only what is allowed | \
+             600/1m housekeeping per key"
+        );
+    }
+
+    #[test]
+    fn a_refused_call_says_what_is_missing() {
+        for (service, action, reason) in [
+            (
+                "files",
+                tool("write_file"),
+                "silence means no: role `user` has 1 rule for files, and `read_*`, `list_*` do not match",
+            ),
+            (
+                "files",
+                Action::Prompt("x".into()),
+                "silence means no: role `user` has 1 rule for files, and it names no prompts",
+            ),
+            (
+                "notes",
+                Action::Resource("http://x".into()),
+                "silence means no: role `user` has 1 rule for notes, and `file:///**` does not match",
+            ),
+            (
+                "notes",
+                Action::Resource("file:///a/../b".into()),
+                "the URI has `.` or `..` in its path, so what is matched may not be what is read",
+            ),
+            ("other", tool("x"), "`other` is not in the scope of `tester`, which reaches files, notes"),
+            ("nowhere", tool("x"), "there is no service `nowhere`; all: toolgate services list"),
+            (
+                "files",
+                Action::Unknown,
+                "no supported version of MCP has this method, and `files` does not say `unknown_methods: pass`",
+            ),
+        ] {
+            assert_eq!(told(service, action), format!("deny | none | {reason} | "));
+        }
+        assert_eq!(
+            told("notes", tool("delete_note")),
+            "deny | no deletes:8 | `delete_*` matches; this deny binds every role and beats every allow | "
+        );
+    }
+}

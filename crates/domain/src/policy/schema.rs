@@ -1,0 +1,151 @@
+//! The JSON Schema of `policy.yaml`, for editors. The reader in `parse.rs` decides; this only helps to type.
+
+use serde_json::{Value, json};
+
+/// JSON Schema (draft 2020-12) of a policy file.
+#[must_use]
+pub fn schema() -> Value {
+    let patterns = |what: &str| {
+        json!({
+            "type": "array", "minItems": 1, "items": { "type": "string", "minLength": 1 },
+            "description": format!("{what}. `*` stays inside one path segment, `**` crosses.")
+        })
+    };
+    let limit = |what: &str, default: &str| {
+        let description = format!("{what}. N/T: N at once, then one per T/N. Default {default}.");
+        json!({ "$ref": "#/$defs/limit", "description": description, "default": default })
+    };
+    let targets = json!({
+        "tools": patterns("Names of MCP tools"),
+        "resources": patterns("URIs of MCP resources"),
+        "prompts": patterns("Names of MCP prompts"),
+        "requests": patterns("Requests of an HTTP service as `METHOD /path`"),
+    });
+    let one_target = json!([
+        { "required": ["tools"] }, { "required": ["resources"] }, { "required": ["prompts"] }, { "required": ["requests"] }
+    ]);
+    let with = |own: Value| {
+        let mut all = targets.clone();
+        if let (Some(all), Some(own)) = (all.as_object_mut(), own.as_object()) {
+            all.extend(own.clone());
+        }
+        all
+    };
+    json!({
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "Toolgate policy",
+        "description": "Which role may do what. Deny beats allow; silence means no.",
+        "type": "object",
+        "required": ["version"],
+        "additionalProperties": false,
+        "properties": {
+            "version": { "const": 1, "description": "The version of this format." },
+            "roles": {
+                "type": "object",
+                "description": "Roles by name. `admin`, `user` and `readonly` always exist; one without rules may do nothing.",
+                "propertyNames": { "pattern": "^[a-z0-9][a-z0-9_-]{0,63}$" },
+                "properties": { "admin": { "$ref": "#/$defs/admin" } },
+                "additionalProperties": { "$ref": "#/$defs/role" }
+            },
+            "deny": {
+                "type": "array", "items": { "$ref": "#/$defs/rule" },
+                "description": "Forbidden to every role, `admin` too. `service: \"*\"` means every service."
+            },
+            "limits": {
+                "type": "object",
+                "description": "How often something may be done. Binds every role.",
+                "additionalProperties": false,
+                "properties": {
+                    "per_key": limit("All calls of a key", "60/1m"),
+                    "per_tool": limit("Calls of one tool, prompt or resource with a key", "20/1m"),
+                    "housekeeping": limit("Everything that is not a call (lists, notifications), per key", "600/1m"),
+                    "refusals": limit("Refused calls, per key", "120/1m"),
+                    "overrides": {
+                        "type": "array", "items": { "$ref": "#/$defs/override" },
+                        "description": "Limits in place of `per_tool`. Where several match, all apply."
+                    }
+                }
+            }
+        },
+        "$defs": {
+            "limit": { "type": "string", "pattern": "^[1-9][0-9]{0,6}/[1-9][0-9]*[smhd]$" },
+            "role": {
+                "type": "object", "additionalProperties": false,
+                "properties": {
+                    "allow": { "type": "array", "items": { "$ref": "#/$defs/rule" }, "description": "What this role may do." },
+                    "deny": { "type": "array", "items": { "$ref": "#/$defs/rule" }, "description": "What it may not, whatever allows it." }
+                }
+            },
+            "admin": {
+                "type": "object", "additionalProperties": false,
+                "properties": {
+                    "allow": {
+                        "description": "`[\"*\"]` for everything, or rules.",
+                        "anyOf": [
+                            { "type": "array", "items": { "const": "*" }, "maxItems": 1 },
+                            { "type": "array", "items": { "$ref": "#/$defs/rule" } }
+                        ]
+                    },
+                    "deny": { "type": "array", "items": { "$ref": "#/$defs/rule" }, "description": "What it may not, whatever allows it." }
+                }
+            },
+            "rule": {
+                "type": "object", "additionalProperties": false,
+                "required": ["service"], "anyOf": one_target,
+                "properties": with(json!({
+                    "name": { "type": "string", "minLength": 1, "maxLength": 64, "description": "How the rule is called in answers and in the trail." },
+                    "service": { "$ref": "#/$defs/service" },
+                    "read": { "type": "boolean", "description": "Marks what this rule matches as reading, which weighs less." }
+                }))
+            },
+            "override": {
+                "type": "object", "additionalProperties": false,
+                "required": ["service", "limit"], "anyOf": one_target,
+                "properties": with(json!({
+                    "service": { "$ref": "#/$defs/service" },
+                    "limit": { "$ref": "#/$defs/limit", "description": "The limit for all that this matches, together, per key." }
+                }))
+            },
+            "service": { "type": "string", "pattern": "^(\\*|[a-z0-9][a-z0-9-]{0,39})$", "description": "A service's name." }
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::parse::{LIMIT_KEYS, OVERRIDE_KEYS, ROLE_KEYS, RULE_KEYS, TOP_KEYS};
+
+    #[test]
+    fn the_schema_knows_exactly_the_keys_that_the_reader_knows() {
+        let schema = schema();
+        let keys = |pointer: &str| {
+            let mut keys: Vec<_> =
+                schema.pointer(pointer).unwrap().as_object().unwrap().keys().cloned().collect();
+            keys.sort();
+            keys
+        };
+        for (pointer, known) in [
+            ("/properties", &TOP_KEYS[..]),
+            ("/$defs/role/properties", &ROLE_KEYS),
+            ("/$defs/admin/properties", &ROLE_KEYS),
+            ("/$defs/rule/properties", &RULE_KEYS),
+            ("/properties/limits/properties", &LIMIT_KEYS),
+            ("/$defs/override/properties", &OVERRIDE_KEYS),
+        ] {
+            let mut known: Vec<_> = known.iter().map(|key| (*key).to_owned()).collect();
+            known.sort();
+            assert_eq!(keys(pointer), known, "{pointer}");
+        }
+    }
+
+    #[test]
+    fn every_reference_leads_somewhere() {
+        let schema = schema();
+        let text = schema.to_string();
+        for reference in text.split("\"$ref\":\"#").skip(1) {
+            let pointer = reference.split('"').next().unwrap();
+            assert!(schema.pointer(pointer).is_some(), "{pointer}");
+        }
+    }
+}

@@ -1,0 +1,204 @@
+//! Services: the upstreams that agents reach through the gateway (contract §3).
+
+mod declaration;
+
+use std::{collections::BTreeMap, fmt, time::Duration};
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+pub use declaration::{DeclarationFault, Declared, parse_declarations};
+
+use crate::names::ServiceName;
+
+/// One upstream and how it is to be treated.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Service {
+    /// Its name: the last part of `/mcp/{service}`.
+    pub name: ServiceName,
+    /// Where it is.
+    pub upstream: Upstream,
+    /// What happens to methods that no supported version of MCP knows.
+    pub unknown_methods: UnknownMethods,
+    /// How a refused `tools/call` is answered.
+    pub refusals: RefusalForm,
+}
+
+/// Where a service is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Upstream {
+    /// MCP over Streamable HTTP.
+    Http(HttpUpstream),
+    /// MCP over the standard streams of a child process.
+    Stdio(StdioUpstream),
+}
+
+/// An MCP server behind a URL.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HttpUpstream {
+    /// `http` or `https`, host, optional port, path; no user information, no fragment.
+    pub url: UpstreamUrl,
+    /// Which addresses the host may resolve to.
+    pub network: Network,
+    /// An extra trust anchor, PEM.
+    pub ca_pem: Option<String>,
+}
+
+/// An MCP server that is started as a child.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StdioUpstream {
+    /// Program and arguments; no shell reads them.
+    pub command: Vec<String>,
+    /// What the child's environment holds besides `PATH`, `HOME` and `LANG`.
+    pub env: BTreeMap<String, String>,
+    /// One child for everybody, with ids rewritten; else one per session, or per key in the newest protocol.
+    pub share: bool,
+    /// The most children at once.
+    pub processes: u32,
+    /// A child that has had nothing to do for so long is stopped.
+    pub idle: Duration,
+}
+
+/// Which addresses a service's host may resolve to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Network {
+    /// Globally reachable addresses only.
+    Public,
+    /// Loopback, private and link-local ones too; never a cloud's metadata address.
+    Private,
+}
+
+/// What happens to methods that no supported version of MCP knows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum UnknownMethods {
+    /// They are refused.
+    Refuse,
+    /// They pass, as housekeeping.
+    Pass,
+}
+
+/// How a refused `tools/call` is answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RefusalForm {
+    /// As a JSON-RPC error.
+    Error,
+    /// As a tool result with `isError`, for clients that hide errors from the model.
+    Result,
+}
+
+/// An upstream's address, parsed once. What is shown is what is dialled.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct UpstreamUrl(http::Uri);
+
+/// Why a text is no address of an upstream.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("`{text}` is no upstream address: {why}")]
+pub struct BadUrl {
+    text: String,
+    why: &'static str,
+}
+
+impl UpstreamUrl {
+    /// Parses an absolute `http` or `https` URL without user information and fragment.
+    ///
+    /// # Errors
+    /// [`BadUrl`] says what is wrong.
+    pub fn parse(text: &str) -> Result<Self, BadUrl> {
+        let bad = |why| BadUrl { text: text.chars().take(120).flat_map(char::escape_default).collect(), why };
+        if text.contains('#') {
+            return Err(bad("a fragment is never sent, leave it out"));
+        }
+        let uri: http::Uri = text.parse().map_err(|_| bad("it is not a URL"))?;
+        if !matches!(uri.scheme_str(), Some("http" | "https")) {
+            return Err(bad("it must start with http:// or https://"));
+        }
+        let authority = uri.authority().ok_or_else(|| bad("it names no host"))?;
+        if authority.as_str().contains('@') {
+            return Err(bad("user and password do not belong in an address"));
+        }
+        if authority.host().is_empty() {
+            return Err(bad("it names no host"));
+        }
+        let behind_host = authority.as_str().get(authority.host().len()..).unwrap_or_default();
+        if !behind_host.is_empty() && authority.port_u16().is_none_or(|port| port == 0) {
+            return Err(bad("its port is not one of 1 to 65535"));
+        }
+        Ok(Self(uri))
+    }
+
+    /// The parsed address.
+    #[must_use]
+    pub fn uri(&self) -> &http::Uri {
+        &self.0
+    }
+
+    /// Host name or address, IPv6 without brackets.
+    #[must_use]
+    pub fn host(&self) -> &str {
+        self.0.host().unwrap_or_default().trim_start_matches('[').trim_end_matches(']')
+    }
+
+    /// The port that is dialled.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.0.port_u16().unwrap_or(if self.is_tls() { 443 } else { 80 })
+    }
+
+    /// Whether TLS is spoken.
+    #[must_use]
+    pub fn is_tls(&self) -> bool {
+        self.0.scheme_str() == Some("https")
+    }
+}
+impl fmt::Display for UpstreamUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0, f)
+    }
+}
+impl fmt::Debug for UpstreamUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0, f)
+    }
+}
+impl TryFrom<String> for UpstreamUrl {
+    type Error = BadUrl;
+    fn try_from(text: String) -> Result<Self, BadUrl> {
+        Self::parse(&text)
+    }
+}
+impl From<UpstreamUrl> for String {
+    fn from(url: UpstreamUrl) -> Self {
+        url.0.to_string()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_http_without_user_or_fragment() {
+        for good in ["http://127.0.0.1:3001/mcp", "https://api.example.com", "http://[::1]:80/x?y=z"] {
+            assert!(UpstreamUrl::parse(good).is_ok(), "{good}");
+        }
+        for bad in [
+            "",
+            "/mcp",
+            "ftp://x/",
+            "http://",
+            "http://u:p@x/",
+            "http://x/#f",
+            "http://x:0/",
+            "http://x:99999/",
+        ] {
+            assert!(UpstreamUrl::parse(bad).is_err(), "{bad}");
+        }
+        assert_eq!(UpstreamUrl::parse("http://[::1]:8/").unwrap().host(), "::1");
+        assert_eq!(UpstreamUrl::parse("https://x/").unwrap().port(), 443);
+    }
+}

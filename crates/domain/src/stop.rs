@@ -1,0 +1,341 @@
+//! How a walk ends without an answer from an upstream.
+//!
+//! A refusal is a decision; a fault is something that broke, and says whose it is. Both mean: nothing was
+//! forwarded, unless the fault says otherwise.
+
+use std::{borrow::Cow, time::Duration};
+
+use wire::{Malformed, mcp::HeaderMismatch};
+
+use crate::{
+    key::KeyId,
+    names::RoleName,
+    policy::RuleName,
+    quota::{FAILED_AUTHENTICATION_NAME, Quota},
+};
+
+/// Every end of a walk that is not the upstream's answer.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Stop {
+    /// We decided no.
+    Refused(Refusal),
+    /// Something broke.
+    Fault(Fault),
+}
+
+impl From<Refusal> for Stop {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
+}
+impl From<Fault> for Stop {
+    fn from(fault: Fault) -> Self {
+        Self::Fault(fault)
+    }
+}
+
+/// The gates in their order; the number is what the trail records.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Gate {
+    /// Before the gates: the request could not be read.
+    Door = 0,
+    /// Who is asking?
+    Authenticate = 10,
+    /// May they ask for this?
+    Authorize = 20,
+    /// Not too often?
+    RateLimit = 30,
+    /// Write the decision down.
+    Record = 70,
+    /// Send it.
+    Forward = 90,
+}
+
+/// Why a key did not open the gate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeyFault {
+    /// No key came with the request.
+    Missing,
+    /// It is not in the form of our keys.
+    Misshapen,
+    /// It has the right form, but nobody holds it.
+    Unknown,
+    /// An operator has revoked it.
+    Revoked(KeyId),
+    /// Its time has passed.
+    Expired(KeyId),
+    /// Its agent is disabled or deleted.
+    AgentDisabled(KeyId),
+}
+
+impl KeyFault {
+    /// One word for the trail.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Missing => "no key",
+            Self::Misshapen => "not a key",
+            Self::Unknown => "unknown key",
+            Self::Revoked(_) => "revoked",
+            Self::Expired(_) => "expired",
+            Self::AgentDisabled(_) => "agent disabled",
+        }
+    }
+
+    /// The key's id, where it is a key of ours.
+    #[must_use]
+    pub fn key_id(self) -> Option<KeyId> {
+        match self {
+            Self::Missing | Self::Misshapen | Self::Unknown => None,
+            Self::Revoked(id) | Self::Expired(id) | Self::AgentDisabled(id) => Some(id),
+        }
+    }
+}
+
+/// A decision against a call.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Refusal {
+    /// 401. One same answer whatever the cause; the trail knows it.
+    Unauthorized(KeyFault),
+    /// 403: the service does not exist or is not in the agent's scope; the answer does not tell which.
+    NotInScope,
+    /// 403: the policy says no.
+    Forbidden {
+        /// The agent's role.
+        role: RoleName,
+        /// The deny that matched; none when nothing allows it.
+        rule: Option<RuleName>,
+        /// Why, for the agent.
+        reason: String,
+    },
+    /// 429.
+    RateLimited(OverLimit),
+    /// 400: the request cannot be read in exactly one way.
+    Unreadable(Unreadable),
+    /// 413: the body is over the limit (bytes).
+    TooLarge(u64),
+    /// 415: MCP speaks JSON.
+    UnsupportedMediaType,
+    /// 403: a browser page of another site, or a name that is not ours (DNS rebinding).
+    ForeignOrigin(&'static str),
+    /// 404: the session has ended, or is not this agent's.
+    UnknownSession,
+    /// 405: this endpoint does not take that method.
+    MethodNotAllowed,
+    /// 404: there is no such endpoint.
+    NoSuchEndpoint,
+}
+
+/// Why a request cannot be read in exactly one way.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Unreadable {
+    /// The body is not what the strict reader accepts.
+    Body(Malformed),
+    /// Headers of the newest protocol version are missing or say something else than the body.
+    Headers(HeaderMismatch),
+    /// The request asks for a protocol version that nobody here speaks.
+    Version(String),
+    /// Two different keys came in one request.
+    TwoKeys,
+    /// The body broke off, or took too long to arrive.
+    CutOff,
+    /// A request of the older protocol speaks to a service that keeps sessions, and names none.
+    NoSession,
+    /// A header that must stand alone came twice, or cannot be read.
+    Header(String),
+}
+
+impl std::fmt::Display for Unreadable {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Body(malformed) => write!(f, "{malformed}"),
+            Self::Headers(mismatch) => write!(f, "{mismatch}"),
+            Self::Version(version) => {
+                write!(f, "the protocol version `{}` is not supported", version.escape_default())
+            }
+            Self::TwoKeys => f.write_str("two different keys came in one request"),
+            Self::CutOff => f.write_str("the body did not arrive whole and in time"),
+            Self::NoSession => {
+                f.write_str("the header `Mcp-Session-Id` is missing; `initialize` answers one")
+            }
+            Self::Header(name) => write!(f, "the header `{name}` came twice, or says what cannot be"),
+        }
+    }
+}
+
+/// Which limit was reached, in words for the agent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OverLimit {
+    /// The limit's name in the `RateLimit` headers: `per_key`, `per_tool` …
+    pub name: &'static str,
+    /// What is limited, as the start of "… is limited to": "`read_file` on `files`", "this key" …
+    pub what: String,
+    /// The limit.
+    pub quota: Quota,
+    /// Until the next call would be admitted.
+    pub retry_after: Duration,
+}
+
+impl OverLimit {
+    /// Whether it limits requests without a good key.
+    #[must_use]
+    pub fn is_of_a_stranger(&self) -> bool {
+        self.name == FAILED_AUTHENTICATION_NAME
+    }
+
+    /// The `RateLimit-Policy` header (draft-ietf-httpapi-ratelimit-headers).
+    #[must_use]
+    pub fn policy_header(&self) -> String {
+        format!("\"{}\";q={};w={}", self.name, self.quota.count(), self.quota.period().as_secs())
+    }
+
+    /// The `RateLimit` header: nothing is left until `t` seconds have passed.
+    #[must_use]
+    pub fn header(&self) -> String {
+        format!("\"{}\";r=0;t={}", self.name, self.retry_after.as_millis().div_ceil(1_000))
+    }
+}
+
+/// Something that broke. Nothing was forwarded by `Ours`; an upstream's fault says how far it came.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Fault {
+    /// 503: the record could not be made durable.
+    AuditUnavailable,
+    /// 503: the store did not answer.
+    StoreUnavailable,
+    /// 503: keys and policy could not be confirmed in time.
+    StaleAuthorization,
+    /// 503: as many processes or requests as the service may have are at work.
+    UpstreamBusy,
+    /// 503: the gateway is stopping.
+    Draining,
+    /// 500: a walk ended by itself, a defect of ours; the call may have happened.
+    Internal,
+    /// 502: the upstream could not be reached, so nothing was sent. The text is for operators.
+    UpstreamUnreachable(String),
+    /// 502: the upstream was reached and then broke. The text is for operators.
+    UpstreamBroken(String),
+    /// 504: the upstream did not answer in time; the call may have happened.
+    UpstreamTimeout(Duration),
+    /// 499: the client of a stateless call hung up, which cancels it; only the trail reads this.
+    ClientGone,
+}
+
+impl Refusal {
+    /// The code of the contract's table.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Unauthorized(_) => "unauthorized",
+            Self::NotInScope | Self::Forbidden { .. } | Self::ForeignOrigin(_) => "forbidden",
+            Self::RateLimited(_) => "rate-limited",
+            Self::Unreadable(_) => "malformed",
+            Self::TooLarge(_) => "too-large",
+            Self::UnsupportedMediaType => "unsupported-media-type",
+            Self::UnknownSession => "unknown-session",
+            Self::MethodNotAllowed => "method-not-allowed",
+            Self::NoSuchEndpoint => "no-such-endpoint",
+        }
+    }
+
+    /// The HTTP status.
+    #[must_use]
+    pub fn status(&self) -> u16 {
+        match self {
+            Self::Unauthorized(_) => 401,
+            Self::NotInScope | Self::Forbidden { .. } | Self::ForeignOrigin(_) => 403,
+            Self::RateLimited(_) => 429,
+            Self::Unreadable(_) => 400,
+            Self::TooLarge(_) => 413,
+            Self::UnsupportedMediaType => 415,
+            Self::UnknownSession | Self::NoSuchEndpoint => 404,
+            Self::MethodNotAllowed => 405,
+        }
+    }
+
+    /// The cause in few words, for the trail. It may say more than the agent is told.
+    #[must_use]
+    pub fn cause(&self) -> Cow<'static, str> {
+        match self {
+            Self::Unauthorized(fault) => fault.as_str().into(),
+            Self::NotInScope => "not in scope".into(),
+            Self::Forbidden { reason, .. } => reason.clone().into(),
+            Self::RateLimited(over) => over.quota.to_string().into(),
+            Self::Unreadable(unreadable) => unreadable.to_string().into(),
+            Self::TooLarge(bytes_max) => format!("the body is over {bytes_max} bytes").into(),
+            Self::UnsupportedMediaType => "not application/json".into(),
+            Self::ForeignOrigin(what) => (*what).into(),
+            Self::UnknownSession => "unknown session".into(),
+            Self::MethodNotAllowed => "method not allowed".into(),
+            Self::NoSuchEndpoint => "no such endpoint".into(),
+        }
+    }
+
+    /// The gate that decided.
+    #[must_use]
+    pub fn gate(&self) -> Gate {
+        match self {
+            Self::Unauthorized(_) => Gate::Authenticate,
+            Self::NotInScope | Self::Forbidden { .. } | Self::UnknownSession => Gate::Authorize,
+            Self::RateLimited(_) => Gate::RateLimit,
+            _ => Gate::Door,
+        }
+    }
+}
+
+impl Fault {
+    /// The code of the contract's table.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::AuditUnavailable => "audit-unavailable",
+            Self::StoreUnavailable => "store-unavailable",
+            Self::StaleAuthorization => "stale-authorization",
+            Self::UpstreamBusy => "upstream-busy",
+            Self::Draining => "draining",
+            Self::Internal => "internal",
+            Self::UpstreamUnreachable(_) => "upstream-unreachable",
+            Self::UpstreamBroken(_) => "upstream-broken",
+            Self::UpstreamTimeout(_) => "upstream-timeout",
+            Self::ClientGone => "client-gone",
+        }
+    }
+
+    /// The HTTP status.
+    #[must_use]
+    pub fn status(&self) -> u16 {
+        match self {
+            Self::UpstreamUnreachable(_) | Self::UpstreamBroken(_) => 502,
+            Self::UpstreamTimeout(_) => 504,
+            Self::ClientGone => 499,
+            Self::Internal => 500,
+            _ => 503,
+        }
+    }
+
+    /// The cause in words for operators.
+    #[must_use]
+    pub fn cause(&self) -> String {
+        match self {
+            Self::AuditUnavailable => "the trail cannot be written".into(),
+            Self::StoreUnavailable => "the store does not answer".into(),
+            Self::StaleAuthorization => "keys and policy could not be confirmed in time".into(),
+            Self::UpstreamBusy => "all processes of the service are at work".into(),
+            Self::Draining => "the gateway is stopping".into(),
+            Self::Internal => "the walk ended by itself".into(),
+            Self::UpstreamUnreachable(why) | Self::UpstreamBroken(why) => why.clone(),
+            Self::UpstreamTimeout(after) => format!("no answer within {} s", after.as_secs()),
+            Self::ClientGone => "the client hung up, which cancels a stateless call".into(),
+        }
+    }
+
+    /// The gate where it broke.
+    #[must_use]
+    pub fn gate(&self) -> Gate {
+        match self {
+            Self::AuditUnavailable => Gate::Record,
+            Self::StoreUnavailable | Self::StaleAuthorization | Self::Draining => Gate::Authenticate,
+            _ => Gate::Forward,
+        }
+    }
+}

@@ -1,0 +1,60 @@
+//! The world: one consistent snapshot of everything a decision reads. Immutable; a change makes a new one.
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use crate::{
+    agent::{Agent, AgentState, Key},
+    clock::Now,
+    key::KeyMac,
+    names::{AgentName, ServiceName},
+    policy::Policy,
+    service::Service,
+    stop::KeyFault,
+};
+
+/// A counter that moves with every change of keys, agents or services in the store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub struct Revision(pub i64);
+
+/// Keys, agents, services and policy as they were at one moment.
+#[derive(Debug)]
+pub struct World {
+    /// The store's revision that this snapshot shows.
+    pub revision: Revision,
+    /// When the store last confirmed that revision (monotonic).
+    pub confirmed_at: Duration,
+    /// The policy in force.
+    pub policy: Arc<Policy>,
+    /// Services by name.
+    pub services: Arc<HashMap<ServiceName, Arc<Service>>>,
+    /// Agents by name.
+    pub agents: Arc<HashMap<AgentName, Arc<Agent>>>,
+    /// Keys by what they hash to; revoked and expired ones too, so that the trail can tell.
+    pub keys: Arc<HashMap<KeyMac, Key>>,
+}
+
+impl World {
+    /// Whether the store confirmed this snapshot within `lease`.
+    #[must_use]
+    pub fn is_fresh(&self, now: Now, lease: Duration) -> bool {
+        now.monotonic.saturating_sub(self.confirmed_at) <= lease
+    }
+
+    /// Who holds the key with this MAC, if it is good now.
+    ///
+    /// # Errors
+    /// The [`KeyFault`] says why not. The agent is never told which; the trail is.
+    pub fn holder(&self, mac: &KeyMac, now: Now) -> Result<(&Key, &Arc<Agent>), KeyFault> {
+        let key = self.keys.get(mac).ok_or(KeyFault::Unknown)?;
+        if key.revoked_at.is_some() {
+            return Err(KeyFault::Revoked(key.id));
+        }
+        if key.expires_at.is_some_and(|end| end <= now.wall) {
+            return Err(KeyFault::Expired(key.id));
+        }
+        match self.agents.get(&key.agent) {
+            Some(agent) if agent.state == AgentState::Active => Ok((key, agent)),
+            _ => Err(KeyFault::AgentDisabled(key.id)),
+        }
+    }
+}

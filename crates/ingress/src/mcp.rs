@@ -1,0 +1,307 @@
+//! The MCP door: `/mcp/{service}`, Streamable HTTP. Reads one message strictly, says what it acts on, and hands
+//! it to the walk. The body that travels on is the one that was read.
+
+mod limits;
+
+use std::{borrow::Cow, convert::Infallible, sync::Arc};
+
+use bytes::Bytes;
+use domain::{
+    call::{Action, Call},
+    stop::{Fault, Refusal, Unreadable},
+};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, header};
+use hyper::body::Incoming;
+use pipeline::{Arrival, Exchange, flow::Flow, turn_away, walk};
+use tokio::sync::oneshot;
+use wire::{
+    Limits, Message, Reason, Shape,
+    mcp::{self, Class, Era, Subject, Version, code},
+};
+
+use crate::{
+    Front, Knock, answer,
+    identity::{self, Claims, META_KEY},
+};
+
+/// The headers of a request that travel on as they came, if they come once. `accept` and `mcp-param-*` do too.
+const REQUEST_HEADERS: [HeaderName; 5] = [
+    header::USER_AGENT,
+    HeaderName::from_static(mcp::header::PROTOCOL_VERSION),
+    HeaderName::from_static(mcp::header::LAST_EVENT_ID),
+    HeaderName::from_static("traceparent"),
+    HeaderName::from_static("tracestate"),
+];
+
+pub(crate) fn takes(path: &str) -> bool {
+    service_of(path).is_some()
+}
+
+/// The service's name in `/mcp/{service}`.
+fn service_of(path: &str) -> Option<&str> {
+    path.strip_prefix("/mcp/").filter(|name| !name.is_empty() && !name.contains('/'))
+}
+
+/// How an answer must look, whatever it will say.
+#[derive(Debug, Clone)]
+pub(crate) enum Form {
+    /// A JSON-RPC answer to the request with this id, as the client wrote it.
+    Rpc {
+        /// The id.
+        id: String,
+        /// Whether it is a `tools/call`, which may be answered by a tool result.
+        is_tool_call: bool,
+    },
+    /// A plain HTTP answer: nothing in the request asks for a JSON-RPC one.
+    Plain,
+}
+
+pub(crate) async fn open(knock: Knock) -> Response<Flow> {
+    let Knock { front, peer, request } = knock;
+    let gateway = Arc::clone(&front.gateway);
+    let at = gateway.clock.now();
+    let service = service_of(request.uri().path()).unwrap_or_default().to_owned();
+    let mut call = Call {
+        id: gateway.ids.next(at.wall),
+        service,
+        method: method_word(request.method()),
+        action: Action::Service,
+        class: Class::Housekeeping,
+    };
+    if let Err(foreign) = front.names.check(request.uri(), request.headers()) {
+        let stop = turn_away(&call, at, Refusal::ForeignOrigin(foreign).into(), &gateway);
+        return answer::stopped(&stop, &call, &Form::Plain, None);
+    }
+
+    let source = identity::source(&front, peer, request.headers());
+    let mut claims = Claims::of(request.headers(), request.uri(), front.key_in_query);
+    let mut form = Form::Plain;
+    let mut headers = HeaderMap::new();
+    let (exchange, modern, session) = match read(request, &front, &mut claims, &mut headers).await {
+        Ok(read) => {
+            call.method = read.method;
+            call.action = read.action;
+            call.class = read.class;
+            form = read.form;
+            (Ok(read.exchange), read.modern, read.session)
+        }
+        Err(unread) => {
+            form = unread.form.unwrap_or(form);
+            (Err(unread.refusal), false, None)
+        }
+    };
+
+    // While this future lives, so does the client. The walk itself must not end with it.
+    let (_alive, gone) = oneshot::channel::<Infallible>();
+    let key = claims.into_presented();
+    let call = Arc::new(call);
+    let kept = Arc::clone(&call);
+    let arrival = Arrival { at, source, key, call, exchange, headers, session, modern, gone };
+    let walking = Arc::clone(&gateway);
+    let walked = tokio::spawn(async move { walk(arrival, &walking).await }).await;
+    match walked {
+        Ok(Ok(reply)) => answer::forwarded(reply, &kept),
+        Ok(Err(stop)) => {
+            let world = gateway.freshness.current();
+            let refusals = world.services.get(kept.service.as_str()).map(|service| service.refusals);
+            answer::stopped(&stop, &kept, &form, refusals)
+        }
+        Err(panicked) => {
+            tracing::error!(call = %kept.id, "a walk ended by itself: {panicked}");
+            answer::stopped(&Fault::Internal.into(), &kept, &form, None)
+        }
+    }
+}
+
+/// A request that could be read.
+struct Read {
+    exchange: Exchange,
+    method: Cow<'static, str>,
+    action: Action,
+    class: Class,
+    form: Form,
+    modern: bool,
+    session: Option<String>,
+}
+
+/// A request that could not, and how its answer must look as far as that is known.
+struct Unread {
+    refusal: Refusal,
+    form: Option<Form>,
+}
+
+impl From<Refusal> for Unread {
+    fn from(refusal: Refusal) -> Self {
+        Self { refusal, form: None }
+    }
+}
+impl From<Unreadable> for Unread {
+    fn from(unreadable: Unreadable) -> Self {
+        Refusal::Unreadable(unreadable).into()
+    }
+}
+
+async fn read(
+    request: Request<Incoming>,
+    front: &Front,
+    claims: &mut Claims,
+    travelling: &mut HeaderMap,
+) -> Result<Read, Unread> {
+    let (head, body) = request.into_parts();
+    let headers = &head.headers;
+    for name in REQUEST_HEADERS {
+        if let Some(value) = only(headers, &name)? {
+            travelling.insert(name, value.clone());
+        }
+    }
+    for (name, value) in headers {
+        // `Accept` is a list and may be split over several lines (RFC 9110 §5.3).
+        if *name == header::ACCEPT || name.as_str().starts_with(mcp::header::PARAM_PREFIX) {
+            travelling.append(name.clone(), value.clone());
+        }
+    }
+    let version = only(headers, &HeaderName::from_static(mcp::header::PROTOCOL_VERSION))?;
+    let version = version.map(version_of).transpose()?;
+    let session = only(headers, &HeaderName::from_static(mcp::header::SESSION_ID))?
+        .map(|value| value.to_str().map(str::to_owned).map_err(|_| Refusal::UnknownSession))
+        .transpose()?;
+    let modern = version.is_some_and(|version| version.era() == Era::Modern);
+
+    let exchange = match head.method {
+        Method::GET => Exchange::Listen,
+        Method::DELETE => Exchange::End,
+        Method::POST => {
+            let bytes = limits::read_body(headers, body, front, claims.key()).await?;
+            return read_message(bytes, headers, modern, session, claims);
+        }
+        _ => return Err(Refusal::MethodNotAllowed.into()),
+    };
+    let method = method_word(&head.method);
+    // The newest protocol has no sessions; what is named one is ignored.
+    let session = session.filter(|_| !modern);
+    let (action, class) = (Action::Service, Class::Housekeeping);
+    Ok(Read { exchange, method, action, class, form: Form::Plain, modern, session })
+}
+
+fn read_message(
+    bytes: Bytes,
+    headers: &HeaderMap,
+    modern_header: bool,
+    session: Option<String>,
+    claims: &mut Claims,
+) -> Result<Read, Unread> {
+    let is_json =
+        headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).is_some_and(|value| {
+            value.split(';').next().is_some_and(|media| media.trim().eq_ignore_ascii_case("application/json"))
+        });
+    if !is_json {
+        return Err(Refusal::UnsupportedMediaType.into());
+    }
+    let limits = Limits::of_bytes(bytes.len());
+    let mut message = Message::read(bytes, &limits).map_err(Unreadable::Body)?;
+    if let Some(key) = message.meta(META_KEY) {
+        claims.add(key.as_str().as_deref().unwrap_or_default());
+    }
+    // Our own members are for us: neither digest nor record nor upstream sees them.
+    if let Some(without) = message.without_meta(|key| key.starts_with(mcp::meta::OURS_PREFIX)) {
+        let limits = Limits::of_bytes(without.len());
+        message = Message::read(without, &limits).map_err(Unreadable::Body)?;
+    }
+
+    let form = match message.shape() {
+        Shape::Request { id, method } => {
+            Form::Rpc { id: id.text().to_owned(), is_tool_call: method == "tools/call" }
+        }
+        Shape::Notification { .. } | Shape::Response { .. } => Form::Plain,
+    };
+    let unread = |unreadable| Unread { refusal: Refusal::Unreadable(unreadable), form: Some(form.clone()) };
+    let modern = modern_header || message.meta(mcp::meta::PROTOCOL_VERSION).is_some();
+    check_names(&message, headers, modern).map_err(unread)?;
+    let (method, action, class) = subject_of(&message).map_err(unread)?;
+    let session = session.filter(|_| !modern);
+    Ok(Read { exchange: Exchange::Post(message), method, action, class, form, modern, session })
+}
+
+/// What the message acts on, in the words that policy uses.
+fn subject_of(message: &Message) -> Result<(Cow<'static, str>, Action, Class), Unreadable> {
+    let (Shape::Request { method: name, .. } | Shape::Notification { method: name }) = message.shape() else {
+        return Ok((Cow::Borrowed("response"), Action::Service, Class::Housekeeping));
+    };
+    let Some(method) = mcp::method(name) else {
+        return Ok((Cow::Owned(name.to_owned()), Action::Unknown, Class::Housekeeping));
+    };
+    let action = match mcp::subject(message, method).map_err(Unreadable::Body)? {
+        Subject::Tool(name) => Action::Tool(name.into_owned()),
+        Subject::Prompt(name) => Action::Prompt(name.into_owned()),
+        Subject::Resource(uri) => Action::Resource(uri.into_owned()),
+        Subject::Resources(uris) => Action::Resources(uris.into_iter().map(Cow::into_owned).collect()),
+        Subject::List(kind) => Action::List(kind),
+        Subject::Task(_) | Subject::Service => Action::Service,
+    };
+    Ok((Cow::Borrowed(method.name), action, method.class))
+}
+
+/// The headers of the newest protocol must say what the body says; in the older ones they may be left out, but
+/// must not say something else either.
+fn check_names(message: &Message, headers: &HeaderMap, modern: bool) -> Result<(), Unreadable> {
+    let value =
+        |name| only(headers, &HeaderName::from_static(name)).map(|value| value.map(HeaderValue::as_bytes));
+    let (version, method, name) =
+        (value(mcp::header::PROTOCOL_VERSION)?, value(mcp::header::METHOD)?, value(mcp::header::NAME)?);
+    if modern {
+        if matches!(message.shape(), Shape::Request { .. }) {
+            let stated = mcp::stated_version(message).map_err(Unreadable::Body)?;
+            if Version::parse(&stated).is_none() {
+                return Err(unknown_version(&stated));
+            }
+        }
+        return mcp::check_headers(message, version, method, name).map_err(Unreadable::Headers);
+    }
+    let differs = method.is_some_and(|said| Some(said) != message.method().map(str::as_bytes));
+    if differs { Err(Unreadable::Header(mcp::header::METHOD.into())) } else { Ok(()) }
+}
+
+/// A protocol version that nobody here speaks cannot be judged either.
+fn version_of(value: &HeaderValue) -> Result<Version, Unreadable> {
+    let text = value.to_str().map_err(|_| Unreadable::Header(mcp::header::PROTOCOL_VERSION.into()))?;
+    Version::parse(text.trim()).ok_or_else(|| unknown_version(text))
+}
+
+fn unknown_version(text: &str) -> Unreadable {
+    Unreadable::Version(text.chars().take(64).collect())
+}
+
+/// The value of a header that must not come twice.
+fn only<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Result<Option<&'h HeaderValue>, Unreadable> {
+    let mut values = headers.get_all(name).iter();
+    match (values.next(), values.next()) {
+        (value, None) => Ok(value),
+        _ => Err(Unreadable::Header(name.to_string())),
+    }
+}
+
+/// What the trail calls a request that has no message.
+fn method_word(method: &Method) -> Cow<'static, str> {
+    match *method {
+        Method::GET => "GET".into(),
+        Method::DELETE => "DELETE".into(),
+        Method::POST => "POST".into(),
+        _ => "other".into(),
+    }
+}
+
+/// The JSON-RPC code of a request that cannot be read (contract §5: HTTP 400).
+pub(crate) fn unreadable_code(unreadable: &Unreadable) -> i32 {
+    match unreadable {
+        Unreadable::Body(malformed) => match malformed.reason {
+            Reason::Batch | Reason::Shape(_) => code::INVALID_REQUEST,
+            Reason::Member { .. } => code::INVALID_PARAMS,
+            _ => code::PARSE_ERROR,
+        },
+        Unreadable::Headers(_) => code::HEADER_MISMATCH,
+        Unreadable::Version(_) => code::UNSUPPORTED_VERSION,
+        Unreadable::TwoKeys | Unreadable::CutOff | Unreadable::NoSession | Unreadable::Header(_) => {
+            code::INVALID_REQUEST
+        }
+    }
+}

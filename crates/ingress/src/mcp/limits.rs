@@ -1,0 +1,53 @@
+//! How much of a body is read, and for how long: little for strangers, `gateway.body_limit` for key holders.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use domain::{
+    key::PresentedKey,
+    stop::{Refusal, Unreadable},
+};
+use http::{HeaderMap, header};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use hyper::body::Incoming;
+
+use crate::Front;
+
+/// What is read before a key is known, which may stand in the body (bytes).
+const STRANGER_BYTES_MAX: u64 = 64 * 1024;
+/// How long a body may take to arrive.
+const ARRIVAL_MAX: Duration = Duration::from_secs(30);
+
+/// Reads the whole body.
+///
+/// # Errors
+/// 413 over the limit; 400 when it is compressed, breaks off or takes too long.
+pub(super) async fn read_body(
+    headers: &HeaderMap,
+    body: Incoming,
+    front: &Front,
+    key: Option<&PresentedKey>,
+) -> Result<Bytes, Refusal> {
+    if headers.contains_key(header::CONTENT_ENCODING) {
+        return Err(Refusal::Unreadable(Unreadable::Header("content-encoding".into())));
+    }
+    let announced = headers
+        .get(header::CONTENT_LENGTH)
+        .and_then(|length| length.to_str().ok())
+        .and_then(|length| length.parse::<u64>().ok());
+    // A small body needs no look at the key before it is read.
+    let small = announced.is_some_and(|bytes| bytes <= STRANGER_BYTES_MAX);
+    let known = !small && key.is_some_and(|key| front.gateway.knows(key));
+    let bytes_max = if known { front.gateway.bounds.body_bytes_max } else { STRANGER_BYTES_MAX };
+    if announced.is_some_and(|bytes| bytes > bytes_max) {
+        return Err(Refusal::TooLarge(bytes_max));
+    }
+    let limited = Limited::new(body, usize::try_from(bytes_max).unwrap_or(usize::MAX));
+    match tokio::time::timeout(ARRIVAL_MAX, limited.collect()).await {
+        Ok(Ok(whole)) => Ok(whole.to_bytes()),
+        Ok(Err(error)) if error.downcast_ref::<LengthLimitError>().is_some() => {
+            Err(Refusal::TooLarge(bytes_max))
+        }
+        Ok(Err(_)) | Err(_) => Err(Refusal::Unreadable(Unreadable::CutOff)),
+    }
+}

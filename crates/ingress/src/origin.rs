@@ -1,0 +1,140 @@
+//! Host and Origin: a web page must not reach the gateway through somebody's browser (DNS rebinding, CSRF).
+//! Only this side can check them, because the hop to the upstream rewrites both.
+
+use std::net::IpAddr;
+
+use http::{HeaderMap, Uri, header, uri::Authority};
+
+/// The names that a listener answers to.
+#[derive(Debug, Clone, Default)]
+pub struct Names {
+    hosts: Vec<String>,
+    origins: Vec<String>,
+}
+
+impl Names {
+    /// The names of a listener at `listen`: its own address (all loopback names when it is a loopback address),
+    /// the host of its public URL, and what the settings add.
+    #[must_use]
+    pub fn of(listen: IpAddr, public_url: Option<&str>, hosts: &[String], origins: &[String]) -> Self {
+        let mut all: Vec<String> = hosts.iter().map(|host| host.to_ascii_lowercase()).collect();
+        if listen.is_loopback() {
+            all.extend(["localhost", "127.0.0.1", "::1"].map(str::to_owned));
+        }
+        if !listen.is_unspecified() {
+            all.push(listen.to_string());
+        }
+        let public = public_url.and_then(|url| url.parse::<Uri>().ok());
+        all.extend(public.as_ref().and_then(Uri::host).map(|host| bare(host).to_ascii_lowercase()));
+        let origins =
+            origins.iter().map(|origin| origin.trim_end_matches('/').to_ascii_lowercase()).collect();
+        Self { hosts: all, origins }
+    }
+
+    /// Checks what a request says of its host and its origin.
+    ///
+    /// # Errors
+    /// In words, what is foreign.
+    pub(crate) fn check(&self, uri: &Uri, headers: &HeaderMap) -> Result<(), &'static str> {
+        let mut hosts = headers.get_all(header::HOST).iter();
+        let host = match (hosts.next(), hosts.next()) {
+            (Some(host), None) => host.to_str().ok().and_then(|host| host.parse::<Authority>().ok()),
+            (None, _) => uri.authority().cloned(),
+            (Some(_), Some(_)) => return Err("two Host headers"),
+        };
+        let Some(host) = host else { return Err("no readable Host") };
+        // An absolute request target must not name another host than the header.
+        if uri.authority().is_some_and(|target| *target != host) {
+            return Err("the request target names another host than the Host header");
+        }
+        if !self.answers_to(host.host()) {
+            return Err("the Host is not one of this gateway's names (gateway.allowed_hosts)");
+        }
+        match headers.get(header::ORIGIN) {
+            None => Ok(()),
+            Some(origin) if origin.to_str().is_ok_and(|origin| self.trusts(origin)) => Ok(()),
+            Some(_) => Err("the Origin is another site (gateway.allowed_origins)"),
+        }
+    }
+
+    fn answers_to(&self, host: &str) -> bool {
+        let host = bare(host);
+        self.hosts.iter().any(|known| known.eq_ignore_ascii_case(host))
+    }
+
+    fn trusts(&self, origin: &str) -> bool {
+        let lower = origin.to_ascii_lowercase();
+        if self.origins.contains(&lower) {
+            return true;
+        }
+        let host = lower.split_once("://").and_then(|(_, rest)| rest.parse::<Authority>().ok());
+        host.is_some_and(|host| self.answers_to(host.host()))
+    }
+}
+
+/// An IPv6 address without its brackets.
+fn bare(host: &str) -> &str {
+    host.trim_start_matches('[').trim_end_matches(']')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(host: &str, origin: Option<&str>) -> Result<(), &'static str> {
+        let names = Names::of(
+            "127.0.0.1".parse().unwrap(),
+            Some("https://gate.example.com/x"),
+            &["Extra.test".to_owned()],
+            &["https://app.example.com".to_owned()],
+        );
+        let mut headers = HeaderMap::new();
+        headers.insert(header::HOST, host.parse().unwrap());
+        if let Some(origin) = origin {
+            headers.insert(header::ORIGIN, origin.parse().unwrap());
+        }
+        names.check(&"/mcp/x".parse().unwrap(), &headers)
+    }
+
+    #[test]
+    fn only_our_own_names_are_answered() {
+        for host in
+            ["127.0.0.1:8484", "localhost", "LOCALHOST:1", "[::1]:8484", "gate.example.com", "extra.test"]
+        {
+            assert!(check(host, None).is_ok(), "{host}");
+        }
+        for host in
+            ["evil.test", "127.0.0.1.evil.test", "localhost.evil.test:8484", "10.0.0.1", "user@localhost.x"]
+        {
+            assert!(check(host, None).is_err(), "{host}");
+        }
+    }
+
+    #[test]
+    fn only_trusted_pages_may_call() {
+        for origin in [
+            "http://localhost:3000",
+            "http://127.0.0.1",
+            "https://app.example.com",
+            "https://gate.example.com",
+        ] {
+            assert!(check("localhost", Some(origin)).is_ok(), "{origin}");
+        }
+        for origin in
+            ["null", "https://evil.test", "https://localhost.evil.test", "http://app.example.com", "file://"]
+        {
+            assert!(check("localhost", Some(origin)).is_err(), "{origin}");
+        }
+    }
+
+    #[test]
+    fn two_hosts_are_one_too_many() {
+        let names = Names::of("127.0.0.1".parse().unwrap(), None, &[], &[]);
+        let mut headers = HeaderMap::new();
+        headers.append(header::HOST, "localhost".parse().unwrap());
+        headers.append(header::HOST, "localhost".parse().unwrap());
+        assert!(names.check(&"/".parse().unwrap(), &headers).is_err());
+        headers.remove(header::HOST);
+        assert!(names.check(&"/".parse().unwrap(), &headers).is_err());
+    }
+}

@@ -1,0 +1,88 @@
+//! What comes in at a door and what goes out again.
+
+use std::{convert::Infallible, net::IpAddr, sync::Arc};
+
+use domain::{
+    agent::Agent,
+    call::Call,
+    clock::Now,
+    key::{KeyId, KeyMac, PresentedKey},
+    stop::Refusal,
+};
+use http::{HeaderMap, response};
+use tokio::sync::oneshot;
+use wire::Message;
+
+use crate::flow::Flow;
+
+/// One request as a door understood it. Nothing in it has been checked against keys or policy.
+pub struct Arrival {
+    /// When it came.
+    pub at: Now,
+    /// From where: the client's address, for limiting failed authentication.
+    pub source: IpAddr,
+    /// The key that came with it.
+    pub key: Presented,
+    /// What it wants. Readable even when `exchange` is not, as far as the door understood.
+    pub call: Arc<Call>,
+    /// The request itself, or why it cannot be read. The walk tells only a caller whose key is good.
+    pub exchange: Result<Exchange, Refusal>,
+    /// The headers that may travel on.
+    pub headers: HeaderMap,
+    /// The session token, where the client sent one.
+    pub session: Option<String>,
+    /// Whether the request is of the newest, stateless protocol.
+    pub modern: bool,
+    /// Resolves when the client has hung up.
+    pub gone: oneshot::Receiver<Infallible>,
+}
+
+/// The key that came with a request.
+pub enum Presented {
+    /// None.
+    Missing,
+    /// Something that is no key of ours.
+    Misshapen,
+    /// One key, perhaps several times.
+    One(PresentedKey),
+    /// Different ones: nobody can say who is asking.
+    Several,
+}
+
+/// The three things that a client of Streamable HTTP can do at an endpoint.
+pub enum Exchange {
+    /// Send a message.
+    Post(Message),
+    /// Open the stream of server messages (older protocol), or resume a broken one.
+    Listen,
+    /// End the session (older protocol).
+    End,
+}
+
+/// The answer to an arrival.
+pub struct Reply {
+    /// Status and headers.
+    pub head: response::Parts,
+    /// The body; its record closes when it ends.
+    pub body: Flow,
+    /// Where the answer comes from.
+    pub origin: Origin,
+}
+
+/// Where an answer comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Origin {
+    /// The upstream gave it just now.
+    Upstream,
+}
+
+/// Who is calling, once that is proven.
+#[derive(Debug, Clone)]
+pub struct Caller {
+    /// The agent.
+    pub agent: Arc<Agent>,
+    /// The key it came with.
+    pub key: KeyId,
+    /// What that key hashes to, to look it up again.
+    pub mac: KeyMac,
+}

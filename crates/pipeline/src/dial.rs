@@ -1,0 +1,286 @@
+//! The one place that opens outbound sockets: resolve once, judge every address, dial a judged one.
+
+use std::{
+    net::SocketAddr,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use domain::{
+    address,
+    service::{HttpUpstream, Network},
+};
+use http::Uri;
+use hyper_util::{
+    client::legacy::connect::{Connected, Connection},
+    rt::TokioIo,
+};
+use rustls::{ClientConfig, RootCertStore};
+use rustls_pki_types::{CertificateDer, ServerName, pem::PemObject};
+use thiserror::Error;
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::TcpStream,
+};
+use tokio_rustls::{TlsConnector, client::TlsStream};
+
+/// How long a connection may take to come up.
+const CONNECT_MAX: Duration = Duration::from_secs(10);
+
+/// Why there is no connection. Nothing was sent.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum DialError {
+    /// The name has no address.
+    #[error("`{0}` cannot be resolved")]
+    Unresolved(String),
+    /// The name has an address where this service may not go.
+    #[error("`{host}` is {zone}; if that is meant, say `network: private`")]
+    Forbidden {
+        /// The host as the service names it.
+        host: String,
+        /// What its address is.
+        zone: &'static str,
+    },
+    /// Nobody answers there.
+    #[error("`{host}` does not answer ({why})")]
+    Unreachable {
+        /// The host as the service names it.
+        host: String,
+        /// What the system says.
+        why: String,
+    },
+    /// TLS failed.
+    #[error("TLS with `{host}` failed: {why}")]
+    Tls {
+        /// The host as the service names it.
+        host: String,
+        /// What failed.
+        why: String,
+    },
+    /// The service's own trust anchor cannot be read.
+    #[error("the certificate in `ca` cannot be read")]
+    BadAnchor,
+}
+
+/// Makes connectors. Holds the system's trust anchors, read once.
+#[derive(Clone)]
+pub struct Dialler {
+    roots: Arc<RootCertStore>,
+}
+
+impl Dialler {
+    /// Reads the trust anchors: the system's, and those of the web's root programmes.
+    #[must_use]
+    pub fn new() -> Self {
+        let mut roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
+        let (_added, _ignored) =
+            roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+        Self { roots: Arc::new(roots) }
+    }
+
+    /// A connector for one service.
+    ///
+    /// # Errors
+    /// [`DialError::BadAnchor`], [`DialError::Tls`].
+    pub fn connector(&self, upstream: &HttpUpstream) -> Result<Connector, DialError> {
+        let tls = if upstream.url.is_tls() { Some(self.tls(upstream)?) } else { None };
+        Ok(Connector { target: Arc::new(Target { upstream: upstream.clone(), tls }) })
+    }
+
+    fn tls(&self, upstream: &HttpUpstream) -> Result<Tls, DialError> {
+        let roots = match &upstream.ca_pem {
+            None => Arc::clone(&self.roots),
+            Some(pem) => {
+                let mut roots = RootCertStore::clone(&self.roots);
+                for anchor in CertificateDer::pem_slice_iter(pem.as_bytes()) {
+                    let anchor = anchor.map_err(|_| DialError::BadAnchor)?;
+                    roots.add(anchor).map_err(|_| DialError::BadAnchor)?;
+                }
+                Arc::new(roots)
+            }
+        };
+        let host = upstream.url.host().to_owned();
+        let failed = |why: String| DialError::Tls { host: host.clone(), why };
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let mut config = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .map_err(|error| failed(error.to_string()))?
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        let name = ServerName::try_from(host.clone()).map_err(|error| failed(error.to_string()))?;
+        Ok(Tls { connector: TlsConnector::from(Arc::new(config)), name })
+    }
+}
+
+impl Default for Dialler {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Connects to one service's host and nothing else.
+#[derive(Clone)]
+pub struct Connector {
+    target: Arc<Target>,
+}
+
+struct Target {
+    upstream: HttpUpstream,
+    tls: Option<Tls>,
+}
+
+struct Tls {
+    connector: TlsConnector,
+    name: ServerName<'static>,
+}
+
+impl tower_service::Service<Uri> for Connector {
+    type Response = TokioIo<Wire>;
+    type Error = DialError;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, DialError>> + Send>>;
+
+    fn poll_ready(&mut self, _context: &mut Context<'_>) -> Poll<Result<(), DialError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, _uri: Uri) -> Self::Future {
+        // The address is the service's, not the request's: nothing an agent sends can choose a host.
+        let target = Arc::clone(&self.target);
+        Box::pin(async move { connect(&target).await.map(TokioIo::new) })
+    }
+}
+
+async fn connect(target: &Target) -> Result<Wire, DialError> {
+    let url = &target.upstream.url;
+    let stream = dial(url.host(), url.port(), target.upstream.network).await?;
+    match &target.tls {
+        None => Ok(Wire::Plain(stream)),
+        Some(tls) => {
+            let failed = |why: String| DialError::Tls { host: url.host().to_owned(), why };
+            let handshake = tls.connector.connect(tls.name.clone(), stream);
+            match tokio::time::timeout(CONNECT_MAX, handshake).await {
+                Ok(Ok(stream)) => Ok(Wire::Tls(Box::new(stream))),
+                Ok(Err(error)) => Err(failed(error.to_string())),
+                Err(_) => Err(failed("the handshake takes too long".into())),
+            }
+        }
+    }
+}
+
+/// Opens a TCP connection to `host`, if every address it has may be dialled.
+///
+/// # Errors
+/// [`DialError`]; nothing was sent.
+pub async fn dial(host: &str, port: u16, network: Network) -> Result<TcpStream, DialError> {
+    let unreachable = |why: String| DialError::Unreachable { host: host.to_owned(), why };
+    let resolved = tokio::time::timeout(CONNECT_MAX, tokio::net::lookup_host((host, port)))
+        .await
+        .map_err(|_| DialError::Unresolved(host.to_owned()))?
+        .map_err(|_| DialError::Unresolved(host.to_owned()))?;
+    let addresses: Vec<SocketAddr> = resolved.collect();
+    if addresses.is_empty() {
+        return Err(DialError::Unresolved(host.to_owned()));
+    }
+    for address in &addresses {
+        address::judge(address.ip(), network)
+            .map_err(|zone| DialError::Forbidden { host: host.to_owned(), zone })?;
+    }
+    let mut last = String::new();
+    for address in addresses {
+        #[expect(clippy::disallowed_methods, reason = "this is the one place that opens outbound sockets")]
+        let attempt = TcpStream::connect(address);
+        match tokio::time::timeout(CONNECT_MAX, attempt).await {
+            Ok(Ok(stream)) => {
+                // Without it small answers wait for Nagle's algorithm, tens of milliseconds each.
+                stream.set_nodelay(true).map_err(|error| unreachable(error.to_string()))?;
+                return Ok(stream);
+            }
+            Ok(Err(error)) => last = plain(&error),
+            Err(_) => last = "no answer in time".into(),
+        }
+    }
+    Err(unreachable(last))
+}
+
+/// The system's words without its number.
+fn plain(error: &std::io::Error) -> String {
+    match error.kind() {
+        std::io::ErrorKind::ConnectionRefused => "connection refused".into(),
+        _ => error.to_string(),
+    }
+}
+
+/// A connection to an upstream, with or without TLS.
+pub enum Wire {
+    /// TCP.
+    Plain(TcpStream),
+    /// TLS over TCP.
+    Tls(Box<TlsStream<TcpStream>>),
+}
+
+impl Connection for Wire {
+    fn connected(&self) -> Connected {
+        Connected::new()
+    }
+}
+
+impl AsyncRead for Wire {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<std::io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(stream) => Pin::new(stream).poll_read(context, buffer),
+            Self::Tls(stream) => Pin::new(stream.as_mut()).poll_read(context, buffer),
+        }
+    }
+}
+
+impl AsyncWrite for Wire {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<std::io::Result<usize>> {
+        match self.get_mut() {
+            Self::Plain(stream) => Pin::new(stream).poll_write(context, bytes),
+            Self::Tls(stream) => Pin::new(stream.as_mut()).poll_write(context, bytes),
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(stream) => Pin::new(stream).poll_flush(context),
+            Self::Tls(stream) => Pin::new(stream.as_mut()).poll_flush(context),
+        }
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(stream) => Pin::new(stream).poll_shutdown(context),
+            Self::Tls(stream) => Pin::new(stream.as_mut()).poll_shutdown(context),
+        }
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[std::io::IoSlice<'_>],
+    ) -> Poll<std::io::Result<usize>> {
+        match self.get_mut() {
+            Self::Plain(stream) => Pin::new(stream).poll_write_vectored(context, bytes),
+            Self::Tls(stream) => Pin::new(stream.as_mut()).poll_write_vectored(context, bytes),
+        }
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        match self {
+            Self::Plain(stream) => stream.is_write_vectored(),
+            Self::Tls(stream) => stream.is_write_vectored(),
+        }
+    }
+}

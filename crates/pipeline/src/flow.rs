@@ -1,0 +1,44 @@
+//! Bodies that flow through the gateway, and what is done to them on the way, in this order:
+//! deadline → limit → cut → leash → closing. Nothing here buffers more than one frame of an event stream.
+
+mod closing;
+mod cut;
+mod deadline;
+mod leash;
+mod limit;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full, combinators::UnsyncBoxBody};
+use thiserror::Error;
+
+pub(crate) use closing::Closing;
+pub(crate) use cut::cut_events;
+pub(crate) use deadline::Deadline;
+pub(crate) use leash::Leash;
+pub(crate) use limit::Limit;
+
+/// A body under way.
+pub type Flow = UnsyncBoxBody<Bytes, Broken>;
+
+/// Why a body ended before its end.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum Broken {
+    /// The other side broke off.
+    #[error("the upstream broke off: {0}")]
+    Upstream(String),
+    /// The body did not end in time.
+    #[error("the answer did not end in time")]
+    TooSlow,
+    /// The body is larger than it may be (bytes).
+    #[error("the answer is larger than {0} bytes")]
+    TooLarge(u64),
+    /// The caller lost the right to read on.
+    #[error("the key, the agent or the scope has been withdrawn")]
+    Withdrawn,
+}
+
+/// A body of known bytes.
+#[must_use]
+pub fn whole(bytes: impl Into<Bytes>) -> Flow {
+    Full::new(bytes.into()).map_err(|never| match never {}).boxed_unsync()
+}

@@ -1,0 +1,101 @@
+//! An open stream ends when its caller loses the right to it: key revoked or expired, agent disabled, service
+//! removed or taken out of its scope, role taken out of the policy.
+
+use std::{
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use domain::{
+    call::Action,
+    clock::Clock,
+    policy::{Verdict, judge},
+};
+use http_body::{Body, Frame, SizeHint};
+use tokio::sync::watch;
+
+use super::{Broken, Flow};
+use crate::{arrival::Caller, freshness::Freshness};
+
+/// Ends the body with [`Broken::Withdrawn`] as soon as the caller may not read on.
+pub(crate) struct Leash {
+    inner: Flow,
+    withdrawn: Pin<Box<dyn Future<Output = ()> + Send>>,
+    stopping: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
+}
+
+impl Leash {
+    /// `stopping` is for streams that only listen: they have no end of their own, so they end when it turns true.
+    pub(crate) fn new(
+        inner: Flow,
+        freshness: Arc<Freshness>,
+        clock: Arc<dyn Clock>,
+        caller: Caller,
+        service: String,
+        stopping: Option<watch::Receiver<bool>>,
+    ) -> Self {
+        let stopping = stopping.map(|mut stopping| -> Pin<Box<dyn Future<Output = ()> + Send>> {
+            Box::pin(async move {
+                // An error means that nobody is left who could say so, which is the same.
+                let _ = stopping.wait_for(|stopping| *stopping).await;
+            })
+        });
+        Self { inner, withdrawn: Box::pin(withdrawn(freshness, clock, caller, service)), stopping }
+    }
+}
+
+/// Resolves when `caller` may no longer reach `service`.
+async fn withdrawn(freshness: Arc<Freshness>, clock: Arc<dyn Clock>, caller: Caller, service: String) {
+    let mut changes = freshness.subscribe();
+    loop {
+        let now = clock.now();
+        let world = freshness.current();
+        let Ok((key, agent)) = world.holder(&caller.mac, now) else { return };
+        if !matches!(judge(&world, agent, &service, &Action::Service), Verdict::Allow { .. }) {
+            return;
+        }
+        let time_left = key.expires_at.map(|end| end.duration_since(now.wall).unsigned_abs());
+        let expiry = async {
+            match time_left {
+                Some(left) => tokio::time::sleep(left).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            changed = changes.changed() => if changed.is_err() { return },
+            () = expiry => {}
+        }
+    }
+}
+
+impl Body for Leash {
+    type Data = Bytes;
+    type Error = Broken;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
+        // The leash first: a stream that never pauses must not outrun it.
+        if self.withdrawn.as_mut().poll(context).is_ready() {
+            return Poll::Ready(Some(Err(Broken::Withdrawn)));
+        }
+        if self.stopping.as_mut().is_some_and(|stopping| stopping.as_mut().poll(context).is_ready()) {
+            self.inner = super::whole(Bytes::new());
+            self.stopping = None;
+            return Poll::Ready(None);
+        }
+        Pin::new(&mut self.inner).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
+    }
+}

@@ -1,0 +1,166 @@
+//! Keeps the world fresh: polls the store's revision, reloads what changed, and refuses to serve a snapshot
+//! that the store has not confirmed within the lease.
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use arc_swap::ArcSwap;
+use domain::{
+    clock::{Clock, Now},
+    policy::Policy,
+    stop::Fault,
+    world::{Revision, World},
+};
+use store::{Store, StoreError};
+use tokio::sync::{Mutex, watch};
+
+/// How often the store is asked whether anything changed.
+const POLL_EVERY: Duration = Duration::from_millis(250);
+/// How long a snapshot may be used without being confirmed.
+const LEASE: Duration = Duration::from_millis(1_000);
+/// How old a snapshot must be before a stranger may have it renewed.
+const CATCH_UP_EVERY: Duration = Duration::from_millis(20);
+/// How long a call may wait for a confirmation of its own.
+const RENEWAL_MAX: Duration = Duration::from_millis(250);
+
+/// The current world and the means to renew it.
+pub struct Freshness {
+    store: Arc<Store>,
+    clock: Arc<dyn Clock>,
+    world: ArcSwap<World>,
+    /// One renewal at a time; the others wait for its result.
+    renewing: Mutex<()>,
+    changes: watch::Sender<u64>,
+}
+
+impl Freshness {
+    /// Loads the first snapshot.
+    ///
+    /// # Errors
+    /// Whatever the store says.
+    pub async fn load(
+        store: Arc<Store>,
+        clock: Arc<dyn Clock>,
+        policy: Arc<Policy>,
+    ) -> Result<Arc<Self>, StoreError> {
+        let world = read_world(&store, clock.now(), policy).await?;
+        let world = ArcSwap::from_pointee(world);
+        let changes = watch::Sender::new(0);
+        Ok(Arc::new(Self { store, clock, world, renewing: Mutex::new(()), changes }))
+    }
+
+    /// Looks at the store out of turn, for somebody who is not known yet; whether that was done.
+    ///
+    /// At most once in 20 ms, so that strangers cannot keep the store busy.
+    pub async fn catch_up(&self, now: Now) -> bool {
+        if self.world.load().is_fresh(now, CATCH_UP_EVERY) {
+            return false;
+        }
+        matches!(tokio::time::timeout(RENEWAL_MAX, self.renew()).await, Ok(Ok(())))
+    }
+
+    /// The snapshot as it is, confirmed or not: for what must not wait.
+    #[must_use]
+    pub fn current(&self) -> Arc<World> {
+        self.world.load_full()
+    }
+
+    /// A snapshot within its lease; a stale one is renewed first.
+    ///
+    /// # Errors
+    /// [`Fault::StaleAuthorization`] when the store does not confirm in time.
+    pub async fn world(&self, now: Now) -> Result<Arc<World>, Fault> {
+        let world = self.world.load_full();
+        if world.is_fresh(now, LEASE) {
+            return Ok(world);
+        }
+        match tokio::time::timeout(RENEWAL_MAX, self.renew()).await {
+            Ok(Ok(())) => Ok(self.world.load_full()),
+            Ok(Err(_)) | Err(_) => Err(Fault::StaleAuthorization),
+        }
+    }
+
+    /// Puts another policy in force.
+    pub fn set_policy(&self, policy: Arc<Policy>) {
+        self.world.rcu(|world| World { policy: Arc::clone(&policy), ..copy(world) });
+        self.changes.send_modify(|count| *count += 1);
+    }
+
+    /// Resolves each time the world changes (not when it is merely confirmed).
+    #[must_use]
+    pub fn subscribe(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
+    }
+
+    /// Polls for ever. Run it as a task of its own.
+    pub async fn run(self: Arc<Self>) {
+        let mut tick = tokio::time::interval(POLL_EVERY);
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut failing = false;
+        loop {
+            tick.tick().await;
+            match self.renew().await {
+                Ok(()) => failing = false,
+                Err(error) if !failing => {
+                    failing = true;
+                    tracing::error!("keys and services cannot be confirmed, calls are refused: {error}");
+                }
+                Err(_) => {}
+            }
+        }
+    }
+
+    /// Takes over changes of this moment, without waiting for the next poll.
+    ///
+    /// # Errors
+    /// Whatever the store says.
+    pub async fn refresh(&self) -> Result<(), StoreError> {
+        self.renew().await
+    }
+
+    /// Asks the store for its revision; reloads when it moved.
+    async fn renew(&self) -> Result<(), StoreError> {
+        let _turn = self.renewing.lock().await;
+        // The time of asking counts, not the time of the answer: the lease must never be too long.
+        let now = self.clock.now();
+        let revision = self.store.revision().await?;
+        let known = self.world.load();
+        if revision == known.revision {
+            self.world.rcu(|world| World { confirmed_at: now.monotonic, ..copy(world) });
+            return Ok(());
+        }
+        let fresh = read_world(&self.store, now, Arc::clone(&known.policy)).await?;
+        // The policy may have been replaced meanwhile; the store's part is ours.
+        self.world.rcu(|world| World { policy: Arc::clone(&world.policy), ..copy(&fresh) });
+        self.changes.send_modify(|count| *count += 1);
+        Ok(())
+    }
+}
+
+fn copy(world: &World) -> World {
+    World {
+        revision: world.revision,
+        confirmed_at: world.confirmed_at,
+        policy: Arc::clone(&world.policy),
+        services: Arc::clone(&world.services),
+        agents: Arc::clone(&world.agents),
+        keys: Arc::clone(&world.keys),
+    }
+}
+
+async fn read_world(store: &Store, now: Now, policy: Arc<Policy>) -> Result<World, StoreError> {
+    let snapshot = store.snapshot().await?;
+    let services: HashMap<_, _> =
+        snapshot.services.into_iter().map(|service| (service.name.clone(), Arc::new(service))).collect();
+    let agents: HashMap<_, _> =
+        snapshot.agents.into_iter().map(|agent| (agent.name.clone(), Arc::new(agent))).collect();
+    let keys: HashMap<_, _> = snapshot.keys.into_iter().map(|key| (key.mac, key)).collect();
+    let revision: Revision = snapshot.revision;
+    Ok(World {
+        revision,
+        confirmed_at: now.monotonic,
+        policy,
+        services: Arc::new(services),
+        agents: Arc::new(agents),
+        keys: Arc::new(keys),
+    })
+}

@@ -1,0 +1,75 @@
+//! Gate 20: may they ask for this? Scope first, then the policy (silence means no), then whether the session
+//! that they speak of is theirs.
+
+use std::{convert::Infallible, sync::Arc};
+
+use domain::{
+    call::Call,
+    clock::Now,
+    policy::{Verdict, judge},
+    service::Service,
+    stop::{Refusal, Stop},
+    world::World,
+};
+use http::HeaderMap;
+use tokio::sync::oneshot;
+
+use super::{g10_authenticate::Authenticated, g70_record::Draft};
+use crate::{
+    arrival::{Caller, Exchange},
+    session::{Session, SessionTokens},
+};
+
+/// A readable call that the policy allows. Only this gate can make one.
+pub struct Authorized {
+    pub(crate) caller: Caller,
+    pub(crate) call: Arc<Call>,
+    pub(crate) service: Arc<Service>,
+    pub(crate) session: Option<Session>,
+    pub(crate) exchange: Exchange,
+    pub(crate) at: Now,
+    pub(crate) headers: HeaderMap,
+    pub(crate) modern: bool,
+    pub(crate) gone: oneshot::Receiver<Infallible>,
+    _proof: Proof,
+}
+
+/// Makes [`Authorized`] impossible to build in another file.
+struct Proof;
+
+pub(crate) fn authorize(
+    call: Authenticated,
+    world: &World,
+    sessions: &SessionTokens,
+    draft: &mut Draft,
+) -> Result<Authorized, Stop> {
+    let (caller, arrival) = call.into_parts();
+    // What was wrong with a request is told only to somebody with a key.
+    let exchange = arrival.exchange?;
+    let call = arrival.call;
+    let verdict = judge(world, &caller.agent, &call.service, &call.action);
+    draft.judged(&verdict, world.policy.hash());
+    if let Verdict::Never(refused) = verdict {
+        return Err(refused.into_refusal(&caller.agent.role).into());
+    }
+    let service = world.services.get(call.service.as_str()).ok_or(Refusal::NotInScope)?;
+    let session = match &arrival.session {
+        None => None,
+        Some(token) => {
+            let session = sessions.open(token, &caller.agent.name, &service.name);
+            Some(session.ok_or(Refusal::UnknownSession)?)
+        }
+    };
+    Ok(Authorized {
+        service: Arc::clone(service),
+        caller,
+        call,
+        session,
+        exchange,
+        at: arrival.at,
+        headers: arrival.headers,
+        modern: arrival.modern,
+        gone: arrival.gone,
+        _proof: Proof,
+    })
+}

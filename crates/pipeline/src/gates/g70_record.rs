@@ -1,0 +1,297 @@
+//! Gate 70: write the decision down. The intent is durable before the first byte leaves; whatever happens
+//! afterwards, the record is closed exactly once, and closing cannot fail.
+
+use std::sync::{Arc, atomic::Ordering};
+
+use domain::{
+    agent::Agent,
+    audit::{Decision, Event, Kind, ResultWord, redact},
+    call::Call,
+    clock::{Clock, Now},
+    key::KeyId,
+    policy::{PolicyHash, Verdict},
+    stop::{Fault, Gate, KeyFault, Stop},
+};
+use http_body_util::BodyExt;
+use sha2::{Digest, Sha256};
+use wire::{Raw, canonical, mcp::Class};
+
+use super::g30_rate_limit::Within;
+use crate::{
+    arrival::{Caller, Exchange, Reply},
+    flow::{Broken, Closing},
+    freshness::Freshness,
+    recorder::{Recorder, Slot},
+};
+
+proof!(
+    /// A call whose intent is durable, where the trail keeps one.
+    Recorded of Within
+);
+
+/// What the trail is told of a call, and how much of it.
+#[derive(Debug, Clone, Copy)]
+pub struct Recording {
+    /// Record lists and housekeeping too, not only when they are refused.
+    pub everything: bool,
+    /// Bounds of the arguments that are kept.
+    pub values: redact::Limits,
+}
+
+/// The facts about a call, collected as they are learned, so that a refusal is recorded as fully as a success.
+pub struct Draft {
+    event: Event,
+}
+
+impl Draft {
+    pub(crate) fn caller(&mut self, key: KeyId, agent: &Agent) {
+        self.event.key_id = Some(key);
+        self.event.agent = Some(agent.name.clone());
+        self.event.role = Some(agent.role.clone());
+    }
+
+    pub(crate) fn failed_key(&mut self, fault: KeyFault) {
+        self.event.key_id = fault.key_id();
+    }
+
+    pub(crate) fn judged(&mut self, verdict: &Verdict, policy: &PolicyHash) {
+        if let Verdict::Allow { rule, reason } = verdict {
+            self.event.decision = Some(Decision {
+                gate: Gate::Authorize,
+                allowed: true,
+                rule: rule.clone(),
+                reason: (*reason).into(),
+                policy: Some(policy.clone()),
+            });
+        }
+    }
+}
+
+/// One call's record, open until the answer has ended.
+pub struct Record {
+    /// What is known so far.
+    pub draft: Draft,
+    state: State,
+    slot: Option<Slot>,
+    recorder: Arc<Recorder>,
+    clock: Arc<dyn Clock>,
+    at: Now,
+    class: Class,
+}
+
+/// How far the record has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// Nothing is written yet.
+    Open,
+    /// The intent is durable: an outcome is owed.
+    Intended,
+}
+
+impl Record {
+    /// Opens a record and reserves its place in the queue, so that closing it cannot fail.
+    pub(crate) fn open(
+        call: &Call,
+        at: Now,
+        recorder: &Arc<Recorder>,
+        clock: &Arc<dyn Clock>,
+    ) -> Result<Self, Fault> {
+        let slot = Recorder::reserve(recorder)?;
+        let mut event = Event::new(at.wall, Kind::Refusal);
+        event.call_id = Some(call.id);
+        event.service = (!call.service.is_empty()).then(|| bounded(&call.service));
+        event.method = Some(call.method.clone());
+        event.action = Some(bounded(call.action_text()));
+        Ok(Self {
+            draft: Draft { event },
+            state: State::Open,
+            slot: Some(slot),
+            recorder: Arc::clone(recorder),
+            clock: Arc::clone(clock),
+            at,
+            class: call.class,
+        })
+    }
+
+    /// Makes the intent durable. Afterwards the caller's key is looked up once more, because it may have been
+    /// revoked while the disk was at work.
+    pub(crate) async fn intent(
+        &mut self,
+        call: Within,
+        freshness: &Freshness,
+        recording: &Recording,
+    ) -> Result<Recorded, Stop> {
+        if self.class == Class::Housekeeping && !recording.everything {
+            return Ok(Recorded(call));
+        }
+        let mut intent = self.draft.event.clone();
+        intent.kind = Kind::Intent;
+        if let Exchange::Post(message) = &call.exchange {
+            let params = message.params();
+            intent.args = params.map(|params| redact::redact(arguments(params), &recording.values).into());
+            intent.digest = Some(call_digest(&call.caller, &call.call, params));
+        }
+        self.recorder.durable(intent).await?;
+        self.state = State::Intended;
+        self.recorder.under_way.fetch_add(1, Ordering::Relaxed);
+        let holder = freshness.current();
+        holder.holder(&call.caller.mac, self.clock.now()).map_err(domain::stop::Refusal::Unauthorized)?;
+        Ok(Recorded(call))
+    }
+
+    /// Closes the record: at once when the walk stopped, else when the answer's body has ended.
+    pub(crate) fn close(mut self, answer: Result<Reply, Stop>) -> Result<Reply, Stop> {
+        match answer {
+            Ok(reply) if self.state == State::Open => {
+                // Housekeeping that is not recorded; its place in the queue is given back.
+                self.slot = None;
+                Ok(reply)
+            }
+            Ok(mut reply) => {
+                self.draft.event.status = Some(reply.head.status.as_u16());
+                let body = Closing::new(reply.body, self).boxed_unsync();
+                reply.body = body;
+                Ok(reply)
+            }
+            Err(stop) => Err(self.turn_away(stop)),
+        }
+    }
+
+    /// Closes the record of a call that is not answered by an upstream.
+    pub(crate) fn turn_away(mut self, stop: Stop) -> Stop {
+        self.stop(&stop);
+        stop
+    }
+
+    /// The answer has ended well, after so many bytes. Only the first of these calls counts.
+    pub(crate) fn finish(&mut self, bytes: u64) {
+        self.settle(ResultWord::Forwarded, bytes, None);
+    }
+
+    /// The answer broke off.
+    pub(crate) fn break_off(&mut self, bytes: u64, broken: &Broken) {
+        let code = match broken {
+            Broken::Withdrawn => "withdrawn",
+            _ => "upstream-broken",
+        };
+        self.settle(ResultWord::UpstreamError, bytes, Some((code.into(), broken.to_string())));
+    }
+
+    /// The client went away before the end.
+    pub(crate) fn abandon(&mut self, bytes: u64) {
+        let why = "the client hung up before the end of the answer".to_owned();
+        self.settle(ResultWord::Forwarded, bytes, Some(("client-gone".into(), why)));
+    }
+
+    fn settle(
+        &mut self,
+        result: ResultWord,
+        bytes: u64,
+        error: Option<(std::borrow::Cow<'static, str>, String)>,
+    ) {
+        let Some(slot) = self.slot.take() else { return };
+        let mut event = self.closing_event();
+        event.kind = Kind::Outcome;
+        event.result = Some(result);
+        event.bytes = Some(bytes);
+        event.error = error;
+        slot.send(event);
+    }
+
+    fn stop(&mut self, stop: &Stop) {
+        let Some(slot) = self.slot.take() else { return };
+        let intended = self.state == State::Intended;
+        let mut event = self.closing_event();
+        event.kind = if intended { Kind::Outcome } else { Kind::Refusal };
+        match stop {
+            Stop::Refused(refusal) => {
+                event.result = Some(ResultWord::Refused);
+                event.status = Some(refusal.status());
+                event.decision = Some(Decision {
+                    gate: refusal.gate(),
+                    allowed: false,
+                    rule: match refusal {
+                        domain::stop::Refusal::Forbidden { rule, .. } => rule.clone(),
+                        _ => None,
+                    },
+                    reason: refusal.cause(),
+                    policy: None,
+                });
+                event.error = Some((refusal.code().into(), refusal.cause().into_owned()));
+            }
+            Stop::Fault(fault) => {
+                let upstream = fault.gate() == Gate::Forward;
+                event.result = Some(if upstream { ResultWord::UpstreamError } else { ResultWord::Fault });
+                event.status = Some(fault.status());
+                event.error = Some((fault.code().into(), fault.cause()));
+            }
+        }
+        slot.send(event);
+    }
+
+    /// The event that closes the record, without what only the intent tells.
+    fn closing_event(&mut self) -> Event {
+        if self.state == State::Intended {
+            self.recorder.under_way.fetch_sub(1, Ordering::Relaxed);
+        }
+        let blank = Event::new(self.at.wall, Kind::Outcome);
+        let mut event = std::mem::replace(&mut self.draft.event, blank);
+        let now = self.clock.now();
+        event.at = now.wall;
+        let latency = now.monotonic.saturating_sub(self.at.monotonic);
+        event.latency_us = Some(u64::try_from(latency.as_micros()).unwrap_or(u64::MAX));
+        if self.state == State::Intended {
+            event.decision = None;
+        }
+        event
+    }
+}
+
+impl Drop for Record {
+    /// A walk that panicked, or a body that was dropped, still leaves its event.
+    fn drop(&mut self) {
+        if self.state == State::Intended {
+            self.settle(
+                ResultWord::Fault,
+                0,
+                Some(("cut".into(), "the call ended without an answer".into())),
+            );
+        }
+    }
+}
+
+/// A name as the trail keeps it: at most 256 characters of what the request said.
+fn bounded(text: &str) -> Arc<str> {
+    const CHARACTERS_MAX: usize = 256;
+    match text.char_indices().nth(CHARACTERS_MAX) {
+        None => text.into(),
+        Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()).into(),
+    }
+}
+
+/// The part of the parameters that says what will happen: `arguments` where there are some, else all.
+fn arguments(params: Raw<'_>) -> Raw<'_> {
+    params.get("arguments").unwrap_or(params)
+}
+
+/// The call digest (contract §5): SHA-256 over agent, service, method and canonical parameters, each preceded
+/// by its length. JSON-RPC ids, session ids, progress tokens and our own members never count.
+#[must_use]
+pub fn call_digest(caller: &Caller, call: &Call, params: Option<Raw<'_>>) -> [u8; 32] {
+    let mut text = Vec::with_capacity(256);
+    if let Some(params) = params {
+        canonical::write_canonical_without(params, &mut text, &|path| {
+            matches!(path, ["_meta", "progressToken"])
+                || matches!(path, ["_meta", ours] if ours.starts_with("toolgate/"))
+        });
+    }
+    let mut hash = Sha256::new();
+    hash.update(b"toolgate-call-1");
+    for part in
+        [caller.agent.name.as_str().as_bytes(), call.service.as_bytes(), call.method.as_bytes(), &text]
+    {
+        hash.update((part.len() as u64).to_be_bytes());
+        hash.update(part);
+    }
+    hash.finalize().into()
+}

@@ -1,0 +1,114 @@
+//! What the walk needs, gathered once at start-up.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
+
+use counters::Counters;
+use domain::{clock::Clock, key::PresentedKey, names::CallId, stop::Fault};
+use jiff::Timestamp;
+use tokio::sync::watch;
+use vault::Pepper;
+
+use crate::{
+    freshness::Freshness, gates::g70_record::Recording, recorder::Recorder, session::SessionTokens,
+    upstreams::Upstreams,
+};
+
+/// Everything a walk reads or writes, shared by all walks.
+pub struct Gateway {
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Makes call ids.
+    pub ids: CallIds,
+    /// Hashes presented keys.
+    pub pepper: Pepper,
+    /// Keys, agents, services and policy.
+    pub freshness: Arc<Freshness>,
+    /// The limits' state.
+    pub counters: Counters,
+    /// The trail.
+    pub recorder: Arc<Recorder>,
+    /// The services' ends.
+    pub upstreams: Upstreams,
+    /// Session ids of the older protocol.
+    pub sessions: SessionTokens,
+    /// Sizes and times.
+    pub bounds: Bounds,
+    /// What the trail keeps.
+    pub recording: Recording,
+    /// Turns true when the gateway is about to stop: calls finish, streams that only listen end.
+    pub stopping: watch::Receiver<bool>,
+}
+
+/// Sizes and times that hold for every call.
+#[derive(Debug, Clone, Copy)]
+pub struct Bounds {
+    /// The largest body, each way (bytes).
+    pub body_bytes_max: u64,
+    /// Until the first byte of an answer, and until the last one where it is no stream.
+    pub upstream_timeout: Duration,
+}
+
+impl Gateway {
+    /// Whether a key is good now, as far as the current snapshot knows. For bounds on what is read, not for
+    /// decisions: those belong to gate 10.
+    #[must_use]
+    pub fn knows(&self, key: &PresentedKey) -> bool {
+        self.freshness.current().holder(&self.pepper.mac(key), self.clock.now()).is_ok()
+    }
+
+    /// Whether the gateway could let a call through now: fresh authorization and a trail that can be written.
+    ///
+    /// # Errors
+    /// The [`Fault`] that calls would meet.
+    pub async fn ready(&self) -> Result<(), Fault> {
+        self.freshness.world(self.clock.now()).await?;
+        if self.recorder.is_healthy() { Ok(()) } else { Err(Fault::AuditUnavailable) }
+    }
+}
+
+/// Makes call ids that no other call of this process has, and that tell nothing about how many there were.
+pub struct CallIds {
+    process: u32,
+    stride: u32,
+    next: AtomicU32,
+}
+
+impl CallIds {
+    /// Ten of the random bits tell processes apart, the others scatter the counter.
+    #[must_use]
+    pub fn new(random: [u8; 12]) -> Self {
+        let [a, b, c, d, e, f, g, h, i, j, k, l] = random;
+        Self {
+            process: u32::from_be_bytes([a, b, c, d]) & 0x3ff,
+            // An odd stride visits every value of the counter's 20 bits before it repeats one.
+            stride: u32::from_be_bytes([e, f, g, h]) | 1,
+            next: AtomicU32::new(u32::from_be_bytes([i, j, k, l])),
+        }
+    }
+
+    /// A new id.
+    #[must_use]
+    pub fn next(&self, at: Timestamp) -> CallId {
+        let counter = self.next.fetch_add(1, Ordering::Relaxed).wrapping_mul(self.stride) & 0xf_ffff;
+        CallId::new(u64::try_from(at.as_second()).unwrap_or(0), (self.process << 20) | counter)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_makes_a_million_different_ids_within_one_second() {
+        let ids = CallIds::new([7, 1, 9, 200, 3, 5, 8, 13, 255, 255, 255, 250]);
+        let all: std::collections::HashSet<_> =
+            (0..1 << 20).map(|_| ids.next(Timestamp::UNIX_EPOCH)).collect();
+        assert_eq!(all.len(), 1 << 20);
+    }
+}

@@ -1,0 +1,159 @@
+//! The services' ends. Whatever a service is, its answer comes as an HTTP response.
+
+mod mcp_http;
+mod mcp_stdio;
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use arc_swap::ArcSwap;
+use domain::{
+    clock::Clock,
+    names::ServiceName,
+    service::{Service, Upstream},
+    stop::Stop,
+};
+use http::HeaderMap;
+use mcp_http::McpHttp;
+use mcp_stdio::McpStdio;
+
+use crate::{
+    arrival::{Caller, Exchange},
+    dial::Dialler,
+    flow::Flow,
+    session::Session,
+};
+
+/// A call on its way out: everything about it has been judged.
+pub(crate) struct Outbound<'a> {
+    pub(crate) caller: &'a Caller,
+    pub(crate) exchange: Exchange,
+    pub(crate) session: Option<Session>,
+    pub(crate) headers: HeaderMap,
+    pub(crate) modern: bool,
+}
+
+/// What an upstream answered.
+pub(crate) struct Answer {
+    pub(crate) response: http::Response<Flow>,
+    /// The session that the upstream has opened.
+    pub(crate) session: Option<Session>,
+}
+
+/// Every upstream that has been used, with its connections or children.
+pub struct Upstreams {
+    dialler: Dialler,
+    clock: Arc<dyn Clock>,
+    line_bytes_max: usize,
+    ends: ArcSwap<HashMap<ServiceName, Arc<End>>>,
+    building: Mutex<()>,
+}
+
+/// One service's end. It belongs to one definition of the service; another definition gets another end.
+struct End {
+    service: Arc<Service>,
+    kind: Kind,
+}
+
+enum Kind {
+    Http(McpHttp),
+    Stdio(McpStdio),
+}
+
+impl Upstreams {
+    /// No upstream is contacted before its first call. `line_bytes_max` bounds one message of a child.
+    #[must_use]
+    pub fn new(dialler: Dialler, clock: Arc<dyn Clock>, line_bytes_max: usize) -> Self {
+        let ends = ArcSwap::from_pointee(HashMap::new());
+        Self { dialler, clock, line_bytes_max, ends, building: Mutex::new(()) }
+    }
+
+    /// Sends what was judged, and returns the answer's head with its body still flowing.
+    pub(crate) async fn exchange(
+        &self,
+        service: &Arc<Service>,
+        outbound: Outbound<'_>,
+    ) -> Result<Answer, Stop> {
+        let end = self.end(service)?;
+        match &end.kind {
+            Kind::Http(end) => end.exchange(outbound).await,
+            Kind::Stdio(end) => end.exchange(outbound).await,
+        }
+    }
+
+    /// Stops children that have had nothing to do, and those of services that are gone or changed.
+    pub async fn sweep(&self, services: &HashMap<ServiceName, Arc<Service>>) {
+        let ends = self.ends.load_full();
+        for (name, end) in ends.iter() {
+            let current = services.get(name).is_some_and(|service| *service == end.service);
+            if let Kind::Stdio(stdio) = &end.kind {
+                if current { stdio.sweep().await } else { stdio.stop().await }
+            }
+            if !current {
+                let _turn = self.building.lock().unwrap_or_else(PoisonError::into_inner);
+                self.ends.rcu(|ends| {
+                    let mut ends = HashMap::clone(ends);
+                    if ends.get(name).is_some_and(|kept| Arc::ptr_eq(kept, end)) {
+                        ends.remove(name);
+                    }
+                    ends
+                });
+            }
+        }
+    }
+
+    /// Ends all children, politely first: within about `grace` they are gone, with their process groups.
+    pub async fn stop(&self, grace: Duration) {
+        let ends = self.ends.load_full();
+        let children = ends.values().filter_map(|end| match &end.kind {
+            Kind::Stdio(stdio) => Some(stdio.stop()),
+            Kind::Http(_) => None,
+        });
+        let all = futures_util::future::join_all(children);
+        if tokio::time::timeout(grace, all).await.is_err() {
+            tracing::warn!("some children of stdio services did not end in time");
+        }
+    }
+
+    fn end(&self, service: &Arc<Service>) -> Result<Arc<End>, Stop> {
+        let fits = |end: &&Arc<End>| Arc::ptr_eq(&end.service, service) || end.service == *service;
+        if let Some(end) = self.ends.load().get(&service.name).filter(fits) {
+            return Ok(Arc::clone(end));
+        }
+        let _turn = self.building.lock().unwrap_or_else(PoisonError::into_inner);
+        let ends = self.ends.load_full();
+        if let Some(end) = ends.get(&service.name).filter(fits) {
+            return Ok(Arc::clone(end));
+        }
+        let kind = match &service.upstream {
+            Upstream::Http(http) => Kind::Http(McpHttp::new(http, &self.dialler)?),
+            Upstream::Stdio(stdio) => Kind::Stdio(McpStdio::new(
+                service.name.clone(),
+                stdio.clone(),
+                Arc::clone(&self.clock),
+                self.line_bytes_max,
+            )),
+        };
+        let end = Arc::new(End { service: Arc::clone(service), kind });
+        if let Some(old) = ends.get(&service.name) {
+            // The service was changed: what ran under its old definition must not go on.
+            if let Kind::Stdio(_) = &old.kind {
+                let old = Arc::clone(old);
+                tokio::spawn(async move {
+                    if let Kind::Stdio(stdio) = &old.kind {
+                        stdio.stop().await;
+                    }
+                });
+            }
+        }
+        self.ends.rcu(|ends| {
+            let mut ends = HashMap::clone(ends);
+            ends.insert(service.name.clone(), Arc::clone(&end));
+            ends
+        });
+        Ok(end)
+    }
+}

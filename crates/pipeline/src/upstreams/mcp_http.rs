@@ -1,0 +1,107 @@
+//! An MCP server behind a URL (Streamable HTTP). Bodies pass as bytes; the session id and the headers of the
+//! newest protocol are made anew from what was judged.
+
+use domain::{service::HttpUpstream, stop::Fault, stop::Stop};
+use http::{HeaderMap, HeaderValue, Method, Request, Uri, header};
+use http_body_util::{BodyExt, Full};
+use hyper_util::{
+    client::legacy::Client,
+    rt::{TokioExecutor, TokioTimer},
+};
+use wire::{
+    Message, Shape,
+    mcp::{self, Subject},
+};
+
+use super::{Answer, Outbound};
+use crate::{
+    arrival::Exchange,
+    dial::{Connector, DialError, Dialler},
+    flow::Broken,
+    session::Session,
+};
+
+const SESSION_ID: header::HeaderName = header::HeaderName::from_static(mcp::header::SESSION_ID);
+const METHOD: header::HeaderName = header::HeaderName::from_static(mcp::header::METHOD);
+const NAME: header::HeaderName = header::HeaderName::from_static(mcp::header::NAME);
+
+/// One service's connections.
+pub(super) struct McpHttp {
+    client: Client<Connector, Full<bytes::Bytes>>,
+    uri: Uri,
+}
+
+impl McpHttp {
+    pub(super) fn new(upstream: &HttpUpstream, dialler: &Dialler) -> Result<Self, Fault> {
+        let connector =
+            dialler.connector(upstream).map_err(|error| Fault::UpstreamUnreachable(error.to_string()))?;
+        let client = Client::builder(TokioExecutor::new())
+            .pool_timer(TokioTimer::new())
+            .pool_max_idle_per_host(256)
+            .build(connector);
+        Ok(Self { client, uri: upstream.url.uri().clone() })
+    }
+
+    pub(super) async fn exchange(&self, outbound: Outbound<'_>) -> Result<Answer, Stop> {
+        let mut headers = outbound.headers;
+        // Nobody but us reads the answer on its way, and we read it uncompressed.
+        headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+        if let Some(Session::Http(id)) = &outbound.session {
+            let id = HeaderValue::from_str(id).map_err(|_| domain::stop::Refusal::UnknownSession)?;
+            headers.insert(SESSION_ID, id);
+        }
+        let (method, body) = match outbound.exchange {
+            Exchange::Post(message) => {
+                headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+                if outbound.modern {
+                    name_the_message(&message, &mut headers);
+                }
+                (Method::POST, message.body().clone())
+            }
+            Exchange::Listen => (Method::GET, bytes::Bytes::new()),
+            Exchange::End => (Method::DELETE, bytes::Bytes::new()),
+        };
+        let mut request = Request::new(Full::new(body));
+        *request.method_mut() = method;
+        *request.uri_mut() = self.uri.clone();
+        *request.headers_mut() = headers;
+
+        let response = self.client.request(request).await.map_err(|error| fault(&error))?;
+        let session = response
+            .headers()
+            .get(SESSION_ID)
+            .and_then(|id| id.to_str().ok())
+            .map(|id| Session::Http(id.to_owned()));
+        let response =
+            response.map(|body| body.map_err(|error| Broken::Upstream(error.to_string())).boxed_unsync());
+        Ok(Answer { response, session })
+    }
+}
+
+/// `Mcp-Method` and `Mcp-Name` as the body says (2026-07-28). The client's own were compared and dropped.
+fn name_the_message(message: &Message, headers: &mut HeaderMap) {
+    let (Shape::Request { method, .. } | Shape::Notification { method }) = message.shape() else { return };
+    if let Ok(value) = HeaderValue::try_from(mcp::encode_header(method)) {
+        headers.insert(METHOD, value);
+    }
+    let subject = mcp::method(method).and_then(|known| mcp::subject(message, known).ok());
+    if let Some(Subject::Tool(name) | Subject::Prompt(name) | Subject::Resource(name)) = subject
+        && let Ok(value) = HeaderValue::try_from(mcp::encode_header(&name))
+    {
+        headers.insert(NAME, value);
+    }
+}
+
+/// Whether anything was sent decides what the agent may conclude.
+fn fault(error: &hyper_util::client::legacy::Error) -> Fault {
+    let mut text = error.to_string();
+    let mut source: Option<&(dyn std::error::Error + 'static)> = std::error::Error::source(error);
+    while let Some(cause) = source {
+        if let Some(dial) = cause.downcast_ref::<DialError>() {
+            return Fault::UpstreamUnreachable(dial.to_string());
+        }
+        text = cause.to_string();
+        source = cause.source();
+    }
+    if error.is_connect() { Fault::UpstreamUnreachable(text) } else { Fault::UpstreamBroken(text) }
+}

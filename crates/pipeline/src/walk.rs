@@ -1,0 +1,70 @@
+//! One call, from arrival to answer. Start here.
+
+use std::sync::Arc;
+
+use domain::{call::Call, clock::Now, stop::Stop};
+
+use crate::{
+    arrival::{Arrival, Reply},
+    gates::{
+        g10_authenticate::authenticate,
+        g20_authorize::authorize,
+        g30_rate_limit::{charge_refusal, rate_limit},
+        g70_record::Record,
+        g90_forward::forward,
+    },
+    gateway::Gateway,
+};
+
+/// Walks a call through every gate, in order, and answers it.
+///
+/// Each gate takes what the gate before it returned, so none can be skipped or swapped. Whatever happens, the
+/// record is closed. Run it on a task of its own: a client that hangs up must not cut it between the intent
+/// and the outcome.
+///
+/// # Errors
+/// The [`Stop`] that ended the walk: a refusal, or a fault. Nothing was forwarded unless it says so.
+pub async fn walk(arrival: Arrival, gateway: &Gateway) -> Result<Reply, Stop> {
+    let at = arrival.at;
+    let mut record = Record::open(&arrival.call, at, &gateway.recorder, &gateway.clock)?;
+    let mut world = match gateway.freshness.world(at).await {
+        Ok(world) => world,
+        Err(fault) => return record.close(Err(fault.into())),
+    };
+
+    let call = Arc::clone(&arrival.call);
+    let mut caller = None;
+    let answer = async {
+        let call = authenticate(
+            arrival,
+            &mut world,
+            &gateway.freshness,
+            &gateway.pepper,
+            &gateway.counters,
+            &mut record.draft,
+        )
+        .await?;
+        caller = Some(call.caller().clone());
+        let call = authorize(call, &world, &gateway.sessions, &mut record.draft)?;
+        let call = rate_limit(call, &world, &gateway.counters)?;
+        let call = record.intent(call, &gateway.freshness, &gateway.recording).await?;
+        forward(call, gateway).await
+    }
+    .await;
+
+    let answer = match (answer, &caller) {
+        (Err(refused @ Stop::Refused(_)), Some(caller)) => {
+            Err(charge_refusal(refused, caller, &call, &world, at.monotonic, &gateway.counters))
+        }
+        (answer, _) => answer,
+    };
+    record.close(answer)
+}
+
+/// Records a request that is refused before any gate needs to see it, and hands the refusal back.
+pub fn turn_away(call: &Call, at: Now, stop: Stop, gateway: &Gateway) -> Stop {
+    match Record::open(call, at, &gateway.recorder, &gateway.clock) {
+        Ok(record) => record.turn_away(stop),
+        Err(fault) => fault.into(),
+    }
+}

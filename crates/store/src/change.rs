@@ -1,0 +1,89 @@
+//! Changes as statements. Each says in its `WHERE` on what condition it happens; zero rows mean: not.
+
+use std::collections::BTreeSet;
+
+use domain::names::ServiceName;
+use sqlx::SqliteConnection;
+
+use crate::{Change, StoreError, identities::state_word, row::micros, verifier};
+
+/// Makes the change, if its condition holds; says whether it did.
+pub async fn apply(connection: &mut SqliteConnection, change: &Change) -> Result<bool, StoreError> {
+    let done = match change {
+        Change::CreateAgent(agent) => {
+            let insert = "INSERT INTO agents (name, role, scope, state, created_at) VALUES ($1, $2, $3, $4, $5) \
+                          ON CONFLICT DO NOTHING";
+            let query = sqlx::query(insert).bind(agent.name.as_str()).bind(agent.role.as_str());
+            let query = query.bind(scope_text(&agent.scope)).bind(state_word(agent.state));
+            query.bind(micros(agent.created_at)).execute(connection).await?
+        }
+        Change::UpdateAgent { name, role, scope } => {
+            let update = "UPDATE agents SET role = $2, scope = $3 WHERE name = $1 AND state <> 'deleted'";
+            let query = sqlx::query(update).bind(name.as_str()).bind(role.as_str());
+            query.bind(scope_text(scope)).execute(connection).await?
+        }
+        Change::SetAgentState { name, state } => {
+            let update =
+                "UPDATE agents SET state = $2 WHERE name = $1 AND state <> $2 AND state <> 'deleted'";
+            sqlx::query(update).bind(name.as_str()).bind(state_word(*state)).execute(connection).await?
+        }
+        Change::CreateKey(key) => {
+            let insert = "INSERT INTO keys (id, agent, verifier, created_at, expires_at) \
+                          SELECT $1, name, $3, $4, $5 FROM agents WHERE name = $2 AND state <> 'deleted' \
+                          ON CONFLICT DO NOTHING";
+            let query = sqlx::query(insert).bind(key.id.as_str()).bind(key.agent.as_str());
+            let query = query.bind(verifier::write(&key.mac)).bind(micros(key.created_at));
+            query.bind(key.expires_at.map(micros)).execute(connection).await?
+        }
+        Change::RevokeKey { id, at } => {
+            let update = "UPDATE keys SET revoked_at = $2 WHERE id = $1 AND revoked_at IS NULL";
+            sqlx::query(update).bind(id.as_str()).bind(micros(*at)).execute(connection).await?
+        }
+        Change::PutService { service, replaces } => {
+            let definition = serde_json::to_string(service).map_err(|_| StoreError::damaged("a service"))?;
+            let text = match replaces {
+                None => {
+                    "INSERT INTO services (name, definition, revision) \
+                     VALUES ($1, $2, (SELECT number + 1 FROM revisions WHERE area = 'world')) ON CONFLICT DO NOTHING"
+                }
+                Some(_) => {
+                    "UPDATE services SET definition = $2, \
+                     revision = (SELECT number + 1 FROM revisions WHERE area = 'world') \
+                     WHERE name = $1 AND revision = $3"
+                }
+            };
+            let query = sqlx::query(text).bind(service.name.as_str()).bind(definition);
+            match replaces {
+                Some(revision) => query.bind(*revision).execute(connection).await?,
+                None => query.execute(connection).await?,
+            }
+        }
+        Change::RemoveService(name) => {
+            sqlx::query("DELETE FROM services WHERE name = $1")
+                .bind(name.as_str())
+                .execute(connection)
+                .await?
+        }
+        Change::CreateOperator(operator) => {
+            let insert = "INSERT INTO operators (email, role, password_hash, created_at) VALUES ($1, $2, $3, $4) \
+                          ON CONFLICT DO NOTHING";
+            let query = sqlx::query(insert).bind(operator.email.as_str()).bind(operator.role.as_str());
+            query
+                .bind(operator.password_hash.as_str())
+                .bind(micros(operator.created_at))
+                .execute(connection)
+                .await?
+        }
+    };
+    Ok(done.rows_affected() > 0)
+}
+
+/// Whether running gateways must read their snapshot again.
+pub fn moves_the_world(change: &Change) -> bool {
+    !matches!(change, Change::CreateOperator(_))
+}
+
+/// Names have no blanks, so a blank parts them.
+fn scope_text(scope: &BTreeSet<ServiceName>) -> String {
+    scope.iter().map(ServiceName::as_str).collect::<Vec<_>>().join(" ")
+}

@@ -1,0 +1,84 @@
+//! What is written: a fact for the trail, and the change it tells of, together or not at all.
+
+use std::collections::BTreeSet;
+
+use domain::{
+    agent::{Agent, AgentState, Key},
+    audit::Event,
+    key::KeyId,
+    names::{AgentName, RoleName, ServiceName},
+    operator::Operator,
+    service::Service,
+};
+use jiff::Timestamp;
+
+use crate::StoreError;
+
+/// One event, and the change it tells of. Both are committed together.
+#[derive(Debug, Clone)]
+pub struct Entry {
+    /// What changes; intents, outcomes and refusals change nothing.
+    pub change: Option<Change>,
+    /// The fact. It is written only when the change took place.
+    pub event: Event,
+}
+
+impl From<Event> for Entry {
+    fn from(event: Event) -> Self {
+        Self { change: None, event }
+    }
+}
+
+/// A change with its condition. Where the condition does not hold, nothing happens.
+#[derive(Debug, Clone)]
+pub enum Change {
+    /// A new agent. Condition: no agent ever had the name.
+    CreateAgent(Agent),
+    /// Another role or scope. Condition: the agent exists and is not deleted.
+    UpdateAgent {
+        /// Which agent.
+        name: AgentName,
+        /// Its role from now on.
+        role: RoleName,
+        /// Its scope from now on.
+        scope: BTreeSet<ServiceName>,
+    },
+    /// Disables, enables, deletes. Condition: the agent is in another state, and not deleted.
+    SetAgentState {
+        /// Which agent.
+        name: AgentName,
+        /// Its state from now on.
+        state: AgentState,
+    },
+    /// A new key. Condition: its agent exists and is not deleted, its id and its MAC are new.
+    CreateKey(Key),
+    /// Stops a key. Condition: it exists and is not revoked.
+    RevokeKey {
+        /// Which key.
+        id: KeyId,
+        /// Since when.
+        at: Timestamp,
+    },
+    /// Adds or replaces a service. Condition: the stored one has the revision `replaces`; `None`: there is none.
+    PutService {
+        /// The service from now on.
+        service: Service,
+        /// The revision that the change was worked out from (see [`crate::StoredService`]).
+        replaces: Option<i64>,
+    },
+    /// Removes a service. Condition: it exists.
+    RemoveService(ServiceName),
+    /// A new operator. Condition: the address is new.
+    CreateOperator(Operator),
+}
+
+/// What became of an entry.
+#[derive(Debug)]
+pub enum Applied {
+    /// It is written, and as durable as the store's [`crate::Sync`] says.
+    Done,
+    /// The change's condition did not hold; neither change nor event is written.
+    ConditionFailed,
+    /// This entry cannot be written, though others of its group can.
+    Failed(StoreError),
+}

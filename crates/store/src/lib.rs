@@ -1,0 +1,108 @@
+//! Floor 2: everything that must survive a restart, in one SQLite file.
+//!
+//! A change that must agree with the trail is an [`Entry`]; there is no other way to write one. One method is
+//! one transaction. The store decides nothing, and knows neither the time nor chance.
+
+mod append;
+mod change;
+mod entry;
+mod events;
+mod fault;
+mod identities;
+mod open;
+mod row;
+mod schema;
+mod sealed;
+mod services;
+mod snapshot;
+mod verifier;
+mod verify;
+
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+use domain::clock::Clock;
+use sqlx::SqlitePool;
+use tokio::sync::Mutex;
+
+pub use entry::{Applied, Change, Entry};
+pub use events::{EventRow, OfCall, Order, Query};
+pub use fault::StoreError;
+pub use identities::{FoundKey, StoredOperator};
+pub use open::{Birth, StoreOptions, Sync};
+pub use services::StoredService;
+pub use snapshot::Snapshot;
+pub use verify::{Broken, Newest, Verification};
+
+/// The open store: one connection that writes, and a few that read.
+///
+/// Several processes may have the same file open; their writes queue up behind each other, and each notices
+/// what the others appended.
+pub struct Store {
+    writer: Mutex<append::Writer>,
+    readers: SqlitePool,
+    path: PathBuf,
+    sync: Sync,
+    install: [u8; 16],
+    writer_name: Arc<str>,
+}
+
+/// What [`Store::check`] found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Check {
+    /// The schema's number.
+    pub schema: i64,
+    /// How long one small commit took; with [`Sync::Flush`] that is a flush of the disk.
+    pub flush: Duration,
+}
+
+impl Store {
+    /// Opens the store, bringing an older schema up to date.
+    ///
+    /// # Errors
+    /// [`StoreError`] says what is wrong with the file, and what to do.
+    pub async fn open(options: &StoreOptions) -> Result<Self, StoreError> {
+        open::open(options).await
+    }
+
+    /// 128 random bits that name this install; sealed values are bound to them.
+    #[must_use]
+    pub fn install(&self) -> &[u8; 16] {
+        &self.install
+    }
+
+    /// The name of the chain that this store appends to.
+    #[must_use]
+    pub fn writer_name(&self) -> &Arc<str> {
+        &self.writer_name
+    }
+
+    /// What survives a crash.
+    #[must_use]
+    pub fn sync(&self) -> Sync {
+        self.sync
+    }
+
+    /// The file.
+    #[must_use]
+    pub fn path(&self) -> &std::path::Path {
+        &self.path
+    }
+
+    /// Whether the store can be read and written: reads the schema's number and commits one small row.
+    ///
+    /// # Errors
+    /// [`StoreError`] when it cannot.
+    pub async fn check(&self, clock: &dyn Clock) -> Result<Check, StoreError> {
+        let schema = schema::number(&mut *self.readers.acquire().await?).await?;
+        let mut writer = self.writer.lock().await;
+        let before = clock.now().monotonic;
+        writer.touch().await?;
+        Ok(Check { schema, flush: clock.now().monotonic.saturating_sub(before) })
+    }
+
+    /// Waits for running writes, copies the write-ahead log into the file, and closes all connections.
+    pub async fn close(self) {
+        self.readers.close().await;
+        self.writer.into_inner().close().await;
+    }
+}

@@ -1,0 +1,53 @@
+//! Everything that a decision reads, as it was at one moment.
+
+use domain::{
+    agent::{Agent, Key},
+    service::Service,
+    world::Revision,
+};
+use sqlx::{Connection as _, SqliteConnection};
+
+use crate::{Store, StoreError, identities, services};
+
+/// Keys, agents and services of one read transaction.
+#[derive(Debug, Clone)]
+pub struct Snapshot {
+    /// The revision that it shows.
+    pub revision: Revision,
+    /// All agents, in every state.
+    pub agents: Vec<Agent>,
+    /// All keys, in every state.
+    pub keys: Vec<Key>,
+    /// All services.
+    pub services: Vec<Service>,
+}
+
+impl Store {
+    /// Reads everything that a decision needs, in one transaction.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the store does not answer or a row is damaged.
+    pub async fn snapshot(&self) -> Result<Snapshot, StoreError> {
+        let mut connection = self.readers.acquire().await?;
+        let mut transaction = connection.begin().await?;
+        let revision = revision(&mut transaction).await?;
+        let (agents, keys) =
+            (identities::agents(&mut transaction).await?, identities::keys(&mut transaction).await?);
+        let services =
+            services::services(&mut transaction).await?.into_iter().map(|stored| stored.service).collect();
+        Ok(Snapshot { revision, agents, keys, services })
+    }
+
+    /// The revision alone: one row, cheap enough to ask four times a second.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the store does not answer.
+    pub async fn revision(&self) -> Result<Revision, StoreError> {
+        Ok(revision(&mut *self.readers.acquire().await?).await?)
+    }
+}
+
+async fn revision(connection: &mut SqliteConnection) -> Result<Revision, sqlx::Error> {
+    let select = "SELECT number FROM revisions WHERE area = 'world'";
+    sqlx::query_scalar(select).fetch_one(connection).await.map(Revision)
+}

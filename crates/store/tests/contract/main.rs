@@ -1,0 +1,17 @@
+//! What every store must keep, whatever database is under it.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    missing_docs,
+    reason = "tests may fail loudly"
+)]
+
+mod chain;
+mod changes;
+mod opening;
+mod reading;
+mod tampering;
+mod world;

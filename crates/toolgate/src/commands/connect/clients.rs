@@ -1,0 +1,284 @@
+//! What each client's configuration looks like, and where it lies. Formats follow the clients' own
+//! documentation as of November 2026. No key is ever part of it.
+
+use std::path::{Path, PathBuf};
+
+use clap::ValueEnum;
+use domain::names::ServiceName;
+use serde_json::{Map, Value, json};
+
+use crate::output::shell_quote;
+
+/// A program that can be set up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Client {
+    /// Claude Code: `.mcp.json` of the project.
+    ClaudeCode,
+    /// Claude Desktop: speaks stdio, so it gets a bridge.
+    ClaudeDesktop,
+    /// Cursor: `.cursor/mcp.json` of the project.
+    Cursor,
+    /// VS Code: `.vscode/mcp.json` of the workspace.
+    Vscode,
+    /// Codex: `config.toml`.
+    Codex,
+    /// Variables for a shell.
+    Env,
+    /// Commands to try by hand.
+    Curl,
+}
+
+/// What a configuration is made from.
+#[derive(Debug)]
+pub struct Target<'a> {
+    /// The gateway, without a slash at the end.
+    pub gateway: &'a str,
+    /// The services in the agent's scope.
+    pub services: &'a [ServiceName],
+    /// The whole path of this program, for clients that start it.
+    pub program: &'a Path,
+}
+
+/// A configuration, in the form its client reads.
+#[derive(Debug)]
+pub enum Configuration {
+    /// Members to merge into a JSON file: the servers below `servers`, and `inputs` for VS Code.
+    Json {
+        /// The member that holds the servers.
+        servers: &'static str,
+        /// The servers by name.
+        entries: Map<String, Value>,
+        /// Elements of the member `inputs`.
+        inputs: Vec<Value>,
+    },
+    /// Tables `[mcp_servers.NAME]` of a TOML file: name and URL.
+    Toml(Vec<(String, String)>),
+    /// Lines for a shell.
+    Shell(Vec<String>),
+}
+
+/// The placeholder where a client takes no variable: somebody must put the key there.
+pub const PLACEHOLDER: &str = "agt_…";
+
+impl Client {
+    /// The configuration for `target`.
+    pub fn configuration(self, target: &Target<'_>) -> Configuration {
+        let url = |service: &ServiceName| format!("{}/mcp/{service}", target.gateway);
+        let each = |entry: &dyn Fn(&ServiceName) -> Value| -> Map<String, Value> {
+            target.services.iter().map(|service| (service.to_string(), entry(service))).collect()
+        };
+        let headers = |key: &str| json!({ "Authorization": format!("Bearer {key}") });
+        let servers = if self == Self::Vscode { "servers" } else { "mcpServers" };
+        let (entries, inputs) = match self {
+            Self::ClaudeCode => {
+                let headers = headers("${TOOLGATE_KEY}");
+                (each(&|service| json!({ "type": "http", "url": url(service), "headers": headers })), vec![])
+            }
+            Self::Cursor => {
+                let headers = headers("${env:TOOLGATE_KEY}");
+                (each(&|service| json!({ "url": url(service), "headers": headers })), vec![])
+            }
+            Self::Vscode => {
+                let headers = headers("${input:TOOLGATE_KEY}");
+                let input = json!({
+                    "type": "promptString", "id": "TOOLGATE_KEY",
+                    "description": "Key of the agent (agt_…)", "password": true
+                });
+                (
+                    each(&|service| json!({ "type": "http", "url": url(service), "headers": headers })),
+                    vec![input],
+                )
+            }
+            Self::ClaudeDesktop => (each(&|service| bridge(target, service)), vec![]),
+            Self::Codex => {
+                let tables = target.services.iter().map(|service| (service.to_string(), url(service)));
+                return Configuration::Toml(tables.collect());
+            }
+            Self::Env => return Configuration::Shell(variables(target)),
+            Self::Curl => {
+                return Configuration::Shell(target.services.iter().map(|s| curl(&url(s))).collect());
+            }
+        };
+        Configuration::Json { servers, entries, inputs }
+    }
+
+    /// The client's file; `None` for those that have none. `variable` reads the environment.
+    pub fn file(self, variable: impl Fn(&str) -> Option<String>) -> Option<PathBuf> {
+        let user = || variable("HOME").map(PathBuf::from);
+        match self {
+            Self::ClaudeCode => Some(".mcp.json".into()),
+            Self::Cursor => Some(".cursor/mcp.json".into()),
+            Self::Vscode => Some(".vscode/mcp.json".into()),
+            Self::Codex => {
+                let folder = variable("CODEX_HOME").map(PathBuf::from);
+                Some(folder.or_else(|| Some(user()?.join(".codex")))?.join("config.toml"))
+            }
+            Self::ClaudeDesktop => {
+                let folder = if cfg!(target_os = "macos") {
+                    user()?.join("Library/Application Support")
+                } else {
+                    variable("XDG_CONFIG_HOME")
+                        .map(PathBuf::from)
+                        .or_else(|| Some(user()?.join(".config")))?
+                };
+                Some(folder.join("Claude/claude_desktop_config.json"))
+            }
+            Self::Env | Self::Curl => None,
+        }
+    }
+
+    /// Where the client takes the key from.
+    pub fn key_hint(self) -> &'static str {
+        match self {
+            Self::ClaudeCode => "the client fills in ${TOOLGATE_KEY}",
+            Self::Cursor => "the client fills in ${env:TOOLGATE_KEY}",
+            Self::Vscode => "the client asks for the key once and keeps it",
+            Self::Codex => "the client reads the key from TOOLGATE_KEY",
+            Self::ClaudeDesktop => "the client passes no variables on: put the key in place of agt_… there",
+            Self::Env | Self::Curl => "the key stays in TOOLGATE_KEY",
+        }
+    }
+}
+
+fn bridge(target: &Target<'_>, service: &ServiceName) -> Value {
+    let program = target.program.display().to_string();
+    let mut entry = json!({ "command": program, "args": ["bridge", service.as_str()] });
+    let mut variables = json!({ "TOOLGATE_KEY": PLACEHOLDER });
+    if let Some(variables) = variables.as_object_mut() {
+        variables.insert("TOOLGATE_URL".to_owned(), target.gateway.into());
+    }
+    if let Some(entry) = entry.as_object_mut() {
+        entry.insert("env".to_owned(), variables);
+    }
+    entry
+}
+
+fn variables(target: &Target<'_>) -> Vec<String> {
+    let mut lines = vec![
+        format!("export TOOLGATE_URL={}", shell_quote(target.gateway)),
+        ": \"${TOOLGATE_KEY:?make a key: toolgate keys create}\"".to_owned(),
+        "export TOOLGATE_KEY".to_owned(),
+    ];
+    lines.extend(target.services.iter().map(|service| format!("# {service}: $TOOLGATE_URL/mcp/{service}")));
+    lines
+}
+
+/// Says hello to a server in the version that most of them speak.
+fn curl(url: &str) -> String {
+    let hello = json!({
+        "jsonrpc": "2.0", "id": 1, "method": "initialize",
+        "params": {
+            "protocolVersion": "2025-11-25", "capabilities": {},
+            "clientInfo": { "name": "curl", "version": "1" }
+        }
+    });
+    [
+        format!("curl -sS {} \\", shell_quote(url)),
+        "  -H \"Authorization: Bearer $TOOLGATE_KEY\" \\".to_owned(),
+        "  -H 'Content-Type: application/json' -H 'Accept: application/json, text/event-stream' \\"
+            .to_owned(),
+        format!("  -d {}", shell_quote(&hello.to_string())),
+    ]
+    .join("\n")
+}
+
+/// A JSON configuration as people read it: one server a few lines, nothing wider than it must be.
+pub fn loose(servers: &str, entries: &Map<String, Value>, inputs: &[Value]) -> String {
+    let mut text = String::from("{ ");
+    if !inputs.is_empty() {
+        let inputs: Vec<String> = inputs.iter().map(inline).collect();
+        text.push_str(&format!("\"inputs\": [ {} ],\n  ", inputs.join(", ")));
+    }
+    let entries: Vec<String> = entries
+        .iter()
+        .map(|(name, entry)| format!("{}: {}", Value::from(name.as_str()), entry_lines(entry)))
+        .collect();
+    text.push_str(&format!("\"{servers}\": {{ {} }} }}", entries.join(",\n  ")));
+    text
+}
+
+/// An entry on one line up to its first object, which begins the next.
+fn entry_lines(entry: &Value) -> String {
+    let Some(members) = entry.as_object() else { return inline(entry) };
+    let mut text = String::from("{ ");
+    for (at, (name, value)) in members.iter().enumerate() {
+        if at > 0 {
+            text.push_str(if value.is_object() { ",\n    " } else { ", " });
+        }
+        text.push_str(&format!("\"{name}\": {}", inline(value)));
+    }
+    text.push_str(" }");
+    text
+}
+
+fn inline(value: &Value) -> String {
+    match value {
+        Value::Object(members) => {
+            let members: Vec<String> =
+                members.iter().map(|(name, value)| format!("{}: {}", json!(name), inline(value))).collect();
+            format!("{{ {} }}", members.join(", "))
+        }
+        Value::Array(elements) => {
+            let elements: Vec<String> = elements.iter().map(inline).collect();
+            format!("[{}]", elements.join(", "))
+        }
+        other => other.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shown(client: Client, services: &[&str]) -> String {
+        let services: Vec<_> = services.iter().map(|name| ServiceName::parse(name).unwrap()).collect();
+        let target = Target {
+            gateway: "http://127.0.0.1:8484",
+            services: &services,
+            program: Path::new("/usr/local/bin/toolgate"),
+        };
+        match client.configuration(&target) {
+            Configuration::Json { servers, entries, inputs } => loose(servers, &entries, &inputs),
+            Configuration::Toml(tables) => super::super::merge::toml_text(&tables),
+            Configuration::Shell(lines) => lines.join("\n"),
+        }
+    }
+
+    #[test]
+    fn each_client_gets_what_it_reads() {
+        assert_eq!(
+            shown(Client::ClaudeCode, &["files"]),
+            r#"{ "mcpServers": { "files": { "type": "http", "url": "http://127.0.0.1:8484/mcp/files",
+    "headers": { "Authorization": "Bearer ${TOOLGATE_KEY}" } } } }"#
+        );
+        assert_eq!(
+            shown(Client::Cursor, &["files", "notes"]),
+            r#"{ "mcpServers": { "files": { "url": "http://127.0.0.1:8484/mcp/files",
+    "headers": { "Authorization": "Bearer ${env:TOOLGATE_KEY}" } },
+  "notes": { "url": "http://127.0.0.1:8484/mcp/notes",
+    "headers": { "Authorization": "Bearer ${env:TOOLGATE_KEY}" } } } }"#
+        );
+        assert_eq!(
+            shown(Client::ClaudeDesktop, &["files"]),
+            r#"{ "mcpServers": { "files": { "command": "/usr/local/bin/toolgate", "args": ["bridge", "files"],
+    "env": { "TOOLGATE_KEY": "agt_…", "TOOLGATE_URL": "http://127.0.0.1:8484" } } } }"#
+        );
+        assert_eq!(
+            shown(Client::Codex, &["files"]),
+            "[mcp_servers.files]\nurl = \"http://127.0.0.1:8484/mcp/files\"\nbearer_token_env_var = \"TOOLGATE_KEY\""
+        );
+        assert!(shown(Client::Vscode, &["files"]).contains("Bearer ${input:TOOLGATE_KEY}"));
+        assert!(shown(Client::Env, &["files"]).contains("export TOOLGATE_URL=http://127.0.0.1:8484\n"));
+    }
+
+    #[test]
+    fn what_is_printed_for_json_clients_is_json() {
+        for client in [Client::ClaudeCode, Client::ClaudeDesktop, Client::Cursor, Client::Vscode] {
+            for services in [&[][..], &["files"], &["a", "b", "c"]] {
+                let value: Value = serde_json::from_str(&shown(client, services)).unwrap();
+                let servers = if client == Client::Vscode { "servers" } else { "mcpServers" };
+                assert_eq!(value[servers].as_object().unwrap().len(), services.len());
+            }
+        }
+    }
+}

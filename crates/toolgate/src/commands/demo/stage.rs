@@ -1,0 +1,227 @@
+//! What the demo plays on: a temporary home, the upstream, and a gateway in this process.
+
+use std::{
+    fmt,
+    net::{SocketAddr, TcpListener},
+    os::unix::fs::DirBuilderExt as _,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use admin::{Actor, Admin, NewKey};
+use anyhow::Context as _;
+use domain::{
+    audit::{Kind, ResultWord},
+    names::{AgentName, RoleName, ServiceName},
+    service::parse_declarations,
+};
+use store::{Query, Store, StoreOptions};
+use vault::VaultKey;
+
+use super::{notes::Notes, temporary_home};
+use crate::{
+    commands::Context,
+    settings::{Settings, Sources},
+    wiring::{self, Running},
+};
+
+/// What the demo's agent may do.
+const POLICY: &str = "\
+version: 1
+roles:
+  user:
+    allow:
+      - { service: notes, tools: [\"list_*\", \"read_*\", \"search_*\"] }
+deny:
+  - { service: \"*\", tools: [\"delete_*\"] }
+limits:
+  per_tool: 20/1h
+";
+
+/// A home, an upstream and a gateway, all of them real.
+pub(super) struct Stage {
+    pub(super) upstream: Notes,
+    home: PathBuf,
+    running: Running,
+    key: String,
+}
+
+impl Stage {
+    pub(super) async fn set(context: &Context) -> anyhow::Result<Self> {
+        let home = temporary_home(vault::random::bytes());
+        std::fs::DirBuilder::new()
+            .mode(0o700)
+            .create(&home)
+            .with_context(|| format!("no temporary home can be made ({}); check TMPDIR", home.display()))?;
+        match Self::set_in(&home, context).await {
+            Ok(stage) => Ok(stage),
+            Err(error) => {
+                // Half a home is of no use to anybody.
+                let _ = std::fs::remove_dir_all(&home);
+                Err(error)
+            }
+        }
+    }
+
+    async fn set_in(home: &Path, context: &Context) -> anyhow::Result<Self> {
+        let upstream = Notes::start().await.context("the demo's upstream cannot listen on 127.0.0.1")?;
+        let text = format!(
+            "gateway: {{ listen: \"{}\" }}\nconsole: {{ listen: \"{}\" }}\n",
+            free_address(8484)?,
+            free_address(8485)?
+        );
+        std::fs::write(home.join("toolgate.yaml"), &text)?;
+        std::fs::write(home.join("policy.yaml"), POLICY)?;
+        let file = Some(("toolgate.yaml", text.as_str()));
+        let choices = Sources { file, dotenv: None, environment: Vec::new(), set: &[] }.choose()?;
+        let settings = Settings::build(&choices, home)?;
+        VaultKey::create(&settings.vault_key_file)?;
+
+        let (policy, _) = wiring::read_policy(&settings.policy_file, &context.invocation)?;
+        let running = wiring::start(&settings, &context.invocation, policy, None, Box::new(|_| ())).await?;
+        let now = context.now().wall;
+        let admin = Admin::new(Arc::clone(&running.store));
+        let actor = Actor::os_user("demo");
+        let services = format!(
+            "services:\n  - {{ name: notes, kind: mcp, url: \"{}\", network: private }}\n",
+            upstream.url()
+        );
+        let declared = parse_declarations("services.yaml", &services)
+            .map_err(|faults| anyhow::anyhow!("the demo's own service is not accepted: {faults:?}"))?;
+        let declared: Vec<_> = declared.into_iter().map(|declared| declared.service).collect();
+        admin.apply_services(&actor, now, declared).await?;
+        let new = NewKey {
+            agent: AgentName::parse("demo-agent")?,
+            role: Some(RoleName::parse("user")?),
+            scope: Some([ServiceName::parse("notes")?].into()),
+            expires_at: None,
+        };
+        let created = admin.create_key(&actor, now, &running.gateway.pepper, new).await?;
+        let key = created.key.reveal().to_owned();
+        // The gateway would notice within a moment; the demo does not wait.
+        running.gateway.freshness.refresh().await?;
+        Ok(Self { upstream, home: home.to_owned(), running, key })
+    }
+
+    pub(super) fn home(&self) -> &Path {
+        &self.home
+    }
+
+    pub(super) fn address(&self) -> SocketAddr {
+        self.running.gateway_address
+    }
+
+    pub(super) fn url(&self) -> String {
+        format!("http://{}/mcp/notes", self.running.gateway_address)
+    }
+
+    pub(super) fn key(&self) -> &str {
+        &self.key
+    }
+
+    /// Verifies the trail, then alters one byte of a copy of the store and verifies that.
+    pub(super) async fn prove_the_trail(&self, context: &Context) -> anyhow::Result<Proof> {
+        let calls = self.forwarded_calls().await?;
+        let sound = self.running.store.verify(|_, _| ()).await?;
+        let found_at = self.tamper_with_a_copy(context).await?;
+        Ok(Proof { events: sound.events, sound: sound.ok, calls, found_at })
+    }
+
+    /// Calls with an outcome in the trail. The last ones are written with the next group, a moment after their
+    /// answers: they are waited for, at most two seconds.
+    async fn forwarded_calls(&self) -> anyhow::Result<usize> {
+        for _ in 0..100 {
+            let (intents, outcomes) = (self.count(Kind::Intent).await?, self.count(Kind::Outcome).await?);
+            if intents == outcomes {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        self.count(Kind::Outcome).await
+    }
+
+    /// Calls of this kind that were not refused on the way.
+    async fn count(&self, kind: Kind) -> anyhow::Result<usize> {
+        let query = Query { kind: Some(kind.as_str().into()), limit: Some(10_000), ..Query::default() };
+        let rows = self.running.store.events(&query).await?;
+        let forwarded = ResultWord::Forwarded.as_str();
+        Ok(rows.iter().filter(|row| row.result.as_deref().is_none_or(|result| result == forwarded)).count())
+    }
+
+    async fn tamper_with_a_copy(&self, context: &Context) -> anyhow::Result<Option<i64>> {
+        let folder = self.home.join("tampered");
+        std::fs::create_dir(&folder)?;
+        let copy = folder.join("toolgate.db");
+        for suffix in ["", "-wal"] {
+            let name = format!("toolgate.db{suffix}");
+            std::fs::copy(self.home.join(&name), folder.join(&name))?;
+        }
+        let options = StoreOptions { path: copy.clone(), sync: store::Sync::Os, create: None };
+        // Opening and closing brings the log into the file, where the byte is altered.
+        Store::open(&options).await?.close().await;
+        let mut bytes = std::fs::read(&copy)?;
+        let victim = b"\"action\":\"delete_note\"";
+        // SQLite may leave stale copies of a record in unused parts of its pages: alter every one.
+        let places: Vec<usize> = memchr::memmem::find_iter(&bytes, victim).collect();
+        anyhow::ensure!(!places.is_empty(), "the refused deletion is not in the store");
+        for place in places {
+            if let Some(byte) = bytes.get_mut(place + victim.len() - 2) {
+                *byte = b'a';
+            }
+        }
+        std::fs::write(&copy, bytes)?;
+
+        let store = Store::open(&options).await?;
+        let broken = store.verify(|_, _| ()).await?.first_broken;
+        store.close().await;
+        std::fs::remove_dir_all(&folder)
+            .with_context(|| format!("{} cannot be removed", context.invocation.path(&folder)))?;
+        Ok(broken.map(|broken| broken.seq))
+    }
+
+    /// Stops the gateway and removes the home.
+    pub(super) async fn clear(self) -> anyhow::Result<()> {
+        let home = self.keep().await;
+        std::fs::remove_dir_all(&home)
+            .with_context(|| format!("the demo's home cannot be removed ({}); remove it", home.display()))
+    }
+
+    /// Stops the gateway and leaves the home.
+    pub(super) async fn keep(self) -> PathBuf {
+        if let Err(error) = self.running.stop().await {
+            tracing::warn!("{error}");
+        }
+        self.home
+    }
+}
+
+/// What was found out about the trail.
+pub(super) struct Proof {
+    pub(super) events: u64,
+    pub(super) calls: usize,
+    sound: bool,
+    found_at: Option<i64>,
+}
+
+impl Proof {
+    pub(super) fn holds(&self, calls: usize) -> bool {
+        self.sound && self.calls == calls && self.found_at.is_some()
+    }
+}
+
+impl fmt::Display for Proof {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.sound { "verified; " } else { "does not verify; " })?;
+        match self.found_at {
+            Some(seq) => write!(f, "1 altered byte found at event {seq}"),
+            None => f.write_str("an altered byte was not found"),
+        }
+    }
+}
+
+/// The port that people expect, else a free one.
+fn free_address(port: u16) -> anyhow::Result<SocketAddr> {
+    let listener = TcpListener::bind(("127.0.0.1", port)).or_else(|_| TcpListener::bind(("127.0.0.1", 0)));
+    Ok(listener.context("no port of 127.0.0.1 is free")?.local_addr()?)
+}

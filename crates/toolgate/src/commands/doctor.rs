@@ -1,0 +1,184 @@
+//! `toolgate doctor`: what works, and what to do about the rest. It repairs nothing.
+
+use std::{
+    os::unix::fs::PermissionsExt as _,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use domain::{
+    policy,
+    service::{Service, Upstream},
+};
+use pipeline::dial;
+use serde_json::{Map, Value, json};
+use store::Store;
+use vault::{KeyFileFault, Vault, VaultKey};
+
+use super::{Context, Verdict, read_trusted};
+use crate::{
+    output::{Mark, count_of, escape_foreign, milliseconds},
+    settings::Settings,
+};
+
+/// How long an upstream may take to answer a knock.
+const KNOCK_MAX: Duration = Duration::from_secs(5);
+
+/// One thing that was looked at: whether it works, and what is to be known or done.
+struct Finding {
+    name: String,
+    works: bool,
+    note: String,
+}
+
+pub fn run(context: &Context) -> anyhow::Result<Verdict> {
+    let settings = context.settings()?;
+    let (mut findings, services) = context.block_on(async { Ok(examine(context, &settings).await) })?;
+    let all_work = findings.iter().chain(&services).all(|finding| finding.works);
+    if context.output.json {
+        let each = |findings: &[Finding]| -> Map<String, Value> {
+            findings.iter().map(|finding| (finding.name.clone(), json!(finding.works))).collect()
+        };
+        let mut map = each(&findings);
+        map.insert("services".to_owned(), Value::Object(each(&services)));
+        context.output.json(&map)?;
+    } else {
+        findings.extend(services);
+        tell(context, &findings)?;
+    }
+    Ok(if all_work { Verdict::Done } else { Verdict::No })
+}
+
+async fn examine(context: &Context, settings: &Settings) -> (Vec<Finding>, Vec<Finding>) {
+    let store = context.store(settings).await;
+    let (store_finding, services) = match &store {
+        Ok(store) => (store_works(context, store).await, store.load_services().await.unwrap_or_default()),
+        Err(error) => (finding("store", Err(error.to_string())), Vec::new()),
+    };
+    let vault = vault_works(context, settings, store.as_ref().ok()).await;
+    let findings = vec![
+        store_finding,
+        finding("counters", Ok("memory".to_owned())),
+        finding("vault", vault),
+        finding("policy", policy_works(context, settings)),
+    ];
+    let mut knocked = Vec::new();
+    for stored in &services {
+        knocked.push(finding(stored.service.name.as_str(), service_works(&stored.service).await));
+    }
+    if let Ok(store) = store {
+        store.close().await;
+    }
+    (findings, knocked)
+}
+
+fn finding(name: &str, result: Result<String, String>) -> Finding {
+    let works = result.is_ok();
+    Finding { name: name.to_owned(), works, note: result.unwrap_or_else(|note| note) }
+}
+
+async fn store_works(context: &Context, store: &Store) -> Finding {
+    let result = store.check(&context.clock).await;
+    let note = |check: store::Check| {
+        let flush = milliseconds(check.flush.as_secs_f64() * 1000.0);
+        format!("SQLite, schema {}, last flush {flush} ms", check.schema)
+    };
+    finding("store", result.map(note).map_err(|error| error.to_string()))
+}
+
+async fn vault_works(
+    context: &Context,
+    settings: &Settings,
+    store: Option<&Store>,
+) -> Result<String, String> {
+    let key = VaultKey::load(&settings.vault_key_file).map_err(|fault| match fault {
+        KeyFileFault::OthersCanRead { path, mode } => format!(
+            "others can read {} (mode {mode:04o}): chmod 600 {}",
+            path.file_name().unwrap_or_default().to_string_lossy(),
+            context.invocation.path(&path)
+        ),
+        other => other.to_string(),
+    })?;
+    if let Some(store) = store {
+        admin::open_pepper(store, &Vault::new(&key)).await.map_err(|error| error.to_string())?;
+    }
+    Ok("open".to_owned())
+}
+
+fn policy_works(context: &Context, settings: &Settings) -> Result<String, String> {
+    let text = read_trusted(&settings.policy_file).map_err(|error| error.to_string())?;
+    let check = context.invocation.command("policy check");
+    let Some(text) = text else {
+        let shown = context.invocation.path(&settings.policy_file);
+        return Err(format!("there is no policy ({shown}): {}", context.invocation.command("init")));
+    };
+    match policy::parse("policy.yaml", &text) {
+        Ok((policy, warnings)) if warnings.is_empty() => {
+            Ok(format!("{}, no warnings", policy.hash().short()))
+        }
+        Ok((policy, warnings)) => {
+            Ok(format!("{}, {}: {check}", policy.hash().short(), count_of(warnings.len(), "warning")))
+        }
+        Err(problems) => Err(format!("{}: {check}", count_of(problems.len(), "problem"))),
+    }
+}
+
+async fn service_works(service: &Service) -> Result<String, String> {
+    match &service.upstream {
+        Upstream::Stdio(stdio) => {
+            let program = stdio.command.first().map(String::as_str).unwrap_or_default();
+            let shown = escape_foreign(program);
+            match find_program(program) {
+                Some(_) => Ok(format!("stdio, `{shown}` is there")),
+                None => {
+                    Err(format!("`{shown}` was not found: install it, or write its full path in `command`"))
+                }
+            }
+        }
+        Upstream::Http(http) => {
+            let (host, port) = (http.url.host(), http.url.port());
+            match tokio::time::timeout(KNOCK_MAX, dial::dial(host, port, http.network)).await {
+                Ok(Ok(_)) => Ok(format!("http, {}:{port} answers", escape_foreign(host))),
+                Ok(Err(error)) => {
+                    Err(format!("{}: check `url`, or the server itself", escape_foreign(&error.to_string())))
+                }
+                Err(_) => Err(format!(
+                    "{} does not answer in 5 s: check `url`, or the server itself",
+                    escape_foreign(host)
+                )),
+            }
+        }
+    }
+}
+
+fn tell(context: &Context, findings: &[Finding]) -> anyhow::Result<()> {
+    let output = &context.output;
+    let width = findings.iter().map(|finding| finding.name.len()).max().unwrap_or_default().max(8);
+    for finding in findings {
+        let mark = if finding.works { Mark::Done } else { Mark::Failed };
+        let note = context.invocation.adapt(&finding.note);
+        output.answer_marked(mark, format!("{:<width$}   {note}", finding.name))?;
+    }
+    if let Some(user) = context.home.login_owner() {
+        let note =
+            format!("belongs to `{user}`; agents that run as `{user}` can read it: docs/operations.md");
+        output.answer_marked(Mark::Look, format!("{:<width$}   {note}", "home"))?;
+    }
+    let failed = findings.iter().filter(|finding| !finding.works).count();
+    match failed {
+        0 => output.answer(format!("all {} work", findings.len()))?,
+        failed => output.answer(format!("{failed} of {} not working", findings.len()))?,
+    }
+    Ok(())
+}
+
+/// Where a program is: a path as it stands, a name along `$PATH`; `None` when it cannot be run.
+pub fn find_program(program: &str) -> Option<PathBuf> {
+    let runs =
+        |path: &Path| path.metadata().is_ok_and(|it| it.is_file() && it.permissions().mode() & 0o111 != 0);
+    if program.contains('/') {
+        return Some(PathBuf::from(program)).filter(|path| runs(path));
+    }
+    let path = std::env::var_os("PATH")?;
+    std::env::split_paths(&path).map(|folder| folder.join(program)).find(|path| runs(path))
+}

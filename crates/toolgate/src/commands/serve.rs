@@ -1,0 +1,211 @@
+//! `toolgate serve`: runs both listeners until it is told to stop, and says what it is doing.
+
+use std::time::Duration;
+
+use anyhow::Context as _;
+use domain::{
+    agent::AgentState,
+    policy::Policy,
+    service::{Service, Upstream},
+    yaml::Problem,
+};
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::{Context, Verdict};
+use crate::{
+    logging,
+    output::{Mark, Output, figures::count_of},
+    settings::{LogForm, Settings, Sync},
+    wiring::{self, CallLog, Running},
+};
+
+/// Runs the gateway.
+///
+/// # Errors
+/// One sentence when it cannot start, or could not write its last event.
+pub fn run(context: &Context) -> anyhow::Result<Verdict> {
+    let settings = context.settings()?;
+    logging::start(&settings.telemetry);
+    let (policy, warnings) = wiring::read_policy(&settings.policy_file, &context.invocation)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("the machine gives no event loop; check its limits (ulimit -n)")?;
+    let verdict = runtime.block_on(serve(context, &settings, policy, &warnings));
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    verdict
+}
+
+async fn serve(
+    context: &Context,
+    settings: &Settings,
+    policy: Policy,
+    warnings: &[Problem],
+) -> anyhow::Result<Verdict> {
+    let started = context.now().monotonic;
+    let policy_line = policy_line(&policy, warnings, context);
+    let log = CallLog::start(settings.telemetry.log)?;
+    let output = context.output;
+    let news = Box::new(move |line: &str| output.talk(line));
+    let log =
+        (settings.telemetry.level >= crate::settings::Level::Info && !context.output.quiet()).then_some(log);
+    let running = wiring::start(settings, &context.invocation, policy, log, news).await?;
+    let took = context.now().monotonic.saturating_sub(started);
+    match settings.telemetry.log {
+        LogForm::Text => introduce(context, settings, &running, &policy_line, took).await?,
+        LogForm::Json => tracing::info!(
+            version = env!("CARGO_PKG_VERSION"),
+            home = %context.home.path().display(),
+            gateway = %running.gateway_address,
+            console = %running.console_address,
+            policy = policy_line,
+            "ready"
+        ),
+    }
+    wait_for_the_end().await;
+    stop(&context.output, running).await
+}
+
+/// The facts that somebody who starts a gateway wants to see, one a line.
+async fn introduce(
+    context: &Context,
+    settings: &Settings,
+    running: &Running,
+    policy_line: &str,
+    took: Duration,
+) -> anyhow::Result<()> {
+    let output = &context.output;
+    let world = running.gateway.freshness.current();
+    let active = world.agents.values().filter(|agent| agent.state == AgentState::Active).count();
+    let now = context.now();
+    let keys = world.keys.keys().filter(|mac| world.holder(mac, now).is_ok()).count();
+    let operators = running.store.operators().await?.len();
+    let scheme = |tls: bool| if tls { "https" } else { "http" };
+
+    output.talk(format!(
+        "toolgate {} · home {}",
+        env!("CARGO_PKG_VERSION"),
+        context.invocation.path(context.home.path())
+    ));
+    output.talk(format!(
+        "gateway   {}://{}   agents: {active} active, {}",
+        scheme(settings.gateway.listener.tls.is_some()),
+        running.gateway_address,
+        count_of(keys, "key")
+    ));
+    output.talk(format!(
+        "console   {}://{}   operators: {operators}",
+        scheme(settings.console.tls.is_some()),
+        running.console_address
+    ));
+    output.talk(format!("policy    {policy_line}"));
+    let mut services: Vec<&Service> = world.services.values().map(AsRef::as_ref).collect();
+    services.sort_by(|one, other| one.name.cmp(&other.name));
+    output.talk(format!("services  {}", services_line(&services, context)));
+    let sync = match settings.audit.sync {
+        Sync::Flush => "flush (survives power loss)",
+        Sync::Os => "os (survives the process, not the machine)",
+    };
+    output.talk(format!("store     SQLite, audit.sync {sync} · counters in memory · vault open"));
+    let dangers = dangers(context, settings);
+    if dangers.is_empty() {
+        output.talk("safety    nothing to report");
+    }
+    for danger in dangers {
+        output.complain(format!("{} safety  {danger}", output.stderr.mark(Mark::Look)));
+    }
+    output.talk(format!("ready in {} ms, Ctrl-C drains and stops", took.as_millis()));
+    Ok(())
+}
+
+fn policy_line(policy: &Policy, warnings: &[Problem], context: &Context) -> String {
+    let (summary, limits) = (policy.summary(), policy.limits());
+    let mut line = format!(
+        "{} · {}, {} ({} deny) · {} per key, {} per tool",
+        policy.hash().short(),
+        count_of(summary.roles, "role"),
+        count_of(summary.rules, "rule"),
+        summary.denies,
+        limits.per_key,
+        limits.per_tool
+    );
+    if !warnings.is_empty() {
+        let check = context.invocation.command("policy check");
+        line.push_str(&format!(" · {}: {check}", count_of(warnings.len(), "warning")));
+    }
+    line
+}
+
+fn services_line(services: &[&Service], context: &Context) -> String {
+    if services.is_empty() {
+        return format!("none yet: {}", context.invocation.command("services apply -f services.yaml"));
+    }
+    let one = |service: &&Service| match service.upstream {
+        Upstream::Stdio(_) => format!("{} (stdio, starts on first call)", service.name),
+        Upstream::Http(_) => format!("{} (http)", service.name),
+    };
+    services.iter().map(one).collect::<Vec<_>>().join(" · ")
+}
+
+/// What makes this install weaker than it could be, each with what to do.
+fn dangers(context: &Context, settings: &Settings) -> Vec<String> {
+    let mut dangers = Vec::new();
+    if let Some(user) = context.home.login_owner() {
+        dangers.push(format!(
+            "agents running as `{user}` can read this home; use another user: docs/operations.md"
+        ));
+    }
+    if settings.gateway.listener.insecure || settings.console.insecure {
+        dangers.push(
+            "`insecure: true`: keys and passwords travel in the clear unless a proxy in front speaks TLS"
+                .into(),
+        );
+    }
+    if settings.gateway.key_in_query {
+        dangers.push(
+            "`key_in_query`: keys in addresses end up in the logs of others; use the Authorization header"
+                .into(),
+        );
+    }
+    if settings.audit.sync == Sync::Os {
+        dangers.push("`audit.sync: os`: the last records can be lost when the machine loses power".into());
+    }
+    dangers
+}
+
+async fn wait_for_the_end() {
+    let (Ok(mut terminate), Ok(mut interrupt)) =
+        (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    else {
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+}
+
+/// Drains; a second signal stops at once.
+async fn stop(output: &Output, running: Running) -> anyhow::Result<Verdict> {
+    let recorder = std::sync::Arc::clone(&running.gateway.recorder);
+    let before = recorder.under_way();
+    if before > 0 {
+        output.talk(format!(
+            "draining: {} in flight, at most 30 s; Ctrl-C again stops now and leaves them `unknown`",
+            count_of(before, "call")
+        ));
+    }
+    // The recorder must be let go of before it can end.
+    let weak = std::sync::Arc::downgrade(&recorder);
+    drop(recorder);
+    let stopped = tokio::select! {
+        stopped = running.stop() => Some(stopped?),
+        () = wait_for_the_end() => None,
+    };
+    let left = match stopped {
+        Some(_) => weak.upgrade().map_or(0, |recorder| recorder.under_way()),
+        None => before,
+    };
+    output.talk(format!("stopped: {} finished, {left} unknown", before.saturating_sub(left)));
+    Ok(Verdict::Done)
+}

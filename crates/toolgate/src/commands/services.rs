@@ -1,0 +1,170 @@
+//! `toolgate services`: the upstreams, made from a file. Values of environment variables go in, never out.
+
+mod apply;
+
+use std::path::PathBuf;
+
+use clap::Subcommand;
+use domain::{
+    names::ServiceName,
+    service::{Network, RefusalForm, Service, UnknownMethods, Upstream},
+};
+use serde_json::{Map, Value, json};
+
+use super::{Context, Verdict};
+use crate::output::{Column, Mark, Table, escape_foreign, shell_quote};
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    #[command(override_help = include_str!("help/services_apply.txt"))]
+    Apply {
+        #[arg(short, long, value_name = "FILE")]
+        file: PathBuf,
+    },
+    #[command(override_help = include_str!("help/services_list.txt"))]
+    List,
+    #[command(override_help = include_str!("help/services_show.txt"))]
+    Show {
+        #[arg(value_name = "NAME")]
+        name: String,
+    },
+    #[command(override_help = include_str!("help/services_remove.txt"))]
+    Remove {
+        #[arg(value_name = "NAME")]
+        name: ServiceName,
+    },
+}
+
+pub fn run(context: &Context, command: Command) -> anyhow::Result<Verdict> {
+    match command {
+        Command::Apply { file } => apply::apply(context, &file),
+        Command::List => list(context),
+        Command::Show { name } => show(context, &name),
+        Command::Remove { name } => remove(context, &name),
+    }
+}
+
+fn list(context: &Context) -> anyhow::Result<Verdict> {
+    let services = context.block_on(async {
+        let desk = context.desk().await?;
+        let services = desk.admin.list_services().await?;
+        desk.close().await;
+        Ok(services)
+    })?;
+    if context.output.json {
+        context.output.json(&services.iter().map(as_json).collect::<Vec<_>>())?;
+        return Ok(Verdict::Done);
+    }
+    if services.is_empty() {
+        let apply = context.invocation.command("services apply -f services.yaml");
+        context.output.talk(format!("no services yet: {apply}"));
+        return Ok(Verdict::Done);
+    }
+    let mut table = Table::new([Column::left("SERVICE"), Column::left("KIND"), Column::left("UPSTREAM")]);
+    for service in &services {
+        table.row([service.name.to_string(), kind(service).to_owned(), upstream(service)]);
+    }
+    for line in table.lines(&context.output.stdout) {
+        context.output.answer(line)?;
+    }
+    Ok(Verdict::Done)
+}
+
+fn show(context: &Context, name: &str) -> anyhow::Result<Verdict> {
+    let service = context.block_on(async {
+        let desk = context.desk().await?;
+        let service = desk.admin.show_service(name).await?;
+        desk.close().await;
+        Ok(service)
+    })?;
+    let json = as_json(&service);
+    if context.output.json {
+        context.output.json(&json)?;
+        return Ok(Verdict::Done);
+    }
+    for (key, value) in json.as_object().into_iter().flatten() {
+        let value = match value {
+            Value::String(text) => text.clone(),
+            Value::Array(words) if key == "command" => {
+                words.iter().filter_map(Value::as_str).map(shell_quote).collect::<Vec<_>>().join(" ")
+            }
+            Value::Array(words) if words.is_empty() => "–".to_owned(),
+            Value::Array(words) => words.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(", "),
+            other => other.to_string(),
+        };
+        context.output.answer(format!("{key:<15}  {}", escape_foreign(&value)))?;
+    }
+    Ok(Verdict::Done)
+}
+
+fn remove(context: &Context, name: &ServiceName) -> anyhow::Result<Verdict> {
+    context.block_on(async {
+        let desk = context.desk().await?;
+        desk.admin.remove_service(&context.actor(), context.now().wall, name).await?;
+        desk.close().await;
+        Ok(())
+    })?;
+    if context.output.json {
+        context.output.json(&json!({ "service": name, "changed": true }))?;
+    } else {
+        let text = format!("{name} removed; agents are refused within a second, its history stays");
+        context.output.answer_marked(Mark::Done, text)?;
+    }
+    Ok(Verdict::Done)
+}
+
+/// `mcp, stdio` or `mcp, http`.
+fn kind(service: &Service) -> &'static str {
+    match service.upstream {
+        Upstream::Stdio(_) => "mcp, stdio",
+        Upstream::Http(_) => "mcp, http",
+    }
+}
+
+/// The command, to be pasted, or the address.
+fn upstream(service: &Service) -> String {
+    let text = match &service.upstream {
+        Upstream::Stdio(stdio) => {
+            stdio.command.iter().map(|word| shell_quote(word)).collect::<Vec<_>>().join(" ")
+        }
+        Upstream::Http(http) => http.url.to_string(),
+    };
+    escape_foreign(&text).into_owned()
+}
+
+/// A service in the words of services.yaml. Of `env` only the names: values may be secret.
+fn as_json(service: &Service) -> Value {
+    let mut members = Map::new();
+    let mut put = |key: &str, value: Value| members.insert(key.to_owned(), value);
+    put("name", json!(service.name));
+    put("kind", json!("mcp"));
+    match &service.upstream {
+        Upstream::Stdio(stdio) => {
+            put("command", json!(stdio.command));
+            put("env", json!(stdio.env.keys().collect::<Vec<_>>()));
+            put("share", json!(stdio.share));
+            put("processes", json!(stdio.processes));
+            put("idle", json!(format!("{}s", stdio.idle.as_secs())));
+        }
+        Upstream::Http(http) => {
+            put("url", json!(http.url.to_string()));
+            let network = match http.network {
+                Network::Public => "public",
+                Network::Private => "private",
+            };
+            put("network", json!(network));
+            put("ca", json!(http.ca_pem.is_some()));
+        }
+    }
+    let unknown = match service.unknown_methods {
+        UnknownMethods::Refuse => "refuse",
+        UnknownMethods::Pass => "pass",
+    };
+    put("unknown_methods", json!(unknown));
+    let refusals = match service.refusals {
+        RefusalForm::Error => "error",
+        RefusalForm::Result => "result",
+    };
+    put("refusals", json!(refusals));
+    Value::Object(members)
+}

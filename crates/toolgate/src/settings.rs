@@ -1,0 +1,324 @@
+//! Settings: what an install may choose, read once at start (contract §1). Later sources win: defaults,
+//! `toolgate.yaml`, `.env`, the environment, `--set`. An unknown or wrong setting is an error, never skipped.
+
+mod file;
+mod kind;
+mod reference;
+mod sources;
+mod table;
+mod variables;
+
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+pub use kind::{AddressRange, duration};
+pub use reference::schema;
+pub use sources::{Choices, Faults, Sources};
+pub use variables::dotenv_variable;
+
+/// Everything an install has chosen, with defaults filled in and paths made absolute.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// Where agents knock.
+    pub gateway: Gateway,
+    /// Where people look.
+    pub console: Listener,
+    /// The SQLite file.
+    pub store_file: PathBuf,
+    /// The policy.
+    pub policy_file: PathBuf,
+    /// The vault's key file.
+    pub vault_key_file: PathBuf,
+    /// The trail.
+    pub audit: Audit,
+    /// What the process says about itself.
+    pub telemetry: Telemetry,
+}
+
+/// A listener's address and how it is protected.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listener {
+    /// Address and port.
+    pub listen: SocketAddr,
+    /// How others reach it, without a slash at the end; `None`: by the address itself.
+    pub public_url: Option<String>,
+    /// Certificate and key, when it speaks TLS itself.
+    pub tls: Option<TlsFiles>,
+    /// Plain HTTP on an address that others can reach, said out loud.
+    pub insecure: bool,
+    /// Host names it answers to, besides its address and its public URL.
+    pub allowed_hosts: Vec<String>,
+}
+
+/// PEM files of a listener.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TlsFiles {
+    /// The certificate chain.
+    pub cert: PathBuf,
+    /// Its private key.
+    pub key: PathBuf,
+}
+
+/// The gateway listener and what it takes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Gateway {
+    /// Where it listens.
+    pub listener: Listener,
+    /// The largest request body (bytes).
+    pub body_limit: u64,
+    /// How long an upstream may take to answer.
+    pub upstream_timeout: Duration,
+    /// Whether `?api_key=` is read.
+    pub key_in_query: bool,
+    /// Origins of web pages that may call, besides the gateway's own.
+    pub allowed_origins: Vec<String>,
+    /// Peers whose `X-Forwarded-For` is believed.
+    pub trusted_proxies: Vec<AddressRange>,
+}
+
+/// How the trail is kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Audit {
+    /// What a record survives.
+    pub sync: Sync,
+    /// What is recorded.
+    pub record: Record,
+    /// The most that is kept of a call's arguments (bytes).
+    pub value_limit: u64,
+}
+
+/// What a durable record survives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sync {
+    /// Power loss.
+    Flush,
+    /// The death of the process, not of the machine.
+    Os,
+}
+
+/// What the trail records of lists and housekeeping.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Record {
+    /// They are recorded when refused.
+    Calls,
+    /// They are recorded always.
+    Everything,
+}
+
+/// What the process says about itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Telemetry {
+    /// The form of log lines on stderr.
+    pub log: LogForm,
+    /// How much is said.
+    pub level: Level,
+}
+
+/// The form of log lines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogForm {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// How much the log says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Level {
+    /// Faults only.
+    Error,
+    /// And what somebody should look at.
+    Warn,
+    /// And one line a call.
+    Info,
+    /// And what helps to find a fault: causes of errors, too.
+    Debug,
+}
+
+impl Settings {
+    /// Makes settings of what the sources chose. Relative paths start at `home`.
+    ///
+    /// # Errors
+    /// One sentence when settings do not fit together.
+    pub fn build(choices: &Choices, home: &Path) -> Result<Self, Faults> {
+        let path = |setting: &str| choices.text(setting).map(|text| home.join(text));
+        let needed = |setting: &str| path(setting).unwrap_or_else(|| home.to_owned());
+        let settings = Self {
+            gateway: Gateway {
+                listener: Listener::build(choices, "gateway", &path)?,
+                body_limit: choices.number("gateway.body_limit"),
+                upstream_timeout: choices.duration("gateway.upstream_timeout"),
+                key_in_query: choices.is_true("gateway.key_in_query"),
+                allowed_origins: choices.list("gateway.allowed_origins"),
+                trusted_proxies: choices
+                    .list("gateway.trusted_proxies")
+                    .iter()
+                    .filter_map(|range| AddressRange::parse(range))
+                    .collect(),
+            },
+            console: Listener::build(choices, "console", &path)?,
+            // `sqlite` is the only store and `memory` the only place of counters so far.
+            store_file: home.join("toolgate.db"),
+            policy_file: needed("policy.path"),
+            vault_key_file: needed("vault.key_file"),
+            audit: Audit {
+                sync: match choices.text("audit.sync") {
+                    Some("os") => Sync::Os,
+                    _ => Sync::Flush,
+                },
+                record: match choices.text("audit.record") {
+                    Some("everything") => Record::Everything,
+                    _ => Record::Calls,
+                },
+                value_limit: choices.number("audit.value_limit"),
+            },
+            telemetry: Telemetry {
+                log: match choices.text("telemetry.log") {
+                    Some("json") => LogForm::Json,
+                    _ => LogForm::Text,
+                },
+                level: match choices.text("telemetry.level") {
+                    Some("error") => Level::Error,
+                    Some("warn") => Level::Warn,
+                    Some("debug") => Level::Debug,
+                    _ => Level::Info,
+                },
+            },
+        };
+        if settings.gateway.listener.listen == settings.console.listen && settings.console.listen.port() != 0
+        {
+            return Err(Faults::One(format!(
+                "gateway and console cannot both listen on {} (gateway.listen, console.listen); \
+                 give one of them another port",
+                settings.console.listen
+            )));
+        }
+        Ok(settings)
+    }
+}
+
+impl Listener {
+    fn build(choices: &Choices, area: &str, path: &dyn Fn(&str) -> Option<PathBuf>) -> Result<Self, Faults> {
+        let (cert, key) = (path(&format!("{area}.tls.cert")), path(&format!("{area}.tls.key")));
+        let tls = match (cert, key) {
+            (Some(cert), Some(key)) => Some(TlsFiles { cert, key }),
+            (None, None) => None,
+            (Some(_), None) => return Err(half(area, "cert", "key")),
+            (None, Some(_)) => return Err(half(area, "key", "cert")),
+        };
+        let listener = Self {
+            listen: choices.address(&format!("{area}.listen")),
+            public_url: choices.text(&format!("{area}.public_url")).map(str::to_owned),
+            tls,
+            insecure: choices.is_true(&format!("{area}.insecure")),
+            allowed_hosts: choices.list(&format!("{area}.allowed_hosts")),
+        };
+        if !listener.listen.ip().is_loopback() && listener.tls.is_none() && !listener.insecure {
+            return Err(Faults::One(format!(
+                "{} is reachable from other machines without TLS ({area}.listen); set {area}.tls.cert and \
+                 {area}.tls.key, or say {area}.insecure: true when a proxy in front speaks TLS",
+                listener.listen
+            )));
+        }
+        Ok(listener)
+    }
+
+    /// How others reach this listener.
+    #[must_use]
+    pub fn url(&self) -> String {
+        if let Some(url) = &self.public_url {
+            return url.clone();
+        }
+        let scheme = if self.tls.is_some() { "https" } else { "http" };
+        format!("{scheme}://{}", self.listen)
+    }
+}
+
+fn half(area: &str, given: &str, missing: &str) -> Faults {
+    Faults::One(format!("TLS needs both files ({area}.tls.{given}); set {area}.tls.{missing} too"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{kind::Kind, table::SETTINGS, *};
+
+    fn build(set: &[&str]) -> Result<Settings, Faults> {
+        let set: Vec<String> = set.iter().map(|&text| text.to_owned()).collect();
+        let choices = Sources { set: &set, ..Sources::default() }.choose()?;
+        Settings::build(&choices, Path::new("/home"))
+    }
+
+    #[test]
+    fn the_defaults_are_the_contracts() {
+        let settings = build(&[]).unwrap();
+        assert_eq!(settings.gateway.listener.listen, "127.0.0.1:8484".parse().unwrap());
+        assert_eq!(settings.console.listen, "127.0.0.1:8485".parse().unwrap());
+        assert_eq!(settings.gateway.body_limit, 10_000_000);
+        assert_eq!(settings.gateway.upstream_timeout, Duration::from_secs(30));
+        assert!(!settings.gateway.key_in_query && !settings.gateway.listener.insecure);
+        assert_eq!(settings.policy_file, Path::new("/home/policy.yaml"));
+        assert_eq!(settings.vault_key_file, Path::new("/home/vault.key"));
+        assert_eq!(settings.store_file, Path::new("/home/toolgate.db"));
+        assert_eq!(settings.audit, Audit { sync: Sync::Flush, record: Record::Calls, value_limit: 4_000 });
+        assert_eq!(settings.telemetry, Telemetry { log: LogForm::Text, level: Level::Info });
+        assert_eq!(settings.gateway.listener.url(), "http://127.0.0.1:8484");
+    }
+
+    #[test]
+    fn every_setting_changes_something() {
+        let default = build(&[]).unwrap();
+        for setting in SETTINGS {
+            let path = setting.path;
+            let other = match setting.kind {
+                Kind::Address => "127.0.0.1:9".to_owned(),
+                Kind::Url => "https://gate.example.com".to_owned(),
+                Kind::Path => "other".to_owned(),
+                Kind::Truth => "true".to_owned(),
+                Kind::Size => "7KB".to_owned(),
+                Kind::Duration => "7s".to_owned(),
+                Kind::Hosts => "gate.example.com".to_owned(),
+                Kind::Origins => "https://app.example.com".to_owned(),
+                Kind::Ranges => "10.0.0.0/8".to_owned(),
+                Kind::OneOf(words) => {
+                    words.iter().find(|word| **word != setting.default).unwrap().to_string()
+                }
+                // There is one value so far.
+                Kind::Only(..) => continue,
+            };
+            let set = format!("{path}={other}");
+            // Certificate and key come together.
+            let pair = match path.rsplit_once('.') {
+                Some((area, "cert")) => Some(format!("{area}.key=k")),
+                Some((area, "key")) if area.ends_with("tls") => Some(format!("{area}.cert=c")),
+                _ => None,
+            };
+            let set: Vec<&str> = std::iter::once(set.as_str()).chain(pair.as_deref()).collect();
+            assert_ne!(build(&set).unwrap(), default, "{path}");
+        }
+    }
+
+    #[test]
+    fn an_address_that_others_reach_needs_tls_or_a_word() {
+        for area in ["gateway", "console"] {
+            let open = format!("{area}.listen=0.0.0.0:9000");
+            let Faults::One(message) = build(&[&open]).unwrap_err() else { panic!("one sentence") };
+            assert!(message.contains(&format!("{area}.insecure: true")), "{message}");
+            assert!(build(&[&open, &format!("{area}.insecure=true")]).is_ok());
+            let files = [format!("{area}.tls.cert=c.pem"), format!("{area}.tls.key=k.pem")];
+            let settings = build(&[&open, &files[0], &files[1]]).unwrap();
+            let listener = if area == "gateway" { settings.gateway.listener } else { settings.console };
+            assert_eq!(listener.tls.unwrap().cert, Path::new("/home/c.pem"));
+            assert!(build(&[&files[0]]).is_err(), "a certificate without its key");
+        }
+    }
+
+    #[test]
+    fn two_listeners_need_two_ports() {
+        assert!(build(&["console.listen=127.0.0.1:8484"]).is_err());
+        assert!(build(&["console.listen=127.0.0.1:0", "gateway.listen=127.0.0.1:0"]).is_ok());
+    }
+}

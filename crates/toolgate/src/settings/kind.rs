@@ -1,0 +1,286 @@
+//! What a setting's value may look like, and how it is read. The same reading serves file, environment and
+//! `--set`, so a value means the same wherever it stands.
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    time::Duration,
+};
+
+use domain::{service::UpstreamUrl, yaml::did_you_mean};
+
+/// The form of a value.
+#[derive(Debug, Clone, Copy)]
+pub enum Kind {
+    /// IP address and port.
+    Address,
+    /// Scheme, host and port; or nothing.
+    Url,
+    /// A path, relative to the home; or nothing.
+    Path,
+    /// `true` or `false`.
+    Truth,
+    /// A number of bytes: `10MB`, `4KB` (decimal).
+    Size,
+    /// A length of time: `30s`, `10m`.
+    Duration,
+    /// Host names, each with an optional port.
+    Hosts,
+    /// Origins of web pages: scheme, host, optional port.
+    Origins,
+    /// IP addresses, or ranges in CIDR form.
+    Ranges,
+    /// One of a few words.
+    OneOf(&'static [&'static str]),
+    /// One word so far; what begins like the others is known, and not supported yet.
+    Only(&'static str, &'static [&'static str]),
+}
+
+/// A value that was read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Value {
+    /// Nothing was chosen.
+    None,
+    /// `true` or `false`.
+    Truth(bool),
+    /// Bytes.
+    Number(u64),
+    /// A length of time.
+    Duration(Duration),
+    /// An address to listen on.
+    Address(SocketAddr),
+    /// A word, path or URL.
+    Text(String),
+    /// Several texts.
+    List(Vec<String>),
+}
+
+impl Kind {
+    /// Whether it holds several values.
+    pub fn is_list(self) -> bool {
+        matches!(self, Self::Hosts | Self::Origins | Self::Ranges)
+    }
+
+    /// Reads a value from its texts: several for a list, exactly one otherwise.
+    ///
+    /// # Errors
+    /// What is wrong and what to write instead, lower case, without the place.
+    pub fn read(self, texts: &[String]) -> Result<Value, (String, String)> {
+        if self.is_list() {
+            return texts.iter().map(|text| self.element(text)).collect::<Result<_, _>>().map(Value::List);
+        }
+        let [text] = texts else {
+            return Err(("a list does not belong here".to_owned(), "write one value".to_owned()));
+        };
+        let shown = shown(text);
+        let wrong = |what: &str, instead: &str| Err((format!("`{shown}` is {what}"), instead.to_owned()));
+        match self {
+            Self::Url | Self::Path if matches!(text.as_str(), "none" | "null" | "~" | "") => Ok(Value::None),
+            Self::Address => match text.parse() {
+                Ok(address) => Ok(Value::Address(address)),
+                Err(_) => wrong("no address and port", "write it like `127.0.0.1:8484`"),
+            },
+            Self::Url => match origin(text) {
+                Some(url) => Ok(Value::Text(url)),
+                None => wrong("no base URL", "write scheme, host and port like `https://gate.example.com`"),
+            },
+            Self::Path if text.starts_with('~') => {
+                wrong("a path for a shell to expand", "write the whole path, or one relative to the home")
+            }
+            Self::Path => Ok(Value::Text(text.clone())),
+            Self::Truth => match text.parse() {
+                Ok(truth) => Ok(Value::Truth(truth)),
+                Err(_) => wrong("neither `true` nor `false`", "write one of them"),
+            },
+            Self::Size => match size(text) {
+                Some(bytes) => Ok(Value::Number(bytes)),
+                None => wrong("no size", "write it like `10MB` or `4KB`"),
+            },
+            Self::Duration => match duration(text) {
+                Some(length) => Ok(Value::Duration(length)),
+                None => wrong("no length of time", "write it like `30s` or `2m`"),
+            },
+            Self::OneOf(words) => match words.iter().find(|word| *word == text) {
+                Some(word) => Ok(Value::Text((*word).to_owned())),
+                None => match did_you_mean(text, words.iter().copied()) {
+                    Some(near) => wrong("unknown", &format!("did you mean `{near}`?")),
+                    None => wrong("unknown", &format!("write one of {}", words.join(", "))),
+                },
+            },
+            Self::Only(word, _) if text == word => Ok(Value::Text(text.clone())),
+            Self::Only(word, later) => {
+                let scheme = text.split(':').next().unwrap_or_default();
+                let known = later.iter().any(|later| scheme.starts_with(later));
+                let what = if known { "not supported yet" } else { "unknown" };
+                // A URL may carry a password, so only its scheme is repeated.
+                let shown = if text.contains("://") { format!("{scheme}://…") } else { shown };
+                Err((format!("`{shown}` is {what}"), format!("write `{word}`, or leave it out")))
+            }
+            Self::Hosts | Self::Origins | Self::Ranges => Ok(Value::List(vec![self.element(text)?])),
+        }
+    }
+
+    fn element(self, text: &str) -> Result<String, (String, String)> {
+        let (read, what, instead) = match self {
+            Self::Hosts => (host(text), "no host name", "write it like `gate.example.com`"),
+            Self::Origins => (origin(text), "no origin", "write it like `https://app.example.com`"),
+            _ => (
+                AddressRange::parse(text).map(|_| text.to_owned()),
+                "no address or range",
+                "write it like `10.0.0.7` or `10.0.0.0/8`",
+            ),
+        };
+        read.ok_or_else(|| (format!("`{}` is {what}", shown(text)), instead.to_owned()))
+    }
+
+    /// How values of this kind are described to people.
+    pub fn describe(self) -> String {
+        match self {
+            Self::Address => "address and port".to_owned(),
+            Self::Url => "URL".to_owned(),
+            Self::Path => "path, relative to the home".to_owned(),
+            Self::Truth => "`true` or `false`".to_owned(),
+            Self::Size => "size: `B`, `KB`, `MB`, `GB`, decimal".to_owned(),
+            Self::Duration => "time: `ms`, `s`, `m`, `h`, `d`".to_owned(),
+            Self::Hosts => "list of host names".to_owned(),
+            Self::Origins => "list of origins".to_owned(),
+            Self::Ranges => "list of addresses or CIDR ranges".to_owned(),
+            Self::OneOf(words) => {
+                words.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(" or ")
+            }
+            Self::Only(word, _) => format!("`{word}`"),
+        }
+    }
+}
+
+/// A range of IP addresses in CIDR form; a single address is a range of one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AddressRange {
+    base: IpAddr,
+    bits: u8,
+}
+
+impl AddressRange {
+    /// Reads `10.0.0.7`, `10.0.0.0/8` or `fd00::/8`. Bits beyond the prefix are ignored.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let (base, bits) = match text.split_once('/') {
+            Some((base, bits)) => (base.parse::<IpAddr>().ok()?, Some(bits.parse::<u8>().ok()?)),
+            None => (text.parse::<IpAddr>().ok()?, None),
+        };
+        let most = if base.is_ipv4() { 32 } else { 128 };
+        let bits = bits.unwrap_or(most);
+        (bits <= most).then_some(Self { base, bits })
+    }
+
+    /// Whether `address` lies in it; an IPv4 address mapped into IPv6 counts as IPv4.
+    #[must_use]
+    pub fn contains(&self, address: IpAddr) -> bool {
+        let same = |a: u128, b: u128, width: u32| {
+            let free = width - u32::from(self.bits).min(width);
+            free >= width || (a >> free) == (b >> free)
+        };
+        match (self.base.to_canonical(), address.to_canonical()) {
+            (IpAddr::V4(a), IpAddr::V4(b)) => same(u32::from(a).into(), u32::from(b).into(), 32),
+            (IpAddr::V6(a), IpAddr::V6(b)) => same(a.into(), b.into(), 128),
+            _ => false,
+        }
+    }
+}
+
+/// A wrong value inside a message: escaped, and no longer than a person reads.
+fn shown(text: &str) -> String {
+    text.chars().take(64).flat_map(char::escape_debug).collect()
+}
+
+/// Scheme, host and port of an `http` or `https` URL that has nothing else, in lower case.
+fn origin(text: &str) -> Option<String> {
+    let url = UpstreamUrl::parse(text).ok()?;
+    let plain = url.uri().path() == "/" && url.uri().query().is_none();
+    plain.then(|| text.trim_end_matches('/').to_ascii_lowercase())
+}
+
+fn host(text: &str) -> Option<String> {
+    let authority: http::uri::Authority = text.parse().ok()?;
+    let plain = !authority.as_str().contains('@') && !authority.host().is_empty() && !text.contains('*');
+    plain.then(|| text.to_ascii_lowercase())
+}
+
+fn size(text: &str) -> Option<u64> {
+    let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
+    let (number, unit) = text.split_at_checked(digits)?;
+    let factor = match unit.trim_start() {
+        "" | "B" => 1,
+        "KB" | "kB" => 1_000,
+        "MB" => 1_000_000,
+        "GB" => 1_000_000_000,
+        _ => return None,
+    };
+    number.parse::<u64>().ok()?.checked_mul(factor).filter(|bytes| *bytes > 0)
+}
+
+/// A length of time like `30s`, `10m`, `30d`; more than nothing, and at most ten years.
+pub fn duration(text: &str) -> Option<Duration> {
+    let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
+    let (number, unit) = text.split_at_checked(digits)?;
+    let number: u64 = number.parse().ok()?;
+    let seconds = match unit {
+        "ms" => return (number > 0 && number <= 86_400_000).then(|| Duration::from_millis(number)),
+        "s" => 1,
+        "m" => 60,
+        "h" => 3_600,
+        "d" => 86_400,
+        _ => return None,
+    };
+    number.checked_mul(seconds).filter(|seconds| (1..=315_360_000).contains(seconds)).map(Duration::from_secs)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(kind: Kind, text: &str) -> Option<Value> {
+        kind.read(&[text.to_owned()]).ok()
+    }
+
+    #[test]
+    fn sizes_are_decimal_and_times_have_a_unit() {
+        assert_eq!(read(Kind::Size, "10MB"), Some(Value::Number(10_000_000)));
+        assert_eq!(read(Kind::Size, "512"), Some(Value::Number(512)));
+        for bad in ["", "0", "MB", "1.5MB", "10MiB", "-1", "99999999999999999999GB"] {
+            assert_eq!(read(Kind::Size, bad), None, "{bad}");
+        }
+        assert_eq!(read(Kind::Duration, "2m"), Some(Value::Duration(Duration::from_secs(120))));
+        assert_eq!(read(Kind::Duration, "500ms"), Some(Value::Duration(Duration::from_millis(500))));
+        for bad in ["", "30", "s", "0s", "1w", "99999999999999999d", "-1s", "1 s"] {
+            assert_eq!(read(Kind::Duration, bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn an_origin_has_no_path() {
+        assert_eq!(origin("https://Gate.example.com/").as_deref(), Some("https://gate.example.com"));
+        for bad in ["https://x/y", "https://x/?a", "ftp://x", "x", "https://u@x", "https://x/#"] {
+            assert_eq!(origin(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_range_holds_its_addresses_only() {
+        let range = AddressRange::parse("10.0.0.0/8").unwrap();
+        assert!(range.contains("10.255.0.1".parse().unwrap()));
+        assert!(range.contains("::ffff:10.0.0.1".parse().unwrap()));
+        assert!(!range.contains("11.0.0.1".parse().unwrap()) && !range.contains("::1".parse().unwrap()));
+        let one = AddressRange::parse("fd00::1").unwrap();
+        assert!(one.contains("fd00::1".parse().unwrap()) && !one.contains("fd00::2".parse().unwrap()));
+        assert!(AddressRange::parse("0.0.0.0/0").unwrap().contains("203.0.113.9".parse().unwrap()));
+        assert!(AddressRange::parse("10.0.0.0/33").is_none() && AddressRange::parse("x").is_none());
+    }
+
+    #[test]
+    fn what_comes_later_says_so_without_repeating_a_password() {
+        let kind = Kind::Only("sqlite", &["postgres"]);
+        let (what, instead) = kind.read(&["postgres://ada:secret@db/toolgate".to_owned()]).unwrap_err();
+        assert_eq!(what, "`postgres://…` is not supported yet");
+        assert_eq!(instead, "write `sqlite`, or leave it out");
+    }
+}

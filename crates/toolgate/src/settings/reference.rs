@@ -1,0 +1,125 @@
+//! What the table of settings says to editors and readers: a JSON Schema, and the page docs/configuration.md,
+//! which the tests below write and keep fresh.
+
+use serde_json::{Map, Value as Json, json};
+
+use super::{
+    kind::Kind,
+    table::{SETTINGS, Setting},
+};
+
+/// The JSON Schema (2020-12) of `toolgate.yaml`.
+#[must_use]
+pub fn schema() -> Json {
+    let mut root = object();
+    for setting in SETTINGS {
+        insert(&mut root, setting.path, setting);
+    }
+    root.insert("$schema".to_owned(), json!("https://json-schema.org/draft/2020-12/schema"));
+    root.insert("title".to_owned(), json!("toolgate.yaml"));
+    root.insert("description".to_owned(), json!("Settings of a Toolgate home. Every key is optional."));
+    Json::Object(root)
+}
+
+fn object() -> Map<String, Json> {
+    let mut object = Map::new();
+    object.insert("type".to_owned(), json!(["object", "null"]));
+    object.insert("additionalProperties".to_owned(), json!(false));
+    object.insert("properties".to_owned(), json!({}));
+    object
+}
+
+fn insert(group: &mut Map<String, Json>, path: &str, setting: &Setting) {
+    let Some(Json::Object(properties)) = group.get_mut("properties") else { return };
+    match path.split_once('.') {
+        None => {
+            properties.insert(path.to_owned(), leaf(setting));
+        }
+        Some((name, rest)) => {
+            let below = properties.entry(name).or_insert_with(|| Json::Object(object()));
+            if let Json::Object(below) = below {
+                insert(below, rest, setting);
+            }
+        }
+    }
+}
+
+fn leaf(setting: &Setting) -> Json {
+    let mut leaf = match setting.kind {
+        Kind::Truth => json!({ "type": "boolean", "default": setting.default == "true" }),
+        Kind::OneOf(words) => json!({ "enum": words, "default": setting.default }),
+        Kind::Only(word, _) => json!({ "const": word, "default": word }),
+        Kind::Hosts | Kind::Origins | Kind::Ranges => {
+            json!({ "type": "array", "items": { "type": "string" }, "default": [] })
+        }
+        Kind::Size => {
+            json!({ "type": ["string", "integer"], "pattern": "^[0-9]+ ?(B|KB|kB|MB|GB)?$", "default": setting.default })
+        }
+        Kind::Duration => {
+            json!({ "type": "string", "pattern": "^[0-9]+(ms|s|m|h|d)$", "default": setting.default })
+        }
+        Kind::Address => json!({ "type": "string", "default": setting.default }),
+        Kind::Url | Kind::Path if setting.default == "none" => json!({ "type": ["string", "null"] }),
+        Kind::Url | Kind::Path => json!({ "type": "string", "default": setting.default }),
+    };
+    if let Json::Object(leaf) = &mut leaf {
+        leaf.insert("description".to_owned(), json!(setting.doc));
+    }
+    leaf
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fmt::Write as _;
+
+    use super::*;
+
+    /// The page docs/configuration.md.
+    fn reference_page() -> String {
+        let mut page = String::from(
+            "<!-- Made from the table in crates/toolgate/src/settings/table.rs; a test keeps the two equal. -->\n\
+             # Settings\n\n\
+             Every setting is optional. They come from, and later wins: the default, `HOME/toolgate.yaml`, `.env` in\n\
+             the working directory, the environment, `--set path=value`. `toolgate config show` prints what is in\n\
+             force and where it came from; `toolgate config schema` prints a JSON Schema for editors. An unknown\n\
+             setting is an error. In the environment and in `--set`, the elements of a list are separated by commas.\n\n\
+             | setting | value | default | environment |\n|---|---|---|---|\n",
+        );
+        for setting in SETTINGS {
+            let kind = setting.kind.describe();
+            // Writing to a `String` cannot fail.
+            let _ = writeln!(
+                page,
+                "| `{}` | {kind} | `{}` | `{}` |",
+                setting.path,
+                setting.default,
+                setting.variable()
+            );
+        }
+        page.push('\n');
+        for setting in SETTINGS {
+            let _ = writeln!(page, "* `{}`: {}", setting.path, setting.doc);
+        }
+        page
+    }
+
+    #[test]
+    fn the_schema_has_every_setting_at_its_path() {
+        let schema = schema();
+        for setting in SETTINGS {
+            let pointer = format!("/properties/{}", setting.path.replace('.', "/properties/"));
+            let leaf = schema.pointer(&pointer).unwrap_or_else(|| panic!("{pointer}"));
+            assert_eq!(leaf.get("description").unwrap(), setting.doc);
+        }
+    }
+
+    #[test]
+    fn the_page_in_docs_is_made_from_the_table() {
+        let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/configuration.md");
+        if std::env::var_os("UPDATE_DOCS").is_some() {
+            std::fs::write(file, reference_page()).unwrap();
+        }
+        let page = std::fs::read_to_string(file).unwrap_or_default();
+        assert!(page == reference_page(), "docs/configuration.md is stale; run the tests with UPDATE_DOCS=1");
+    }
+}

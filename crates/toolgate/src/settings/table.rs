@@ -1,0 +1,192 @@
+//! The one table of settings: path, form, default and meaning. Reading, environment names, `config show`,
+//! `config schema` and docs/configuration.md are all made from it.
+
+use super::kind::Kind;
+
+/// One setting.
+#[derive(Debug)]
+pub struct Setting {
+    /// Its path in `toolgate.yaml`: `gateway.listen`.
+    pub path: &'static str,
+    /// What a value looks like.
+    pub kind: Kind,
+    /// Its default as it is written in the file; `none` when it has no value.
+    pub default: &'static str,
+    /// What it does, in one sentence.
+    pub doc: &'static str,
+}
+
+impl Setting {
+    /// The environment variable that sets it: `gateway.listen` → `TOOLGATE_GATEWAY_LISTEN`.
+    #[must_use]
+    pub fn variable(&self) -> String {
+        format!("TOOLGATE_{}", self.path.replace('.', "_").to_ascii_uppercase())
+    }
+}
+
+const fn setting(path: &'static str, kind: Kind, default: &'static str, doc: &'static str) -> Setting {
+    Setting { path, kind, default, doc }
+}
+
+/// Every setting, in the order people read them.
+pub const SETTINGS: &[Setting] = &[
+    setting(
+        "gateway.listen",
+        Kind::Address,
+        "127.0.0.1:8484",
+        "Where agents connect. Another address than loopback needs `tls` or `insecure: true`.",
+    ),
+    setting(
+        "gateway.public_url",
+        Kind::Url,
+        "none",
+        "How agents reach the gateway when that is not its address: scheme, host and port.",
+    ),
+    setting(
+        "gateway.tls.cert",
+        Kind::Path,
+        "none",
+        "Certificate chain (PEM) when the gateway speaks TLS itself.",
+    ),
+    setting("gateway.tls.key", Kind::Path, "none", "Private key (PEM) of that certificate."),
+    setting(
+        "gateway.insecure",
+        Kind::Truth,
+        "false",
+        "Plain HTTP on an address that other machines reach: a proxy in front must speak TLS.",
+    ),
+    setting(
+        "gateway.body_limit",
+        Kind::Size,
+        "10MB",
+        "The largest request body; a larger one is answered 413.",
+    ),
+    setting(
+        "gateway.upstream_timeout",
+        Kind::Duration,
+        "30s",
+        "How long an upstream may take to answer before the call ends with 504.",
+    ),
+    setting(
+        "gateway.key_in_query",
+        Kind::Truth,
+        "false",
+        "Also takes the agent's key from `?api_key=`, which ends up in logs of proxies and browsers.",
+    ),
+    setting(
+        "gateway.allowed_hosts",
+        Kind::Hosts,
+        "[]",
+        "Host names that requests may name, besides the listener's address and its public URL.",
+    ),
+    setting(
+        "gateway.allowed_origins",
+        Kind::Origins,
+        "[]",
+        "Origins of web pages that may call the gateway, besides its own.",
+    ),
+    setting(
+        "gateway.trusted_proxies",
+        Kind::Ranges,
+        "[]",
+        "Addresses or ranges of proxies whose `X-Forwarded-For` names the source of a request.",
+    ),
+    setting(
+        "console.listen",
+        Kind::Address,
+        "127.0.0.1:8485",
+        "Where operators connect. Another address than loopback needs `tls` or `insecure: true`.",
+    ),
+    setting(
+        "console.public_url",
+        Kind::Url,
+        "none",
+        "How operators reach the console when that is not its address: scheme, host and port.",
+    ),
+    setting(
+        "console.tls.cert",
+        Kind::Path,
+        "none",
+        "Certificate chain (PEM) when the console speaks TLS itself.",
+    ),
+    setting("console.tls.key", Kind::Path, "none", "Private key (PEM) of that certificate."),
+    setting(
+        "console.insecure",
+        Kind::Truth,
+        "false",
+        "Plain HTTP on an address that other machines reach: a proxy in front must speak TLS.",
+    ),
+    setting(
+        "console.allowed_hosts",
+        Kind::Hosts,
+        "[]",
+        "Host names that requests may name, besides the listener's address and its public URL.",
+    ),
+    setting(
+        "store.url",
+        Kind::Only("sqlite", &["postgres"]),
+        "sqlite",
+        "Where agents, services and the trail are kept: `sqlite` is `toolgate.db` in the home.",
+    ),
+    setting(
+        "counters.url",
+        Kind::Only("memory", &["redis", "rediss", "valkey"]),
+        "memory",
+        "Where rate limits are counted: `memory` is this process.",
+    ),
+    setting(
+        "policy.path",
+        Kind::Path,
+        "policy.yaml",
+        "The policy file; read again when it changes, and on SIGHUP.",
+    ),
+    setting(
+        "vault.key_file",
+        Kind::Path,
+        "vault.key",
+        "The file that holds the vault's 256-bit key; nobody but its owner may read it.",
+    ),
+    setting(
+        "audit.sync",
+        Kind::OneOf(&["flush", "os"]),
+        "flush",
+        "What a record survives before its call is sent: `flush` power loss, `os` only the death of the process.",
+    ),
+    setting(
+        "audit.record",
+        Kind::OneOf(&["calls", "everything"]),
+        "calls",
+        "Whether lists and housekeeping are recorded when refused (`calls`) or always (`everything`).",
+    ),
+    setting("audit.value_limit", Kind::Size, "4KB", "The most that the trail keeps of a call's arguments."),
+    setting("telemetry.log", Kind::OneOf(&["text", "json"]), "text", "The form of log lines on stderr."),
+    setting(
+        "telemetry.level",
+        Kind::OneOf(&["error", "warn", "info", "debug"]),
+        "info",
+        "How much is logged; `debug` also shows the causes behind an error.",
+    ),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_default_is_a_value_of_its_kind() {
+        for setting in SETTINGS {
+            let texts: Vec<_> = match setting.default {
+                "[]" => vec![],
+                one => vec![one.to_owned()],
+            };
+            assert!(setting.kind.read(&texts).is_ok(), "{}", setting.path);
+            assert!(setting.doc.ends_with('.'), "{}", setting.path);
+        }
+    }
+
+    #[test]
+    fn no_two_settings_share_a_variable() {
+        let names: std::collections::BTreeSet<_> = SETTINGS.iter().map(Setting::variable).collect();
+        assert_eq!(names.len(), SETTINGS.len());
+    }
+}

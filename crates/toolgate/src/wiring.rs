@@ -1,0 +1,252 @@
+//! Builds a running gateway out of settings and a home, in one place, and takes it apart again.
+
+mod call_log;
+mod policy_watch;
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
+
+use anyhow::{Context as _, anyhow};
+use counters::Counters;
+use domain::{
+    audit::{Event, Kind, redact},
+    clock::Clock,
+    policy::Policy,
+};
+use ingress::{CONSOLE_DOORS, DOORS, Door, Front, Listener, ListenerFault, Names, Tls};
+use pipeline::{
+    Gateway,
+    clock::SystemClock,
+    dial::Dialler,
+    freshness::Freshness,
+    gates::g70_record::Recording,
+    gateway::{Bounds, CallIds},
+    recorder::Recorder,
+    session::SessionTokens,
+    upstreams::Upstreams,
+};
+use store::{Birth, Store, StoreOptions};
+use tokio::{sync::watch, task::JoinHandle};
+use vault::{Vault, VaultKey};
+
+use crate::{
+    output::Invocation,
+    settings::{self, Record, Settings},
+};
+pub use call_log::CallLog;
+pub use policy_watch::{PolicyNews, read_policy};
+
+/// How many buckets the limits may remember.
+const BUCKETS_MAX: usize = 1 << 20;
+/// One message of a child process (bytes).
+const LINE_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// How deep recorded arguments may nest, and how many items a value may have (contract §7).
+const RECORDED_DEPTH: usize = 6;
+const RECORDED_ITEMS: usize = 40;
+/// How often idle children and removed services are looked for.
+const SWEEP_EVERY: Duration = Duration::from_secs(5);
+/// How long requests under way are waited for when the gateway stops.
+const DRAIN_MAX: Duration = Duration::from_secs(30);
+/// How long children may take to end.
+const CHILDREN_MAX: Duration = Duration::from_secs(7);
+
+/// A gateway that runs in this process.
+pub struct Running {
+    /// Where agents knock; the real port where 0 was asked for.
+    pub gateway_address: SocketAddr,
+    /// Where people look.
+    pub console_address: SocketAddr,
+    /// Everything a walk uses.
+    pub gateway: Arc<Gateway>,
+    /// What survives restarts.
+    pub store: Arc<Store>,
+    drain: watch::Sender<bool>,
+    listeners: Vec<JoinHandle<usize>>,
+    helpers: Vec<JoinHandle<()>>,
+    recorder_task: JoinHandle<()>,
+}
+
+/// How a stop ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stopped {
+    /// Connections whose requests did not end in time.
+    pub cut_off: usize,
+}
+
+/// Starts a gateway: policy, vault, store, listeners, in this order, so that nothing listens before it can judge.
+///
+/// # Errors
+/// One sentence with what to do next.
+pub async fn start(
+    settings: &Settings,
+    invocation: &Invocation,
+    policy: Policy,
+    call_log: Option<CallLog>,
+    news: PolicyNews,
+) -> anyhow::Result<Running> {
+    // Not fatal: a kernel without these switches still runs, and the rest of the protection holds.
+    if let Err(error) = vault::harden_process() {
+        tracing::warn!("core dumps could not be switched off: {error}");
+    }
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
+    let vault = Vault::new(&VaultKey::load(&settings.vault_key_file)?);
+    let store = Arc::new(open_store(settings, &*clock).await?);
+    let pepper = admin::open_pepper(&store, &vault).await?;
+
+    // Bind before anything is started: a taken port must leave nothing behind.
+    let gateway_socket = bind("gateway", &settings.gateway.listener)?;
+    let console_socket = bind("console", &settings.console)?;
+
+    let freshness = Freshness::load(Arc::clone(&store), Arc::clone(&clock), Arc::new(policy)).await?;
+    let (recorder, recorder_task) =
+        Recorder::start(Arc::clone(&store), Arc::clone(&clock), call_log.map(CallLog::into_listener));
+    let (drain, draining) = watch::channel(false);
+    let gateway = Arc::new(Gateway {
+        stopping: draining.clone(),
+        ids: CallIds::new(vault::random::bytes()),
+        pepper,
+        counters: Counters::new(BUCKETS_MAX),
+        upstreams: Upstreams::new(Dialler::new(), Arc::clone(&clock), LINE_BYTES_MAX),
+        sessions: SessionTokens::new(vault.session_sealer()),
+        bounds: Bounds {
+            body_bytes_max: settings.gateway.body_limit,
+            upstream_timeout: settings.gateway.upstream_timeout,
+        },
+        recording: Recording {
+            everything: settings.audit.record == Record::Everything,
+            values: redact::Limits {
+                bytes: usize::try_from(settings.audit.value_limit).unwrap_or(usize::MAX),
+                depth: RECORDED_DEPTH,
+                items: RECORDED_ITEMS,
+            },
+        },
+        clock: Arc::clone(&clock),
+        freshness: Arc::clone(&freshness),
+        recorder: Arc::clone(&recorder),
+    });
+    system_event(&gateway, "gateway.start").await?;
+
+    let (gateway_address, console_address) = (gateway_socket.address()?, console_socket.address()?);
+    let front = |listener: &settings::Listener, doors: &'static [Door]| {
+        let origins: &[String] = &settings.gateway.allowed_origins;
+        let proxies = settings.gateway.trusted_proxies.clone();
+        Arc::new(Front {
+            gateway: Arc::clone(&gateway),
+            names: Names::of(
+                listener.listen.ip(),
+                listener.public_url.as_deref(),
+                &listener.allowed_hosts,
+                origins,
+            ),
+            key_in_query: settings.gateway.key_in_query,
+            trusts_proxy: Box::new(move |address: IpAddr| {
+                proxies.iter().any(|range| range.contains(address))
+            }),
+            doors,
+        })
+    };
+    let listeners = vec![
+        tokio::spawn(gateway_socket.serve(
+            front(&settings.gateway.listener, DOORS),
+            draining.clone(),
+            DRAIN_MAX,
+        )),
+        tokio::spawn(console_socket.serve(
+            front(&settings.console, CONSOLE_DOORS),
+            draining.clone(),
+            DRAIN_MAX,
+        )),
+    ];
+    let helpers = vec![
+        tokio::spawn(Arc::clone(&freshness).run()),
+        tokio::spawn(sweep(Arc::clone(&gateway))),
+        tokio::spawn(policy_watch::run(settings.policy_file.clone(), invocation.clone(), freshness, news)),
+    ];
+    Ok(Running { gateway_address, console_address, gateway, store, drain, listeners, helpers, recorder_task })
+}
+
+impl Running {
+    /// Stops: no new connections, requests under way finish within 30 s, children end, the trail is written out.
+    ///
+    /// # Errors
+    /// When the last event could not be written.
+    pub async fn stop(self) -> anyhow::Result<Stopped> {
+        let Self { gateway, store, drain, listeners, helpers, recorder_task, .. } = self;
+        drain.send_replace(true);
+        let mut cut_off = 0;
+        for listener in listeners {
+            cut_off += listener.await.unwrap_or(0);
+        }
+        for helper in helpers {
+            helper.abort();
+            // Aborted on purpose.
+            let _ = helper.await;
+        }
+        gateway.upstreams.stop(CHILDREN_MAX).await;
+        system_event(&gateway, "gateway.stop").await?;
+        // Walks that outlived their connection hold the gateway until they are recorded.
+        drop(gateway);
+        if tokio::time::timeout(DRAIN_MAX, recorder_task).await.is_err() {
+            tracing::error!(
+                "calls were still under way when the gateway stopped; the trail shows them as intents"
+            );
+        }
+        if let Some(store) = Arc::into_inner(store) {
+            store.close().await;
+        }
+        Ok(Stopped { cut_off })
+    }
+}
+
+/// Opens the home's store; makes it when the home has none yet.
+///
+/// # Errors
+/// Whatever the store says, in one sentence.
+pub async fn open_store(settings: &Settings, clock: &dyn Clock) -> anyhow::Result<Store> {
+    let sync = match settings.audit.sync {
+        settings::Sync::Flush => store::Sync::Flush,
+        settings::Sync::Os => store::Sync::Os,
+    };
+    let birth = Birth { install: vault::random::bytes(), now: clock.now().wall };
+    Ok(Store::open(&StoreOptions { path: settings.store_file.clone(), sync, create: Some(birth) }).await?)
+}
+
+fn bind(which: &str, listener: &settings::Listener) -> anyhow::Result<Listener> {
+    let tls = listener
+        .tls
+        .as_ref()
+        .map(|files| Tls::load(&files.cert, &files.key))
+        .transpose()
+        .map_err(|fault| anyhow!("{fault} ({which}.tls); give a PEM certificate chain and its key"))?;
+    Listener::bind(listener.listen, tls).map_err(|fault| match fault {
+        ListenerFault::Taken(port) => {
+            let variable = format!("TOOLGATE_{}_LISTEN", which.to_uppercase());
+            anyhow!("port {port} is taken ({which}.listen); stop the other program, or set {variable}")
+        }
+        other => anyhow!("{other} ({which}.listen); choose an address of this machine"),
+    })
+}
+
+async fn system_event(gateway: &Gateway, action: &str) -> anyhow::Result<()> {
+    let mut event = Event::new(gateway.clock.now().wall, Kind::System);
+    event.action = Some(action.into());
+    gateway
+        .recorder
+        .durable(event)
+        .await
+        .map_err(|_| anyhow!("the trail cannot be written"))
+        .with_context(|| "the trail cannot be written (toolgate.db); check the disk, or: toolgate doctor")
+}
+
+async fn sweep(gateway: Arc<Gateway>) {
+    let mut tick = tokio::time::interval(SWEEP_EVERY);
+    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tick.tick().await;
+        let world = gateway.freshness.current();
+        gateway.upstreams.sweep(&world.services).await;
+    }
+}

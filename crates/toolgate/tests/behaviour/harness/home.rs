@@ -1,0 +1,183 @@
+//! A temporary home, and the commands that are run on it.
+
+use std::{
+    io::Read as _,
+    os::unix::process::CommandExt as _,
+    path::Path,
+    process::{Command, Stdio},
+    sync::Mutex,
+};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use super::{Gateway, eventually};
+
+/// A temporary home.
+pub struct Home {
+    folder: TempDir,
+    settings: Vec<String>,
+    cramped: bool,
+    pub(super) keys: Mutex<Vec<String>>,
+}
+
+/// How a command ended.
+pub struct Ran {
+    /// Its exit code.
+    pub code: i32,
+    /// The answer.
+    pub stdout: String,
+    /// The talk.
+    pub stderr: String,
+}
+
+impl Home {
+    /// A home as `init` makes it, with this policy.
+    pub fn new(policy: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let settings =
+            ["gateway", "console"].map(|listener| format!("{listener}.listen=127.0.0.1:0")).to_vec();
+        let home = Self { folder, settings, cramped: false, keys: Mutex::default() };
+        home.ok(&["init"]);
+        home.write("policy.yaml", policy);
+        home
+    }
+
+    /// With this setting on the command line of `serve`.
+    pub fn set(mut self, setting: &str) -> Self {
+        self.settings.push(setting.to_owned());
+        self
+    }
+
+    /// With a `serve` that may not write larger files than half a megabyte, until it is given room.
+    pub fn cramped(mut self) -> Self {
+        self.cramped = true;
+        self
+    }
+
+    /// With these services, each as its declaration.
+    pub fn services(self, declarations: &[String]) -> Self {
+        self.apply(declarations);
+        self
+    }
+
+    /// Applies declarations of services.
+    pub fn apply(&self, declarations: &[String]) {
+        self.write("services.yaml", &format!("services:\n{}", declarations.concat()));
+        let file = self.path().join("services.yaml");
+        self.ok(&["services", "apply", "-f", file.to_str().unwrap()]);
+    }
+
+    /// A new key.
+    pub fn key(&self, agent: &str, role: &str, scope: &str) -> String {
+        self.key_with(&[agent, "--role", role, "--scope", scope])
+    }
+
+    /// A new key, made with these arguments.
+    pub fn key_with(&self, arguments: &[&str]) -> String {
+        let ran = self.ok(&[&["keys", "create", "--json"], arguments].concat());
+        let made: Value = serde_json::from_str(&ran.stdout).unwrap();
+        let key = made["key"].as_str().unwrap().to_owned();
+        self.keys.lock().unwrap().push(key.clone());
+        key
+    }
+
+    /// The folder.
+    pub fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Writes a file of the home.
+    pub fn write(&self, name: &str, text: &str) {
+        std::fs::write(self.path().join(name), text).unwrap();
+    }
+
+    /// Runs a command to its end.
+    pub fn run(&self, arguments: &[&str]) -> Ran {
+        let output = self.command(arguments).stdin(Stdio::null()).output().unwrap();
+        Ran {
+            code: output.status.code().unwrap_or(-1),
+            stdout: String::from_utf8(output.stdout).unwrap(),
+            stderr: String::from_utf8(output.stderr).unwrap(),
+        }
+    }
+
+    /// Runs a command that must succeed.
+    pub fn ok(&self, arguments: &[&str]) -> Ran {
+        let ran = self.run(arguments);
+        assert_eq!(ran.code, 0, "{arguments:?}: {}{}", ran.stdout, ran.stderr);
+        ran
+    }
+
+    /// `serve` as it would be started here, for tests of starts that fail.
+    pub fn try_serve(&self) -> Ran {
+        self.try_serve_as(None)
+    }
+
+    /// The same as another user, which only root can do.
+    pub fn try_serve_as(&self, user: Option<u32>) -> Ran {
+        let mut command = self.serving();
+        if let Some(user) = user {
+            command.uid(user).gid(user);
+        }
+        let mut process = command.spawn().unwrap();
+        let status = eventually("the start to fail", || process.try_wait().unwrap());
+        let mut ran = Ran { code: status.code().unwrap_or(-1), stdout: String::new(), stderr: String::new() };
+        process.stdout.take().unwrap().read_to_string(&mut ran.stdout).unwrap();
+        process.stderr.take().unwrap().read_to_string(&mut ran.stderr).unwrap();
+        ran
+    }
+
+    /// Starts the gateway and waits until it is ready.
+    pub fn serve(self) -> Gateway {
+        Gateway::start(self)
+    }
+
+    /// Every event of the trail, oldest first.
+    pub fn events(&self) -> Vec<Value> {
+        let listed = self.ok(&["audit", "list", "--json", "--limit", "100000"]).stdout;
+        listed.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+
+    /// The events of one call.
+    pub fn events_of(&self, call: &str) -> Vec<Value> {
+        self.events().into_iter().filter(|event| event["call_id"] == call).collect()
+    }
+
+    /// The events of one call, as soon as there are so many.
+    pub fn recorded(&self, call: &str, count: usize) -> Vec<Value> {
+        let events = eventually("the call to be recorded", || {
+            let events = self.events_of(call);
+            (events.len() >= count).then_some(events)
+        });
+        assert_eq!(events.len(), count, "{events:?}");
+        events
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_toolgate"));
+        command.arg("--home").arg(self.path()).args(arguments).current_dir(self.path()).env_clear();
+        // A secret of ours that no child may see, and the few variables that one needs.
+        command.env("OUR_SECRET", "kept from children").env("HOME", self.path()).env("LANG", "C.UTF-8");
+        command.env("PATH", std::env::var_os("PATH").unwrap_or_default());
+        command
+    }
+
+    pub(super) fn serving(&self) -> Command {
+        let mut arguments = vec!["serve"];
+        for setting in &self.settings {
+            arguments.extend(["--set", setting]);
+        }
+        let mut command = self.command(&arguments);
+        if self.cramped {
+            // A program that ignores SIGXFSZ is told of the limit as an error, as it is of a full disk.
+            let mut cramped = Command::new("sh");
+            cramped.args(["-c", "trap '' XFSZ; ulimit -S -f 1024; exec \"$0\" \"$@\""]);
+            cramped.arg(command.get_program()).args(command.get_args()).current_dir(self.path()).env_clear();
+            cramped.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+            command = cramped;
+        }
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+    }
+}

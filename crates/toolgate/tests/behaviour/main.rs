@@ -1,0 +1,43 @@
+//! What Toolgate promises, through its real binary: one file a promise. A test must never be bent to what the
+//! binary happens to do.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    clippy::print_stderr,
+    reason = "tests may fail loudly"
+)]
+
+mod a_bad_file_stops_the_start;
+mod a_crash_loses_nothing;
+mod a_stop_finishes_what_is_under_way;
+mod an_upstreams_trouble_is_contained;
+mod bridge_carries_messages;
+mod bytes_pass_untouched;
+mod children_are_kept_apart;
+mod children_cannot_do_harm;
+mod commands_explain_themselves;
+mod connect_sets_up_clients;
+mod every_forwarded_call_is_recorded;
+mod harness;
+mod headers_and_body_agree;
+mod init_makes_a_home;
+mod keys_are_shown_once;
+mod keys_come_from_four_places;
+mod lists_show_what_may_be_used;
+mod no_record_no_call;
+mod only_what_was_judged_travels_on;
+mod policy_is_checked_and_explained;
+mod refused_calls_reach_nobody;
+mod requests_are_read_strictly;
+mod services_are_applied_from_a_file;
+mod settings_say_what_is_wrong;
+mod shared_children_mix_nothing_up;
+mod tampering_is_found;
+mod terminal;
+mod the_last_good_policy_stays;
+mod too_many_calls_wait;
+mod what_is_withdrawn_ends_at_once;

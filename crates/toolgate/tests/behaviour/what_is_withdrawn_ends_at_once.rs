@@ -1,0 +1,119 @@
+//! A right that is withdrawn ends within a second, open streams included: the key, the agent, the scope, the service.
+
+use std::{sync::Arc, time::Duration};
+
+use crate::harness::*;
+
+/// Longer than any snapshot may be used without being confirmed. That a test waits longer cannot make it fail.
+const A_SECOND: Duration = Duration::from_millis(1_000);
+
+/// An upstream with a stream that goes on until the latch is released.
+fn endless(latch: &Arc<Latch>) -> Upstream {
+    let held = Arc::clone(latch);
+    Upstream::start(move |hit| match hit.method.as_str() {
+        "GET" => {
+            vec![stream_head(), say("data: {\"open\":1}\n\n"), Step::Wait(Arc::clone(&held)), Step::HangUp]
+        }
+        _ => mcp(hit),
+    })
+}
+
+/// Withdraws something while streams are open, and checks that streams and calls end.
+fn withdrawn_by(arguments: impl Fn(&Stage) -> Vec<String>) {
+    let latch = Latch::new();
+    let stage = Stage::behind(Home::new(POLICY), endless(&latch));
+    let child = stage.at_child();
+    let agents = [stage.at_web(), child.clone()];
+    let mut at_web = stage.gateway.open(&stage.at_web().listen());
+    assert!(at_web.event().is_some());
+    let at_child = stage.gateway.open(&child.listen());
+    for agent in &agents {
+        assert_eq!(agent.call("read_note", "{}").verdict(), 200);
+    }
+    let (hits, lines) = (stage.web.count(), stage.child.count());
+
+    let arguments = arguments(&stage);
+    stage.gateway.ok(&arguments.iter().map(String::as_str).collect::<Vec<_>>());
+    std::thread::sleep(A_SECOND);
+    for _ in 0..5 {
+        for agent in &agents {
+            let verdict = agent.call("read_note", "{}").verdict();
+            assert!(matches!(verdict, 401 | 403), "{arguments:?}: {verdict}");
+        }
+    }
+    assert_eq!((stage.web.count(), stage.child.count()), (hits, lines), "an upstream was reached");
+    assert_eq!(at_web.event(), None, "the open stream is cut");
+    assert!(at_child.whole().cut_off, "the open stream of the child is cut");
+    latch.release();
+}
+
+fn words(text: &str) -> Vec<String> {
+    text.split(' ').map(str::to_owned).collect()
+}
+
+#[test]
+fn a_revoked_key_stops_within_a_second() {
+    withdrawn_by(|stage| words(&format!("keys revoke {}", &stage.key[4..12])));
+}
+
+#[test]
+fn a_disabled_agent_stops_within_a_second() {
+    withdrawn_by(|_| words("agents disable laptop"));
+}
+
+#[test]
+fn a_deleted_agent_stops_within_a_second() {
+    withdrawn_by(|_| words("agents delete laptop"));
+}
+
+#[test]
+fn a_service_taken_out_of_scope_stops_within_a_second() {
+    withdrawn_by(|_| {
+        vec!["agents".into(), "update".into(), "laptop".into(), "--scope".into(), String::new()]
+    });
+}
+
+#[test]
+fn a_removed_service_stops_within_a_second_and_its_children_end() {
+    let stage = Stage::new();
+    let agent = stage.at_child();
+    assert_eq!(agent.call("read_note", "{}").verdict(), 200);
+    let pids = stage.child.pids();
+    stage.gateway.ok(&["services", "remove", "child"]);
+    std::thread::sleep(A_SECOND);
+    assert_eq!(agent.call("read_note", "{}").verdict(), 403);
+    until("the child to end", || !pids.iter().any(|pid| is_running(*pid)));
+}
+
+#[test]
+fn a_stream_is_cut_when_its_key_expires() {
+    let latch = Latch::new();
+    let stage = Stage::behind(Home::new(POLICY), endless(&latch));
+    let brief = stage.gateway.key_with(&["laptop", "--expires", "3s"]);
+    let agent = stage.gateway.agent(&brief, "web");
+    let mut stream = eventually("the new key to be noticed", || {
+        let answer = stage.gateway.open(&agent.listen());
+        (answer.status == 200).then_some(answer)
+    });
+    assert!(stream.event().is_some());
+    assert_eq!(stream.event(), None);
+    latch.release();
+}
+
+#[test]
+fn others_go_on() {
+    let latch = Latch::new();
+    let stage = Stage::behind(Home::new(POLICY), endless(&latch));
+    let other = stage.gateway.key("laptop", "user", "web,child");
+    until("the new key to be noticed", || {
+        stage.gateway.agent(&other, "web").call("echo", "{}").verdict() == 200
+    });
+    let mut stream = stage.gateway.open(&stage.gateway.agent(&other, "web").listen());
+    assert!(stream.event().is_some());
+    stage.gateway.ok(&["keys", "revoke", &stage.key[4..12]]);
+    until("the revocation to be noticed", || stage.at_web().call("echo", "{}").verdict() == 401);
+    assert_eq!(stage.gateway.agent(&other, "web").call("echo", "{}").verdict(), 200);
+    latch.release();
+    // The upstream ended the stream, not we.
+    assert!(!stream.whole().cut_off);
+}

@@ -1,0 +1,45 @@
+//! People's passwords: argon2id (RFC 9106), m = 64 MiB, t = 3, p = 1, stored in PHC form.
+//!
+//! About 100 ms and 64 MiB a hash: fine for a person's login, and never on an agent's path.
+
+use argon2::{Algorithm, Argon2, Params, PasswordHasher, PasswordVerifier, Version};
+use thiserror::Error;
+
+/// A password that could not be hashed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[error("the password could not be hashed; is there 64 MiB of free memory?")]
+pub struct HashFault;
+
+/// Hashes a password with 16 random bytes of salt, into PHC form.
+///
+/// # Errors
+/// [`HashFault`] when the hash cannot be made, for want of memory.
+pub fn hash_password(password: &str, salt: [u8; 16]) -> Result<String, HashFault> {
+    let params = Params::new(64 * 1024, 3, 1, None).map_err(|_| HashFault)?;
+    let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
+    let hash = argon2.hash_password_with_salt(password.as_bytes(), &salt).map_err(|_| HashFault)?;
+    Ok(hash.to_string())
+}
+
+/// Whether `password` gives the hash in PHC form. A damaged hash fits no password.
+#[must_use]
+pub fn verify_password(password: &str, phc: &str) -> bool {
+    // The parameters are read from the hash, so older hashes stay good when ours change.
+    let argon2 = Argon2::default();
+    PasswordVerifier::<str>::verify_password(&argon2, password.as_bytes(), phc).is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_password_fits_its_own_hash_only() {
+        let hash = hash_password("correct horse battery", [7; 16]).unwrap();
+        assert!(hash.starts_with("$argon2id$v=19$m=65536,t=3,p=1$"), "{hash}");
+        assert!(verify_password("correct horse battery", &hash));
+        assert!(!verify_password("correct horse batterz", &hash));
+        assert!(!verify_password("correct horse battery", "$argon2id$damaged"));
+        assert!(!verify_password("", ""));
+    }
+}

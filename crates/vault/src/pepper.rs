@@ -1,0 +1,65 @@
+//! How agent keys are checked: HMAC-SHA-256 (RFC 2104) under 256 random bits that never leave the vault.
+//!
+//! A key carries 256 random bits itself, so a slow hash would add nothing but load; the pepper means that
+//! somebody who can only write the database cannot make a key.
+
+use aws_lc_rs::hmac;
+use domain::key::{KeyMac, PresentedKey};
+use zeroize::Zeroizing;
+
+use crate::{Secret, random};
+
+/// The install's pepper, ready to use.
+#[derive(Clone)]
+pub struct Pepper(hmac::Key);
+
+impl Pepper {
+    /// 256 random bits for a new install.
+    #[must_use]
+    pub fn generate() -> Secret {
+        Secret::new(Zeroizing::new(random::bytes::<32>()).to_vec())
+    }
+
+    /// Prepares an opened pepper; `None` when it is not 256 bits.
+    #[must_use]
+    pub fn new(secret: &Secret) -> Option<Self> {
+        (secret.reveal().len() == 32).then(|| Self(hmac::Key::new(hmac::HMAC_SHA256, secret.reveal())))
+    }
+
+    /// What a presented key is looked up by.
+    #[must_use]
+    pub fn mac(&self, key: &PresentedKey) -> KeyMac {
+        let tag = hmac::sign(&self.0, key.reveal().as_bytes());
+        let mut mac = [0u8; 32];
+        for (to, from) in mac.iter_mut().zip(tag.as_ref()) {
+            *to = *from;
+        }
+        KeyMac(mac)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pepper(byte: u8) -> Pepper {
+        Pepper::new(&Secret::new(vec![byte; 32])).unwrap()
+    }
+
+    #[test]
+    fn the_mac_is_hmac_sha256_of_the_whole_key() {
+        let key = domain::key::mint([1, 2, 3, 4, 5], [6; 32]);
+        assert_eq!(key.reveal(), "agt_04106105_1QYdDVHhGvTGnqHXdnHXet6lBRMmYd6QXmvxDehfmCs_19y190");
+        // Computed with Python's `hmac`: key 32 × 0x05, message as above.
+        let mut hex = String::new();
+        domain::audit::push_hex(&mut hex, &pepper(5).mac(&key).0);
+        assert_eq!(hex, "57b709b55361c52cc7b423288e26fd4173911bd8f705fd96abd10014121b6232");
+    }
+
+    #[test]
+    fn another_pepper_gives_another_mac() {
+        let key = domain::key::mint([1; 5], [2; 32]);
+        assert_ne!(pepper(1).mac(&key), pepper(2).mac(&key));
+        assert!(Pepper::new(&Secret::new(vec![0; 31])).is_none());
+    }
+}

@@ -1,0 +1,80 @@
+//! Installs what the black-box tests run against, exactly as the lock files in `tests/peers` say, below
+//! `target/peers`. Packages' own install scripts are never run.
+
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+
+use crate::steps::Steps;
+use crate::toolchain;
+use crate::workspace::{self, cargo};
+
+/// What decides which packages are there, in `tests/peers`.
+const LOCKS: [&str; 4] = [".npmrc", "package.json", "package-lock.json", "requirements.txt"];
+
+/// `cargo xtask peers`: what is installed stays as long as the lock files do.
+pub fn run(steps: &mut Steps, _arguments: &[String]) -> Result<()> {
+    toolchain::run(steps)?;
+    install(steps)
+}
+
+/// Installs the packages unless an earlier run with the same lock files did, and builds the Rust client.
+pub fn install(steps: &mut Steps) -> Result<()> {
+    packages(steps)?;
+    steps.command(
+        "rust client",
+        cargo(&["build", "--locked", "--manifest-path", "tests/peers/other_clients/rmcp/Cargo.toml"])
+            .env("CARGO_TARGET_DIR", workspace::peers().join("rmcp")),
+    )
+}
+
+fn packages(steps: &mut Steps) -> Result<()> {
+    let locks = workspace::root().join("tests/peers");
+    let folder = workspace::peers();
+    let stamp = folder.join("installed");
+    let wanted = contents(&locks)?;
+    if fs::read_to_string(&stamp).is_ok_and(|found| found == wanted) {
+        return Ok(());
+    }
+    steps.work("empty target/peers", "rm -r target/peers", || {
+        match fs::remove_dir_all(&folder) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(error).context("the old peers cannot be removed");
+            }
+            _ => fs::create_dir_all(&folder)?,
+        }
+        for name in LOCKS {
+            fs::copy(locks.join(name), folder.join(name))
+                .with_context(|| format!("`{name}` cannot be copied"))?;
+        }
+        Ok(())
+    })?;
+    steps.command(
+        "npm peers",
+        workspace::command("npm")
+            .args(["ci", "--ignore-scripts", "--no-audit", "--no-fund"])
+            .current_dir(&folder),
+    )?;
+    let venv = folder.join("venv");
+    steps.command("python environment", workspace::command("python3").args(["-m", "venv"]).arg(&venv))?;
+    steps.command(
+        "python peers",
+        workspace::command(venv.join("bin/python"))
+            .args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"])
+            .args(["--require-hashes", "--only-binary", ":all:", "--requirement"])
+            .arg(folder.join("requirements.txt")),
+    )?;
+    fs::write(stamp, wanted).context("the list of installed peers cannot be written")
+}
+
+/// The lock files in one text: the same text means the same packages.
+fn contents(folder: &Path) -> Result<String> {
+    LOCKS
+        .iter()
+        .map(|name| {
+            fs::read_to_string(folder.join(name))
+                .with_context(|| format!("`tests/peers/{name}` cannot be read"))
+        })
+        .collect()
+}

