@@ -6,6 +6,8 @@ pub mod agent;
 pub mod audit;
 pub mod call;
 pub mod clock;
+pub mod credential;
+pub mod idempotency;
 pub mod key;
 pub mod names;
 pub mod operator;

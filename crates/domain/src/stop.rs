@@ -8,6 +8,7 @@ use std::{borrow::Cow, time::Duration};
 use wire::{Malformed, mcp::HeaderMismatch};
 
 use crate::{
+    idempotency::StoredAnswer,
     key::KeyId,
     names::RoleName,
     policy::RuleName,
@@ -19,6 +20,8 @@ use crate::{
 pub enum Stop {
     /// We decided no.
     Refused(Refusal),
+    /// The call was made before, under the same idempotency key: this is what it was answered.
+    Replayed(Box<StoredAnswer>),
     /// Something broke.
     Fault(Fault),
 }
@@ -45,8 +48,12 @@ pub enum Gate {
     Authorize = 20,
     /// Not too often?
     RateLimit = 30,
+    /// Was this call made before?
+    Idempotency = 40,
     /// Write the decision down.
     Record = 70,
+    /// Add the service's credential.
+    InjectCredential = 80,
     /// Send it.
     Forward = 90,
 }
@@ -124,6 +131,17 @@ pub enum Refusal {
     MethodNotAllowed,
     /// 404: there is no such endpoint.
     NoSuchEndpoint,
+    /// 404: the service is reached by another door.
+    WrongDoor {
+        /// Where it is reached: `/http/billing/`.
+        endpoint: String,
+    },
+    /// 409: the first call with this idempotency key has not ended.
+    InProgress,
+    /// 422: the idempotency key was used for another request.
+    KeyReused,
+    /// 409: a call with this idempotency key was sent and its answer was lost. It is never sent again.
+    OutcomeUnknown,
 }
 
 /// Why a request cannot be read in exactly one way.
@@ -143,6 +161,18 @@ pub enum Unreadable {
     NoSession,
     /// A header that must stand alone came twice, or cannot be read.
     Header(String),
+    /// The framing of the request could be read in two ways; the connection ends.
+    Framing(&'static str),
+    /// Path, query or method of a request to an HTTP service.
+    Target(String),
+    /// The envelope of `POST /proxy`.
+    Envelope(String),
+    /// A header that asks for another method than the request's own.
+    MethodOverride(String),
+    /// The client wants to speak another protocol on this connection.
+    Upgrade,
+    /// The idempotency key is empty, too long, or not visible ASCII.
+    IdempotencyKey,
 }
 
 impl std::fmt::Display for Unreadable {
@@ -159,6 +189,13 @@ impl std::fmt::Display for Unreadable {
                 f.write_str("the header `Mcp-Session-Id` is missing; `initialize` answers one")
             }
             Self::Header(name) => write!(f, "the header `{name}` came twice, or says what cannot be"),
+            Self::Framing(what) => f.write_str(what),
+            Self::Target(what) | Self::Envelope(what) => f.write_str(what),
+            Self::MethodOverride(name) => {
+                write!(f, "the header `{name}` asks for another method; send the method itself")
+            }
+            Self::Upgrade => f.write_str("connections are not upgraded to other protocols"),
+            Self::IdempotencyKey => f.write_str("an idempotency key is 1 to 255 visible ASCII characters"),
         }
     }
 }
@@ -209,6 +246,15 @@ pub enum Fault {
     UpstreamBusy,
     /// 503: the gateway is stopping.
     Draining,
+    /// 503: the root key of the vault is not there.
+    Sealed,
+    /// 503: as many bytes of bodies as the gateway may hold are held.
+    BodiesFull,
+    /// 503: the service declares this credential, and nobody has set its value.
+    CredentialMissing(String),
+    /// 502: a credential could not be made ready: a token endpoint failed, a value cannot be opened. Nothing was
+    /// sent. The text is for operators.
+    CredentialFailed(String),
     /// 500: a walk ended by itself, a defect of ours; the call may have happened.
     Internal,
     /// 502: the upstream could not be reached, so nothing was sent. The text is for operators.
@@ -234,7 +280,10 @@ impl Refusal {
             Self::UnsupportedMediaType => "unsupported-media-type",
             Self::UnknownSession => "unknown-session",
             Self::MethodNotAllowed => "method-not-allowed",
-            Self::NoSuchEndpoint => "no-such-endpoint",
+            Self::NoSuchEndpoint | Self::WrongDoor { .. } => "no-such-endpoint",
+            Self::InProgress => "in-progress",
+            Self::KeyReused => "idempotency-mismatch",
+            Self::OutcomeUnknown => "outcome-unknown",
         }
     }
 
@@ -248,8 +297,10 @@ impl Refusal {
             Self::Unreadable(_) => 400,
             Self::TooLarge(_) => 413,
             Self::UnsupportedMediaType => 415,
-            Self::UnknownSession | Self::NoSuchEndpoint => 404,
+            Self::UnknownSession | Self::NoSuchEndpoint | Self::WrongDoor { .. } => 404,
             Self::MethodNotAllowed => 405,
+            Self::InProgress | Self::OutcomeUnknown => 409,
+            Self::KeyReused => 422,
         }
     }
 
@@ -268,6 +319,10 @@ impl Refusal {
             Self::UnknownSession => "unknown session".into(),
             Self::MethodNotAllowed => "method not allowed".into(),
             Self::NoSuchEndpoint => "no such endpoint".into(),
+            Self::WrongDoor { .. } => "another door".into(),
+            Self::InProgress => "in progress".into(),
+            Self::KeyReused => "idempotency key of another request".into(),
+            Self::OutcomeUnknown => "outcome unknown".into(),
         }
     }
 
@@ -278,6 +333,7 @@ impl Refusal {
             Self::Unauthorized(_) => Gate::Authenticate,
             Self::NotInScope | Self::Forbidden { .. } | Self::UnknownSession => Gate::Authorize,
             Self::RateLimited(_) => Gate::RateLimit,
+            Self::InProgress | Self::KeyReused | Self::OutcomeUnknown => Gate::Idempotency,
             _ => Gate::Door,
         }
     }
@@ -293,6 +349,10 @@ impl Fault {
             Self::StaleAuthorization => "stale-authorization",
             Self::UpstreamBusy => "upstream-busy",
             Self::Draining => "draining",
+            Self::Sealed => "sealed",
+            Self::BodiesFull => "busy",
+            Self::CredentialMissing(_) => "credential-missing",
+            Self::CredentialFailed(_) => "credential-failed",
             Self::Internal => "internal",
             Self::UpstreamUnreachable(_) => "upstream-unreachable",
             Self::UpstreamBroken(_) => "upstream-broken",
@@ -305,7 +365,7 @@ impl Fault {
     #[must_use]
     pub fn status(&self) -> u16 {
         match self {
-            Self::UpstreamUnreachable(_) | Self::UpstreamBroken(_) => 502,
+            Self::UpstreamUnreachable(_) | Self::UpstreamBroken(_) | Self::CredentialFailed(_) => 502,
             Self::UpstreamTimeout(_) => 504,
             Self::ClientGone => 499,
             Self::Internal => 500,
@@ -322,6 +382,10 @@ impl Fault {
             Self::StaleAuthorization => "keys and policy could not be confirmed in time".into(),
             Self::UpstreamBusy => "all processes of the service are at work".into(),
             Self::Draining => "the gateway is stopping".into(),
+            Self::Sealed => "the root key of the vault is not there".into(),
+            Self::BodiesFull => "the bodies that are held fill their bound".into(),
+            Self::CredentialMissing(name) => format!("the credential `{name}` has no value"),
+            Self::CredentialFailed(why) => why.clone(),
             Self::Internal => "the walk ended by itself".into(),
             Self::UpstreamUnreachable(why) | Self::UpstreamBroken(why) => why.clone(),
             Self::UpstreamTimeout(after) => format!("no answer within {} s", after.as_secs()),
@@ -334,7 +398,10 @@ impl Fault {
     pub fn gate(&self) -> Gate {
         match self {
             Self::AuditUnavailable => Gate::Record,
-            Self::StoreUnavailable | Self::StaleAuthorization | Self::Draining => Gate::Authenticate,
+            Self::StoreUnavailable | Self::StaleAuthorization | Self::Draining | Self::Sealed => {
+                Gate::Authenticate
+            }
+            Self::CredentialMissing(_) | Self::CredentialFailed(_) => Gate::InjectCredential,
             _ => Gate::Forward,
         }
     }

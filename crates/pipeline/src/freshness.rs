@@ -142,6 +142,7 @@ fn copy(world: &World) -> World {
         confirmed_at: world.confirmed_at,
         policy: Arc::clone(&world.policy),
         services: Arc::clone(&world.services),
+        credentials: Arc::clone(&world.credentials),
         agents: Arc::clone(&world.agents),
         keys: Arc::clone(&world.keys),
     }
@@ -160,6 +161,7 @@ async fn read_world(store: &Store, now: Now, policy: Arc<Policy>) -> Result<Worl
         confirmed_at: now.monotonic,
         policy,
         services: Arc::new(services),
+        credentials: Arc::new(snapshot.credentials),
         agents: Arc::new(agents),
         keys: Arc::new(keys),
     })

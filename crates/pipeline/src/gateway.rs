@@ -15,6 +15,8 @@ use tokio::sync::watch;
 use vault::Pepper;
 
 use crate::{
+    budget::BodyBudget,
+    credentials::Credentials,
     freshness::Freshness, gates::g70_record::Recording, recorder::Recorder, session::SessionTokens,
     upstreams::Upstreams,
 };
@@ -37,6 +39,10 @@ pub struct Gateway {
     pub upstreams: Upstreams,
     /// Session ids of the older protocol.
     pub sessions: SessionTokens,
+    /// What goes into requests.
+    pub credentials: Credentials,
+    /// Bodies that are held.
+    pub bodies: BodyBudget,
     /// Sizes and times.
     pub bounds: Bounds,
     /// What the trail keeps.

@@ -11,6 +11,7 @@ use crate::{
         g20_authorize::authorize,
         g30_rate_limit::{charge_refusal, rate_limit},
         g70_record::Record,
+        g80_inject_credential::inject_credential,
         g90_forward::forward,
     },
     gateway::Gateway,
@@ -48,6 +49,7 @@ pub async fn walk(arrival: Arrival, gateway: &Gateway) -> Result<Reply, Stop> {
         let call = authorize(call, &world, &gateway.sessions, &mut record.draft)?;
         let call = rate_limit(call, &world, &gateway.counters)?;
         let call = record.intent(call, &gateway.freshness, &gateway.recording).await?;
+        let call = inject_credential(call, &gateway.freshness, &gateway.credentials).await?;
         forward(call, gateway).await
     }
     .await;

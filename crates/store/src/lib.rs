@@ -5,6 +5,7 @@
 
 mod append;
 mod change;
+mod credentials;
 mod entry;
 mod events;
 mod fault;

@@ -2,12 +2,13 @@
 
 use domain::{
     agent::{Agent, Key},
+    credential::SealedCredentials,
     service::Service,
     world::Revision,
 };
 use sqlx::{Connection as _, SqliteConnection};
 
-use crate::{Store, StoreError, identities, services};
+use crate::{Store, StoreError, credentials, identities, services};
 
 /// Keys, agents and services of one read transaction.
 #[derive(Debug, Clone)]
@@ -20,6 +21,8 @@ pub struct Snapshot {
     pub keys: Vec<Key>,
     /// All services.
     pub services: Vec<Service>,
+    /// The values of their credentials, sealed.
+    pub credentials: SealedCredentials,
 }
 
 impl Store {
@@ -35,7 +38,8 @@ impl Store {
             (identities::agents(&mut transaction).await?, identities::keys(&mut transaction).await?);
         let services =
             services::services(&mut transaction).await?.into_iter().map(|stored| stored.service).collect();
-        Ok(Snapshot { revision, agents, keys, services })
+        let credentials = credentials::all(&mut transaction).await?;
+        Ok(Snapshot { revision, agents, keys, services, credentials })
     }
 
     /// The revision alone: one row, cheap enough to ask four times a second.

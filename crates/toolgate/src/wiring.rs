@@ -19,7 +19,9 @@ use domain::{
 use ingress::{CONSOLE_DOORS, DOORS, Door, Front, Listener, ListenerFault, Names, Tls};
 use pipeline::{
     Gateway,
+    budget::BodyBudget,
     clock::SystemClock,
+    credentials::Credentials,
     dial::Dialler,
     freshness::Freshness,
     gates::g70_record::Recording,
@@ -43,6 +45,8 @@ pub use policy_watch::{PolicyNews, read_policy};
 const BUCKETS_MAX: usize = 1 << 20;
 /// One message of a child process (bytes).
 const LINE_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// All bodies that are held in memory at once (bytes).
+const BODIES_BYTES_MAX: u64 = 256 * 1024 * 1024;
 /// How deep recorded arguments may nest, and how many items a value may have (contract §7).
 const RECORDED_DEPTH: usize = 6;
 const RECORDED_ITEMS: usize = 40;
@@ -111,6 +115,8 @@ pub async fn start(
         counters: Counters::new(BUCKETS_MAX),
         upstreams: Upstreams::new(Dialler::new(), Arc::clone(&clock), LINE_BYTES_MAX),
         sessions: SessionTokens::new(vault.session_sealer()),
+        credentials: Credentials::default(),
+        bodies: BodyBudget::new(BODIES_BYTES_MAX),
         bounds: Bounds {
             body_bytes_max: settings.gateway.body_limit,
             upstream_timeout: settings.gateway.upstream_timeout,

@@ -13,12 +13,13 @@ use domain::{
     stop::{Fault, Gate, KeyFault, Stop},
 };
 use http_body_util::BodyExt;
-use sha2::{Digest, Sha256};
-use wire::{Raw, canonical, mcp::Class};
+use wire::mcp::Class;
 
 use super::g30_rate_limit::Within;
 use crate::{
-    arrival::{Caller, Exchange, Reply},
+    arguments,
+    arrival::Reply,
+    digest,
     flow::{Broken, Closing},
     freshness::Freshness,
     recorder::{Recorder, Slot},
@@ -126,11 +127,8 @@ impl Record {
         }
         let mut intent = self.draft.event.clone();
         intent.kind = Kind::Intent;
-        if let Exchange::Post(message) = &call.exchange {
-            let params = message.params();
-            intent.args = params.map(|params| redact::redact(arguments(params), &recording.values).into());
-            intent.digest = Some(call_digest(&call.caller, &call.call, params));
-        }
+        intent.args = arguments::of(&call.exchange, &call.headers, &recording.values).map(Into::into);
+        intent.digest = digest::of_exchange(&call.caller.agent.name, &call.call, &call.exchange, &call.headers);
         self.recorder.durable(intent).await?;
         self.state = State::Intended;
         self.recorder.under_way.fetch_add(1, Ordering::Relaxed);
@@ -219,6 +217,11 @@ impl Record {
                 });
                 event.error = Some((refusal.code().into(), refusal.cause().into_owned()));
             }
+            Stop::Replayed(answer) => {
+                event.kind = Kind::Outcome;
+                event.result = Some(ResultWord::Replayed);
+                event.status = Some(answer.status);
+            }
             Stop::Fault(fault) => {
                 let upstream = fault.gate() == Gate::Forward;
                 event.result = Some(if upstream { ResultWord::UpstreamError } else { ResultWord::Fault });
@@ -269,29 +272,3 @@ fn bounded(text: &str) -> Arc<str> {
     }
 }
 
-/// The part of the parameters that says what will happen: `arguments` where there are some, else all.
-fn arguments(params: Raw<'_>) -> Raw<'_> {
-    params.get("arguments").unwrap_or(params)
-}
-
-/// The call digest (contract §5): SHA-256 over agent, service, method and canonical parameters, each preceded
-/// by its length. JSON-RPC ids, session ids, progress tokens and our own members never count.
-#[must_use]
-pub fn call_digest(caller: &Caller, call: &Call, params: Option<Raw<'_>>) -> [u8; 32] {
-    let mut text = Vec::with_capacity(256);
-    if let Some(params) = params {
-        canonical::write_canonical_without(params, &mut text, &|path| {
-            matches!(path, ["_meta", "progressToken"])
-                || matches!(path, ["_meta", ours] if ours.starts_with("toolgate/"))
-        });
-    }
-    let mut hash = Sha256::new();
-    hash.update(b"toolgate-call-1");
-    for part in
-        [caller.agent.name.as_str().as_bytes(), call.service.as_bytes(), call.method.as_bytes(), &text]
-    {
-        hash.update((part.len() as u64).to_be_bytes());
-        hash.update(part);
-    }
-    hash.finalize().into()
-}

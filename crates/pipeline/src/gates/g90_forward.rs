@@ -1,4 +1,5 @@
-//! Gate 90: send it, and hand the answer back as it came. Only lists are cut, only session ids are replaced.
+//! Gate 90: send it, and hand the answer back as it came. Only lists are cut, only session ids are replaced, only
+//! what belongs to the connection or to us is left out.
 
 use std::{pin::Pin, sync::Arc, time::Duration};
 
@@ -11,7 +12,7 @@ use http_body::Body as _;
 use http_body_util::BodyExt;
 use tokio::time::Sleep;
 
-use super::{g20_authorize::Authorized, g70_record::Recorded};
+use super::{g20_authorize::Authorized, g80_inject_credential::Equipped};
 use crate::{
     arrival::{Exchange, Origin, Reply},
     flow::{self, Broken, Deadline, Flow, Leash, Limit},
@@ -28,7 +29,8 @@ const ACCEL_BUFFERING: header::HeaderName = header::HeaderName::from_static("x-a
 /// The session id of the older protocol.
 const SESSION_ID: header::HeaderName = header::HeaderName::from_static(wire::mcp::header::SESSION_ID);
 
-pub(crate) async fn forward(call: Recorded, gateway: &Gateway) -> Result<Reply, Stop> {
+pub(crate) async fn forward(call: Equipped, gateway: &Gateway) -> Result<Reply, Stop> {
+    let (call, injection) = call.into_parts();
     let Authorized { caller, call, service, session, exchange, headers, modern, gone, .. } =
         call.into_inner().into_inner();
     let timeout = gateway.bounds.upstream_timeout;
@@ -40,7 +42,7 @@ pub(crate) async fn forward(call: Recorded, gateway: &Gateway) -> Result<Reply, 
 
     let outbound = Outbound { caller: &caller, exchange, session, headers, modern };
     let answer = tokio::select! {
-        answer = gateway.upstreams.exchange(&service, outbound) => answer?,
+        answer = gateway.upstreams.exchange(&service, outbound, &injection) => answer?,
         () = timer.as_mut() => return Err(Fault::UpstreamTimeout(timeout).into()),
         // In the stateless protocol a client cancels by hanging up; in the older ones it does not.
         _ = gone, if modern => return Err(Fault::ClientGone.into()),

@@ -45,6 +45,7 @@ const EARLY: Duration = Duration::from_secs(5);
 pub(super) struct McpStdio {
     service: ServiceName,
     definition: StdioUpstream,
+    environment: Vec<(String, Arc<Secret>)>,
     clock: Arc<dyn Clock>,
     line_bytes_max: usize,
     children: Mutex<Children>,
@@ -73,11 +74,12 @@ impl McpStdio {
     pub(super) fn new(
         service: ServiceName,
         definition: StdioUpstream,
+        environment: Vec<(String, Arc<Secret>)>,
         clock: Arc<dyn Clock>,
         line_bytes_max: usize,
     ) -> Self {
         let children = Mutex::new(Children::default());
-        Self { service, definition, clock, line_bytes_max, children }
+        Self { service, definition, environment, clock, line_bytes_max, children }
     }
 
     pub(super) async fn exchange(&self, outbound: Outbound<'_>) -> Result<Answer, Stop> {
@@ -201,7 +203,12 @@ impl McpStdio {
             return Err(Fault::UpstreamUnreachable(why));
         }
         let (clock, bytes_max) = (&self.clock, self.line_bytes_max);
-        match Child::spawn(&self.service, &self.definition, number, seat.attribution(), clock, bytes_max) {
+        let program = Program {
+            service: &self.service,
+            definition: &self.definition,
+            environment: &self.environment,
+        };
+        match Child::spawn(&program, number, seat.attribution(), clock, bytes_max) {
             Ok(child) => {
                 children.running.insert(seat, Arc::clone(&child));
                 Ok(child)

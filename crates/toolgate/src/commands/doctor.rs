@@ -135,7 +135,7 @@ async fn service_works(service: &Service) -> Result<String, String> {
                 }
             }
         }
-        Upstream::Http(http) => {
+        Upstream::Http(http) | Upstream::Api(ApiUpstream { http, .. }) => {
             let (host, port) = (http.url.host(), http.url.port());
             match tokio::time::timeout(KNOCK_MAX, dial::dial(host, port, http.network)).await {
                 Ok(Ok(_)) => Ok(format!("http, {}:{port} answers", escape_foreign(host))),

@@ -142,7 +142,7 @@ fn services_line(services: &[&Service], context: &Context) -> String {
     }
     let one = |service: &&Service| match service.upstream {
         Upstream::Stdio(_) => format!("{} (stdio, starts on first call)", service.name),
-        Upstream::Http(_) => format!("{} (http)", service.name),
+        Upstream::Http(_) | Upstream::Api(_) => format!("{} (http)", service.name),
     };
     services.iter().map(one).collect::<Vec<_>>().join(" · ")
 }
