@@ -48,7 +48,9 @@ impl Call {
     #[must_use]
     pub fn action_text(&self) -> &str {
         match &self.action {
-            Action::Tool(name) | Action::Prompt(name) | Action::Resource(name) | Action::Request(name) => name,
+            Action::Tool(name) | Action::Prompt(name) | Action::Resource(name) | Action::Request(name) => {
+                name
+            }
             Action::Resources(_) | Action::List(_) | Action::Service | Action::Unknown => &self.method,
         }
     }

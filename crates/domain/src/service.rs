@@ -97,6 +97,15 @@ pub enum OddPaths {
     Pass,
 }
 
+impl From<OddPaths> for wire::OddTargets {
+    fn from(odd: OddPaths) -> Self {
+        match odd {
+            OddPaths::Refuse => Self::Refuse,
+            OddPaths::Pass => Self::Pass,
+        }
+    }
+}
+
 /// A server behind a URL.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HttpUpstream {

@@ -52,8 +52,10 @@ pub(crate) enum Form {
         /// Whether it is a `tools/call`, which may be answered by a tool result.
         is_tool_call: bool,
     },
-    /// A plain HTTP answer: nothing in the request asks for a JSON-RPC one.
+    /// A plain HTTP answer of an MCP endpoint: nothing in the request asks for a JSON-RPC one.
     Plain,
+    /// An HTTP answer: problems are problem documents.
+    Http,
 }
 
 pub(crate) async fn open(knock: Knock) -> Response<Flow> {
@@ -300,8 +302,6 @@ pub(crate) fn unreadable_code(unreadable: &Unreadable) -> i32 {
         },
         Unreadable::Headers(_) => code::HEADER_MISMATCH,
         Unreadable::Version(_) => code::UNSUPPORTED_VERSION,
-        Unreadable::TwoKeys | Unreadable::CutOff | Unreadable::NoSession | Unreadable::Header(_) => {
-            code::INVALID_REQUEST
-        }
+        _ => code::INVALID_REQUEST,
     }
 }

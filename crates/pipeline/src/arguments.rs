@@ -3,7 +3,7 @@
 
 use domain::audit::{redact, write_json_string};
 use http::HeaderMap;
-use wire::{Limits, Raw, json};
+use wire::{Limits, json};
 
 use crate::arrival::{ApiRequest, Exchange};
 

@@ -2,6 +2,7 @@
 
 use std::{convert::Infallible, net::IpAddr, sync::Arc};
 
+use bytes::Bytes;
 use domain::{
     agent::Agent,
     call::Call,
@@ -9,7 +10,6 @@ use domain::{
     key::{KeyId, KeyMac, PresentedKey},
     stop::Refusal,
 };
-use bytes::Bytes;
 use http::{HeaderMap, Method, response};
 use tokio::sync::oneshot;
 use wire::{Message, Target};

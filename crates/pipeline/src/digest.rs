@@ -54,12 +54,7 @@ pub fn of_message(agent: &AgentName, call: &Call, params: Option<Raw<'_>>) -> [u
 
 /// SHA-256 over agent, service, method, target, every travelling header but those of the carriage (sorted by
 /// name, `name: value` a line), and the SHA-256 of the body; each preceded by its length.
-fn of_request(
-    agent: &AgentName,
-    call: &Call,
-    request: &ApiRequest,
-    headers: &HeaderMap,
-) -> Option<[u8; 32]> {
+fn of_request(agent: &AgentName, call: &Call, request: &ApiRequest, headers: &HeaderMap) -> Option<[u8; 32]> {
     let body: [u8; 32] = Sha256::digest(request.body.bytes()?).into();
     let mut lines: Vec<(&str, &[u8])> = headers
         .iter()

@@ -4,7 +4,6 @@
 mod closing;
 mod cut;
 mod deadline;
-mod hash;
 mod leash;
 mod limit;
 
@@ -15,7 +14,6 @@ use thiserror::Error;
 pub(crate) use closing::Closing;
 pub(crate) use cut::cut_events;
 pub(crate) use deadline::Deadline;
-pub(crate) use hash::{BodyHash, Hash};
 pub(crate) use leash::Leash;
 pub(crate) use limit::Limit;
 

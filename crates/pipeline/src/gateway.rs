@@ -15,10 +15,8 @@ use tokio::sync::watch;
 use vault::Pepper;
 
 use crate::{
-    budget::BodyBudget,
-    credentials::Credentials,
-    freshness::Freshness, gates::g70_record::Recording, recorder::Recorder, session::SessionTokens,
-    upstreams::Upstreams,
+    budget::BodyBudget, credentials::Credentials, freshness::Freshness, gates::g70_record::Recording,
+    recorder::Recorder, session::SessionTokens, upstreams::Upstreams,
 };
 
 /// Everything a walk reads or writes, shared by all walks.

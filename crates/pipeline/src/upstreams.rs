@@ -10,6 +10,7 @@ use std::{
     time::Duration,
 };
 
+use ::http::HeaderMap;
 use arc_swap::ArcSwap;
 use domain::{
     clock::Clock,
@@ -17,7 +18,6 @@ use domain::{
     service::{Service, Upstream},
     stop::{Fault, Refusal, Stop, Unreadable},
 };
-use ::http::HeaderMap;
 use http::Http;
 use mcp_http::McpHttp;
 use mcp_stdio::McpStdio;

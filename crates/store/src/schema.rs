@@ -5,7 +5,8 @@ use sqlx::{Connection as _, SqliteConnection};
 use crate::{StoreError, open::Birth};
 
 /// One file a step; step 1 makes schema 1.
-const STEPS: &[&str] = &[include_str!("../migrations/0001_first.sql"), include_str!("../migrations/0003_http.sql")];
+const STEPS: &[&str] =
+    &[include_str!("../migrations/0001_first.sql"), include_str!("../migrations/0003_http.sql")];
 
 /// The version that a home needs for this schema: what an older binary tells its user.
 const NEEDS: &str = "0.1";

@@ -14,3 +14,4 @@ pub mod target;
 pub use json::{Limits, Raw};
 pub use jsonrpc::{Message, Shape};
 pub use malformed::{Excerpt, Malformed, Reason};
+pub use target::{OddTargets, Target};

@@ -5,7 +5,8 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use super::{
-    EnvValue, HttpUpstream, Network, RefusalForm, Service, StdioUpstream, UnknownMethods, Upstream, UpstreamUrl,
+    EnvValue, HttpUpstream, Network, RefusalForm, Service, StdioUpstream, UnknownMethods, Upstream,
+    UpstreamUrl,
 };
 use crate::{
     address::{self, Zone},
@@ -418,7 +419,8 @@ mod tests {
                     env: { LEVEL: 3, MODE: \"yes\" }\n    share: true\n    processes: 4\n    idle: 90s\n    \
                     unknown_methods: pass\n    refusals: result\n";
         let declared = parse_declarations("services.yaml", text).unwrap();
-        let env = [("LEVEL", "3"), ("MODE", "yes")].map(|(name, value)| (name.to_owned(), EnvValue::Plain(value.to_owned())));
+        let env = [("LEVEL", "3"), ("MODE", "yes")]
+            .map(|(name, value)| (name.to_owned(), EnvValue::Plain(value.to_owned())));
         let upstream = Upstream::Stdio(StdioUpstream {
             command: ["npx", "-y", "@scope/server", "/srv"].map(str::to_owned).into(),
             env: env.into(),

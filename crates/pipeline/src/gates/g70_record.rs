@@ -128,7 +128,8 @@ impl Record {
         let mut intent = self.draft.event.clone();
         intent.kind = Kind::Intent;
         intent.args = arguments::of(&call.exchange, &call.headers, &recording.values).map(Into::into);
-        intent.digest = digest::of_exchange(&call.caller.agent.name, &call.call, &call.exchange, &call.headers);
+        intent.digest =
+            digest::of_exchange(&call.caller.agent.name, &call.call, &call.exchange, &call.headers);
         self.recorder.durable(intent).await?;
         self.state = State::Intended;
         self.recorder.under_way.fetch_add(1, Ordering::Relaxed);
@@ -271,4 +272,3 @@ fn bounded(text: &str) -> Arc<str> {
         Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()).into(),
     }
 }
-

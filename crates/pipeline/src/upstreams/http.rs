@@ -27,8 +27,9 @@ pub(super) struct Http {
 
 impl Http {
     pub(super) fn new(upstream: &ApiUpstream, dialler: &Dialler) -> Result<Self, Fault> {
-        let connector =
-            dialler.connector(&upstream.http).map_err(|error| Fault::UpstreamUnreachable(error.to_string()))?;
+        let connector = dialler
+            .connector(&upstream.http)
+            .map_err(|error| Fault::UpstreamUnreachable(error.to_string()))?;
         let client = Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
             .pool_max_idle_per_host(256)

@@ -21,10 +21,11 @@ use domain::{
     stop::{Fault, Refusal, Stop, Unreadable},
 };
 use http::{HeaderValue, Response, StatusCode, header};
+use vault::Secret;
 use wire::{Message, Shape};
 
 use self::{
-    child::Child,
+    child::{Child, Program},
     router::{Owner, Posted},
 };
 use super::{Answer, Outbound};
@@ -101,6 +102,8 @@ impl McpStdio {
                 let session = opened.then_some(Session::Child(child.number()));
                 Ok(Answer { response, session })
             }
+            // Gate 20 lets no such request through to an MCP service.
+            Exchange::Request(_) => Err(Refusal::MethodNotAllowed.into()),
             Exchange::Listen => {
                 let events = child.router().listen();
                 Ok(Answer { response: event_stream(events), session: None })
@@ -203,11 +206,8 @@ impl McpStdio {
             return Err(Fault::UpstreamUnreachable(why));
         }
         let (clock, bytes_max) = (&self.clock, self.line_bytes_max);
-        let program = Program {
-            service: &self.service,
-            definition: &self.definition,
-            environment: &self.environment,
-        };
+        let program =
+            Program { service: &self.service, definition: &self.definition, environment: &self.environment };
         match Child::spawn(&program, number, seat.attribution(), clock, bytes_max) {
             Ok(child) => {
                 children.running.insert(seat, Arc::clone(&child));

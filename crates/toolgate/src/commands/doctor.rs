@@ -8,7 +8,7 @@ use std::{
 
 use domain::{
     policy,
-    service::{Service, Upstream},
+    service::{ApiUpstream, Service, Upstream},
 };
 use pipeline::dial;
 use serde_json::{Map, Value, json};

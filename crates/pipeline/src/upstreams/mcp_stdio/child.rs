@@ -13,7 +13,11 @@ use std::{
 };
 
 use bytes::{Bytes, BytesMut};
-use domain::{clock::Clock, names::ServiceName, service::{EnvValue, StdioUpstream}};
+use domain::{
+    clock::Clock,
+    names::ServiceName,
+    service::{EnvValue, StdioUpstream},
+};
 use nix::{
     sys::signal::{Signal, killpg},
     unistd::Pid,
