@@ -144,6 +144,12 @@ pub enum Refusal {
     OutcomeUnknown,
 }
 
+impl From<Unreadable> for Refusal {
+    fn from(unreadable: Unreadable) -> Self {
+        Self::Unreadable(unreadable)
+    }
+}
+
 /// Why a request cannot be read in exactly one way.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Unreadable {
@@ -261,6 +267,8 @@ pub enum Fault {
     UpstreamUnreachable(String),
     /// 502: the upstream was reached and then broke. The text is for operators.
     UpstreamBroken(String),
+    /// 502: the upstream's answer is over the limit (bytes); the call happened.
+    AnswerTooLarge(u64),
     /// 504: the upstream did not answer in time; the call may have happened.
     UpstreamTimeout(Duration),
     /// 499: the client of a stateless call hung up, which cancels it; only the trail reads this.
@@ -356,6 +364,7 @@ impl Fault {
             Self::Internal => "internal",
             Self::UpstreamUnreachable(_) => "upstream-unreachable",
             Self::UpstreamBroken(_) => "upstream-broken",
+            Self::AnswerTooLarge(_) => "answer-too-large",
             Self::UpstreamTimeout(_) => "upstream-timeout",
             Self::ClientGone => "client-gone",
         }
@@ -365,7 +374,10 @@ impl Fault {
     #[must_use]
     pub fn status(&self) -> u16 {
         match self {
-            Self::UpstreamUnreachable(_) | Self::UpstreamBroken(_) | Self::CredentialFailed(_) => 502,
+            Self::UpstreamUnreachable(_)
+            | Self::UpstreamBroken(_)
+            | Self::AnswerTooLarge(_)
+            | Self::CredentialFailed(_) => 502,
             Self::UpstreamTimeout(_) => 504,
             Self::ClientGone => 499,
             Self::Internal => 500,
@@ -388,6 +400,7 @@ impl Fault {
             Self::CredentialFailed(why) => why.clone(),
             Self::Internal => "the walk ended by itself".into(),
             Self::UpstreamUnreachable(why) | Self::UpstreamBroken(why) => why.clone(),
+            Self::AnswerTooLarge(bytes_max) => format!("its answer is larger than {bytes_max} bytes"),
             Self::UpstreamTimeout(after) => format!("no answer within {} s", after.as_secs()),
             Self::ClientGone => "the client hung up, which cancels a stateless call".into(),
         }

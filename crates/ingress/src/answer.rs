@@ -141,6 +141,13 @@ pub(crate) fn no_such_endpoint(front: &Front) -> Response<Flow> {
     stopped(&Refusal::NoSuchEndpoint.into(), &call, &Form::Plain, None)
 }
 
+/// Marks an answer that is ours and no refusal.
+pub(crate) fn sign_own(response: &mut Response<Flow>, call: &Call) {
+    if let Ok(id) = HeaderValue::try_from(call.id.to_string()) {
+        response.headers_mut().insert(CALL_ID, id);
+    }
+}
+
 fn sign(response: &mut Response<Flow>, call: &Call, status: &'static str) {
     let headers = response.headers_mut();
     if let Ok(id) = HeaderValue::try_from(call.id.to_string()) {
@@ -394,6 +401,13 @@ impl Words {
                 ),
                 None,
                 "Do not repeat a call that changes something; check first, or ask the user.",
+            ),
+            Fault::AnswerTooLarge(bytes_max) => (
+                format!(
+                    "Service {service} answered more than {bytes_max} bytes. The call may have happened."
+                ),
+                None,
+                "Do not repeat it as it is; ask for less in one call.",
             ),
             Fault::UpstreamTimeout(after) => (
                 format!(

@@ -3,17 +3,21 @@
 
 mod answer;
 mod health;
+mod http;
 mod identity;
+mod limits;
 mod listener;
 mod mcp;
 mod origin;
+mod proxy;
+mod services;
 
 use std::{
     net::{IpAddr, SocketAddr},
     sync::Arc,
 };
 
-use http::{Request, Response};
+use ::http::{Request, Response};
 use hyper::body::Incoming;
 use pipeline::{Gateway, flow::Flow};
 
@@ -53,8 +57,13 @@ struct Knock {
 type Opening = std::pin::Pin<Box<dyn Future<Output = Response<Flow>> + Send>>;
 
 /// Every door of the gateway listener, in the order they are asked. This is the one list of them.
-pub const DOORS: &[Door] =
-    &[Door { name: "mcp", takes: mcp::takes, open: |knock| Box::pin(mcp::open(knock)) }, HEALTH];
+pub const DOORS: &[Door] = &[
+    Door { name: "mcp", takes: mcp::takes, open: |knock| Box::pin(mcp::open(knock)) },
+    Door { name: "http", takes: http::takes, open: |knock| Box::pin(http::open(knock)) },
+    Door { name: "proxy", takes: proxy::takes, open: |knock| Box::pin(proxy::open(knock)) },
+    Door { name: "services", takes: services::takes, open: |knock| Box::pin(services::open(knock)) },
+    HEALTH,
+];
 
 /// The doors of the console listener.
 pub const CONSOLE_DOORS: &[Door] = &[HEALTH];

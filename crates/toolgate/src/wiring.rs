@@ -112,6 +112,7 @@ pub async fn start(
         stopping: draining.clone(),
         ids: CallIds::new(vault::random::bytes()),
         pepper,
+        store: Arc::clone(&store),
         counters: Counters::new(BUCKETS_MAX),
         upstreams: Upstreams::new(Dialler::new(), Arc::clone(&clock), LINE_BYTES_MAX),
         sessions: SessionTokens::new(vault.session_sealer()),
