@@ -7,6 +7,7 @@ pub mod audit;
 pub mod call;
 pub mod clock;
 pub mod key;
+pub mod keyring;
 pub mod names;
 pub mod operator;
 pub mod policy;
