@@ -2,14 +2,15 @@
 
 use domain::{
     agent::{Agent, Key},
+    keyring::RingKey,
     service::Service,
     world::Revision,
 };
 use sqlx::{Connection as _, SqliteConnection};
 
-use crate::{Store, StoreError, identities, services};
+use crate::{Store, StoreError, identities, keyring, services};
 
-/// Keys, agents and services of one read transaction.
+/// Keys, agents, services and the key ring of one read transaction.
 #[derive(Debug, Clone)]
 pub struct Snapshot {
     /// The revision that it shows.
@@ -20,6 +21,8 @@ pub struct Snapshot {
     pub keys: Vec<Key>,
     /// All services.
     pub services: Vec<Service>,
+    /// The vault's key ring, oldest term first.
+    pub keyring: Vec<RingKey>,
 }
 
 impl Store {
@@ -35,7 +38,8 @@ impl Store {
             (identities::agents(&mut transaction).await?, identities::keys(&mut transaction).await?);
         let services =
             services::services(&mut transaction).await?.into_iter().map(|stored| stored.service).collect();
-        Ok(Snapshot { revision, agents, keys, services })
+        let keyring = keyring::terms(&mut transaction).await?.into_iter().map(|term| term.key).collect();
+        Ok(Snapshot { revision, agents, keys, services, keyring })
     }
 
     /// The revision alone: one row, cheap enough to ask four times a second.
