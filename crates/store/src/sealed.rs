@@ -87,8 +87,8 @@ impl Store {
         TABLES
     }
 
-    /// Up to `count` sealed values of a table in the order of its key, behind the row `after`; with `not_under` only
-    /// those that another term seals.
+    /// Up to `count` sealed values of a table in the order of its key, behind the row `after`; with `below` only
+    /// those that an older term seals.
     ///
     /// # Errors
     /// [`StoreError`] when the store does not answer or a row is damaged.
@@ -96,21 +96,21 @@ impl Store {
         &self,
         table: &'static SealedTable,
         after: Option<&SealedPlace>,
-        not_under: Option<u32>,
+        below: Option<u32>,
         count: u32,
     ) -> Result<Vec<SealedRow>, StoreError> {
         let SealedTable { name, value, .. } = table;
         let (columns, label) = (table.keys.join(", "), table.label.join(", "));
         let mut select = format!("SELECT {label}, {value}, {columns} FROM {name} WHERE {value} IS NOT NULL");
-        if not_under.is_some() {
-            select.push_str(&format!(" AND substr({value}, 2, 4) <> ?"));
+        if below.is_some() {
+            select.push_str(&format!(" AND substr({value}, 2, 4) < ?"));
         }
         if after.is_some() {
             select.push_str(&format!(" AND ({columns}) > ({})", vec!["?"; table.keys.len()].join(", ")));
         }
         select.push_str(&format!(" ORDER BY {columns} LIMIT {count}"));
         let mut query = sqlx::query(AssertSqlSafe(select));
-        if let Some(term) = not_under {
+        if let Some(term) = below {
             query = query.bind(term.to_be_bytes().to_vec());
         }
         for key in after.iter().flat_map(|place| &place.keys) {

@@ -103,10 +103,15 @@ impl Ring {
         self.terms.get(&term).map(AsRef::as_ref)
     }
 
-    /// The row of the next term; this ring does not hold it.
-    pub fn next_term(&self, install: &[u8; 16]) -> RingKey {
-        let highest = self.terms.keys().next_back().copied().unwrap_or(0);
-        self.new_term(install, highest.saturating_add(1)).0
+    /// The row of the term that follows `rows`. All of them must open under the same root key: a term beside
+    /// rows that another root key seals could never be opened together with them.
+    pub fn next_term(&self, install: &[u8; 16], rows: &[RingKey]) -> Result<RingKey, WrongKey> {
+        let wrapping = Wrapping { key: &self.wrapping, install };
+        for row in rows {
+            wrapping.open(row.term, &row.wrapped)?;
+        }
+        let highest = rows.iter().map(|row| row.term).max().ok_or(WrongKey)?;
+        Ok(self.new_term(install, highest.checked_add(1).ok_or(WrongKey)?).0)
     }
 
     fn new_term(&self, install: &[u8; 16], term: u32) -> (RingKey, Zeroizing<[u8; KEY]>) {

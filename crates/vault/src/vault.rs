@@ -136,10 +136,13 @@ impl Vault {
         Ok(Some(rewrapped))
     }
 
-    /// The row of a new active term, one above the highest. This vault uses it once it is [adopted](Vault::adopt).
-    #[must_use]
-    pub fn next_term(&self) -> RingKey {
-        self.ring.load().next_term(&self.install)
+    /// The row of a new active term, one above the highest of `ring`. This vault uses it once it is
+    /// [adopted](Vault::adopt).
+    ///
+    /// # Errors
+    /// [`WrongKey`] when `ring` has been sealed under another root key meanwhile.
+    pub fn next_term(&self, ring: &[RingKey]) -> Result<RingKey, WrongKey> {
+        self.ring.load().next_term(&self.install, ring)
     }
 
     /// The rows of the ring under another root key. Sealed values stay as they are.

@@ -79,12 +79,12 @@ async fn the_salt_is_made_once_and_replaced_with_the_ring() {
 }
 
 /// All sealed values, read in pages of two.
-async fn pages(store: &Store, not_under: Option<u32>) -> Vec<SealedRow> {
+async fn pages(store: &Store, below: Option<u32>) -> Vec<SealedRow> {
     let mut found: Vec<SealedRow> = Vec::new();
     for table in store.sealed_tables() {
         let mut after = None;
         loop {
-            let page = store.sealed_page(table, after.as_ref(), not_under, 2).await.unwrap();
+            let page = store.sealed_page(table, after.as_ref(), below, 2).await.unwrap();
             assert!(page.len() <= 2);
             let Some(last) = page.last() else { break };
             after = Some(last.place.clone());

@@ -101,7 +101,7 @@ fn the_ring_opens_with_its_root_key_only_and_with_an_active_term() {
     assert!(Vault::open(&root(1), INSTALL, &[]).is_err());
     assert!(Vault::open(&root(1), INSTALL, &[RingKey { active: false, ..first.clone() }]).is_err());
     assert!(Vault::open(&root(1), INSTALL, &[RingKey { term: 2, ..first.clone() }]).is_err(), "another term");
-    let second = vault.next_term();
+    let second = vault.next_term(std::slice::from_ref(&first)).unwrap();
     let swapped = [
         RingKey { wrapped: second.wrapped.clone(), ..first.clone() },
         RingKey { wrapped: first.wrapped.clone(), ..second },
@@ -113,7 +113,7 @@ fn the_ring_opens_with_its_root_key_only_and_with_an_active_term() {
 fn a_new_term_seals_and_the_old_ones_still_open() {
     let (vault, first) = Vault::birth(&root(1), INSTALL);
     let old = vault.seal(&label("key"), b"value");
-    let mut second = vault.next_term();
+    let mut second = vault.next_term(std::slice::from_ref(&first)).unwrap();
     assert_eq!((second.term, vault.active_term()), (2, 1), "not adopted yet");
     vault.adopt(&[first.clone(), second.clone()]).unwrap();
     assert_eq!(vault.active_term(), 2);
@@ -143,7 +143,9 @@ fn another_root_key_takes_over_the_ring_and_no_value() {
     assert_eq!(opened(&after, &label("key"), &sealed).unwrap(), b"value");
     vault.adopt(&rows).unwrap();
     assert_eq!(opened(&vault, &label("key"), &sealed).unwrap(), b"value", "a running gateway goes on");
-    let rows = [rows, vec![after.next_term()]].concat();
+    assert!(vault.next_term(&rows).is_err(), "but makes no term that the new root key could not open");
+    let next = after.next_term(&rows).unwrap();
+    let rows = [rows, vec![next]].concat();
     assert!(vault.adopt(&rows).is_err(), "a term under a root key that is not at hand");
     assert_eq!(vault.active_term(), 1);
     assert!(vault.rewrap_ring(&rows, &root(3)).is_err());
@@ -160,7 +162,8 @@ fn a_replaced_key_file_is_read_again_when_a_term_needs_it() {
     let rows = vault.rewrap_ring(&[first], next.key()).unwrap();
     next.take_its_place().unwrap();
     let after = Vault::open(&RootKey::load(&path).unwrap(), INSTALL, &rows).unwrap();
-    let rows = [rows, vec![after.next_term()]].concat();
+    let next = after.next_term(&rows).unwrap();
+    let rows = [rows, vec![next]].concat();
     vault.adopt(&rows).unwrap();
     assert_eq!(vault.active_term(), 2);
     assert_eq!(opened(&vault, &label("key"), &sealed).unwrap(), b"value");
