@@ -207,6 +207,8 @@ pub enum Fault {
     StaleAuthorization,
     /// 503: as many processes or requests as the service may have are at work.
     UpstreamBusy,
+    /// 503: the vault has no root key yet.
+    Sealed,
     /// 503: the gateway is stopping.
     Draining,
     /// 500: a walk ended by itself, a defect of ours; the call may have happened.
@@ -292,6 +294,7 @@ impl Fault {
             Self::StoreUnavailable => "store-unavailable",
             Self::StaleAuthorization => "stale-authorization",
             Self::UpstreamBusy => "upstream-busy",
+            Self::Sealed => "sealed",
             Self::Draining => "draining",
             Self::Internal => "internal",
             Self::UpstreamUnreachable(_) => "upstream-unreachable",
@@ -321,6 +324,7 @@ impl Fault {
             Self::StoreUnavailable => "the store does not answer".into(),
             Self::StaleAuthorization => "keys and policy could not be confirmed in time".into(),
             Self::UpstreamBusy => "all processes of the service are at work".into(),
+            Self::Sealed => "the vault has no root key".into(),
             Self::Draining => "the gateway is stopping".into(),
             Self::Internal => "the walk ended by itself".into(),
             Self::UpstreamUnreachable(why) | Self::UpstreamBroken(why) => why.clone(),
@@ -335,6 +339,7 @@ impl Fault {
         match self {
             Self::AuditUnavailable => Gate::Record,
             Self::StoreUnavailable | Self::StaleAuthorization | Self::Draining => Gate::Authenticate,
+            Self::Sealed => Gate::Door,
             _ => Gate::Forward,
         }
     }

@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 use domain::{
     audit::write_json_string,
     call::{Action, Call},
+    names::CallId,
     service::RefusalForm,
     stop::{Fault, OverLimit, Refusal, Stop, Unreadable},
 };
@@ -99,6 +100,18 @@ pub(crate) fn no_such_endpoint(front: &Front) -> Response<Flow> {
         class: wire::mcp::Class::Housekeeping,
     };
     stopped(&Refusal::NoSuchEndpoint.into(), &call, &Form::Plain, None)
+}
+
+/// 503 while the vault is sealed, whatever was asked.
+pub(crate) fn sealed(id: CallId) -> Response<Flow> {
+    let call = Call {
+        id,
+        service: String::new(),
+        method: "".into(),
+        action: Action::Service,
+        class: wire::mcp::Class::Housekeeping,
+    };
+    stopped(&Fault::Sealed.into(), &call, &Form::Plain, None)
 }
 
 fn sign(response: &mut Response<Flow>, call: &Call, status: &'static str) {
@@ -292,6 +305,11 @@ impl Words {
                 format!("All processes of service {service} are at work. Nothing was sent."),
                 Some(10),
                 "Wait 10 s, then repeat this call.",
+            ),
+            Fault::Sealed => (
+                "The vault is sealed: the gateway has no key to open it with. Nothing was sent.".to_owned(),
+                Some(30),
+                "Wait 30 s, then repeat once. If it fails again, stop and tell the user to run `toolgate doctor`.",
             ),
             Fault::Draining => (
                 "The gateway is stopping. Nothing was sent.".to_owned(),
