@@ -356,8 +356,8 @@ impl Fault {
             Self::StoreUnavailable => "store-unavailable",
             Self::StaleAuthorization => "stale-authorization",
             Self::UpstreamBusy => "upstream-busy",
-            Self::Draining => "draining",
             Self::Sealed => "sealed",
+            Self::Draining => "draining",
             Self::BodiesFull => "busy",
             Self::CredentialMissing(_) => "credential-missing",
             Self::CredentialFailed(_) => "credential-failed",
@@ -393,8 +393,8 @@ impl Fault {
             Self::StoreUnavailable => "the store does not answer".into(),
             Self::StaleAuthorization => "keys and policy could not be confirmed in time".into(),
             Self::UpstreamBusy => "all processes of the service are at work".into(),
+            Self::Sealed => "the vault has no root key".into(),
             Self::Draining => "the gateway is stopping".into(),
-            Self::Sealed => "the root key of the vault is not there".into(),
             Self::BodiesFull => "the bodies that are held fill their bound".into(),
             Self::CredentialMissing(name) => format!("the credential `{name}` has no value"),
             Self::CredentialFailed(why) => why.clone(),
@@ -411,9 +411,8 @@ impl Fault {
     pub fn gate(&self) -> Gate {
         match self {
             Self::AuditUnavailable => Gate::Record,
-            Self::StoreUnavailable | Self::StaleAuthorization | Self::Draining | Self::Sealed => {
-                Gate::Authenticate
-            }
+            Self::StoreUnavailable | Self::StaleAuthorization | Self::Draining => Gate::Authenticate,
+            Self::Sealed => Gate::Door,
             Self::CredentialMissing(_) | Self::CredentialFailed(_) => Gate::InjectCredential,
             _ => Gate::Forward,
         }

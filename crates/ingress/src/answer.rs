@@ -7,6 +7,7 @@ use domain::{
     audit::write_json_string,
     call::{Action, Call},
     idempotency::StoredAnswer,
+    names::CallId,
     service::RefusalForm,
     stop::{Fault, OverLimit, Refusal, Stop, Unreadable},
 };
@@ -146,6 +147,18 @@ pub(crate) fn sign_own(response: &mut Response<Flow>, call: &Call) {
     if let Ok(id) = HeaderValue::try_from(call.id.to_string()) {
         response.headers_mut().insert(CALL_ID, id);
     }
+}
+
+/// 503 while the vault is sealed, whatever was asked.
+pub(crate) fn sealed(id: CallId) -> Response<Flow> {
+    let call = Call {
+        id,
+        service: String::new(),
+        method: "".into(),
+        action: Action::Service,
+        class: wire::mcp::Class::Housekeeping,
+    };
+    stopped(&Fault::Sealed.into(), &call, &Form::Plain, None)
 }
 
 fn sign(response: &mut Response<Flow>, call: &Call, status: &'static str) {
@@ -362,15 +375,15 @@ impl Words {
                 Some(10),
                 "Wait 10 s, then repeat this call.",
             ),
+            Fault::Sealed => (
+                "The vault is sealed: the gateway has no key to open it with. Nothing was sent.".to_owned(),
+                Some(30),
+                "Wait 30 s, then repeat once. If it fails again, stop and tell the user to run `toolgate doctor`.",
+            ),
             Fault::Draining => (
                 "The gateway is stopping. Nothing was sent.".to_owned(),
                 Some(10),
                 "Wait 10 s, then repeat this call.",
-            ),
-            Fault::Sealed => (
-                "The vault is sealed: its root key is not there. Nothing was sent.".to_owned(),
-                Some(30),
-                "Do not retry; tell the user that an operator must give the gateway its vault key.",
             ),
             Fault::BodiesFull => (
                 "The gateway holds as many bodies as it may. Nothing was sent.".to_owned(),

@@ -18,8 +18,10 @@ use std::{
 };
 
 use ::http::{Request, Response};
+use arc_swap::ArcSwapOption;
+use domain::clock::Clock;
 use hyper::body::Incoming;
-use pipeline::{Gateway, flow::Flow};
+use pipeline::{Gateway, flow::Flow, gateway::CallIds};
 
 pub use listener::{Listener, ListenerFault, Tls};
 pub use origin::Names;
@@ -36,6 +38,26 @@ pub struct Front {
     pub trusts_proxy: Box<dyn Fn(IpAddr) -> bool + Send + Sync>,
     /// Which doors this listener has.
     pub doors: &'static [Door],
+}
+
+/// What stands behind a listener: nobody while the vault is sealed, then a [`Front`].
+pub struct Entrance {
+    front: ArcSwapOption<Front>,
+    ids: CallIds,
+    clock: Arc<dyn Clock>,
+}
+
+impl Entrance {
+    /// Whoever knocks is told that the vault is sealed, until it is [opened](Entrance::open).
+    #[must_use]
+    pub fn sealed(ids: CallIds, clock: Arc<dyn Clock>) -> Arc<Self> {
+        Arc::new(Self { front: ArcSwapOption::empty(), ids, clock })
+    }
+
+    /// From now on requests are brought to the doors of `front`, those on open connections too.
+    pub fn open(&self, front: Front) {
+        self.front.store(Some(Arc::new(front)));
+    }
 }
 
 /// One door: the paths it takes, and what happens to a request there.
@@ -72,8 +94,14 @@ const HEALTH: Door =
     Door { name: "health", takes: health::takes, open: |knock| Box::pin(health::open(knock)) };
 
 /// Brings a request to its door.
-async fn receive(front: Arc<Front>, peer: SocketAddr, request: Request<Incoming>) -> Response<Flow> {
+async fn receive(entrance: &Entrance, peer: SocketAddr, request: Request<Incoming>) -> Response<Flow> {
     let path = request.uri().path();
+    let Some(front) = entrance.front.load_full() else {
+        return match health::takes(path) {
+            true => health::open_sealed(&request),
+            false => answer::sealed(entrance.ids.next(entrance.clock.now().wall)),
+        };
+    };
     match front.doors.iter().find(|door| (door.takes)(path)) {
         Some(door) => (door.open)(Knock { front, peer, request }).await,
         None => answer::no_such_endpoint(&front),
