@@ -1,7 +1,7 @@
 //! A temporary home, and the commands that are run on it.
 
 use std::{
-    io::Read as _,
+    io::{Read as _, Write as _},
     os::unix::process::CommandExt as _,
     path::Path,
     process::{Command, Stdio},
@@ -100,6 +100,27 @@ impl Home {
             stdout: String::from_utf8(output.stdout).unwrap(),
             stderr: String::from_utf8(output.stderr).unwrap(),
         }
+    }
+
+    /// Runs a command that reads `input`.
+    pub fn run_with(&self, arguments: &[&str], input: &[u8]) -> Ran {
+        let mut command = self.command(arguments);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut process = command.spawn().unwrap();
+        // A command that refuses before it reads closes its end; what it says counts.
+        let _ = process.stdin.take().unwrap().write_all(input);
+        let output = process.wait_with_output().unwrap();
+        Ran {
+            code: output.status.code().unwrap_or(-1),
+            stdout: String::from_utf8(output.stdout).unwrap(),
+            stderr: String::from_utf8(output.stderr).unwrap(),
+        }
+    }
+
+    /// Sets a credential's value.
+    pub fn credential(&self, service: &str, name: &str, value: &str) {
+        let ran = self.run_with(&["credentials", "set", service, name], value.as_bytes());
+        assert_eq!(ran.code, 0, "{}{}", ran.stdout, ran.stderr);
     }
 
     /// Runs a command that must succeed.

@@ -36,6 +36,12 @@ impl Request {
         Self { body: body.into(), ..request }
     }
 
+    /// With this body.
+    pub fn body(mut self, body: impl Into<Vec<u8>>) -> Self {
+        self.body = body.into();
+        self
+    }
+
     /// A GET of an event stream.
     pub fn listen(target: &str) -> Self {
         Self::new("GET", target).header("Accept", "text/event-stream")
