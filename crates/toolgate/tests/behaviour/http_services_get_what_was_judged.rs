@@ -163,7 +163,8 @@ fn a_service_out_of_scope_and_one_that_does_not_exist_look_the_same() {
 #[test]
 fn each_service_has_its_own_door() {
     let (web, api) = (Upstream::mcp(), Upstream::start(|_| answer("200 OK", "", "ok")));
-    let policy = POLICY.replace("service: web", "service: api").replace("tools: [\"read_*\", echo]", "tools: [echo]");
+    let policy =
+        POLICY.replace("service: web", "service: api").replace("tools: [\"read_*\", echo]", "tools: [echo]");
     let home = Home::new(&policy).services(&[web.declare("web"), api.declare_api("api", "")]);
     let key = home.key("laptop", "admin", "web,api");
     let gateway = home.serve();
@@ -220,7 +221,8 @@ fn a_body_over_the_limit_is_413_and_an_answer_over_it_502() {
         }
         _ => answer("200 OK", "", "ok"),
     });
-    let announced = stage.gateway.send(&stage.request("POST", "/http/api/v1/notes").body(vec![b'x'; 200_000]));
+    let announced =
+        stage.gateway.send(&stage.request("POST", "/http/api/v1/notes").body(vec![b'x'; 200_000]));
     assert_eq!(announced.status, 413, "{}", announced.text());
     assert_eq!(stage.api.connections(), 0);
 
@@ -250,10 +252,7 @@ fn a_large_body_flows_and_the_trail_holds_its_hash() {
     let events = stage.gateway.recorded(reply.call_id(), 2);
     assert!(events[0].get("digest").is_none() && events[1].get("digest").is_none());
     // Computed with Python's hashlib over the same bytes.
-    assert_eq!(
-        events[1]["body_sha256"],
-        "2c030d49ec131bfbbb446ad21e7a2f12cdb4f2f4f3fda3ac709dd2e68a4646c7"
-    );
+    assert_eq!(events[1]["body_sha256"], "2c030d49ec131bfbbb446ad21e7a2f12cdb4f2f4f3fda3ac709dd2e68a4646c7");
 }
 
 #[test]

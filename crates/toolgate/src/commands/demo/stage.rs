@@ -17,7 +17,7 @@ use domain::{
     service::parse_declarations,
 };
 use store::{Query, Store, StoreOptions};
-use vault::VaultKey;
+use vault::RootKey;
 
 use super::{billing::Billing, notes, temporary_home, upstream::Upstream};
 use crate::{
@@ -82,7 +82,7 @@ impl Stage {
         let file = Some(("toolgate.yaml", text.as_str()));
         let choices = Sources { file, dotenv: None, environment: Vec::new(), set: &[] }.choose()?;
         let settings = Settings::build(&choices, home)?;
-        VaultKey::create(&settings.vault_key_file)?;
+        RootKey::create(&home.join("vault.key"))?;
 
         let (policy, _) = wiring::read_policy(&settings.policy_file, &context.invocation)?;
         let running = wiring::start(&settings, &context.invocation, policy, None, Box::new(|_| ())).await?;

@@ -1,6 +1,6 @@
 //! The stage for HTTP services: `api`, an HTTP API with a bearer credential, and a user's key for it.
 
-use super::{Gateway, Home, Hit, Reply, Request, Step, Upstream, answer};
+use super::{Gateway, Hit, Home, Reply, Request, Step, Upstream, answer};
 
 /// What only the upstream and the vault should ever see.
 pub const SECRET: &str = "sk_live_\"9f3%c4/ü+b1d7e2a8";
@@ -46,11 +46,7 @@ impl ApiStage {
     }
 
     /// On a home of one's own, with more keys in the service's declaration.
-    pub fn with(
-        home: Home,
-        more: &str,
-        answer: impl Fn(&Hit) -> Vec<Step> + Send + Sync + 'static,
-    ) -> Self {
+    pub fn with(home: Home, more: &str, answer: impl Fn(&Hit) -> Vec<Step> + Send + Sync + 'static) -> Self {
         let api = Upstream::start(answer);
         let more = format!(", credentials: [{{ name: secret_key, kind: bearer }}]{more}");
         let home = home.services(&[api.declare_api("api", &more)]);
