@@ -5,7 +5,7 @@
 
 use std::{borrow::Cow, time::Duration};
 
-use wire::{Malformed, mcp::HeaderMismatch};
+use wire::{Malformed, http1::HeadFault, mcp::HeaderMismatch};
 
 use crate::{
     key::KeyId,
@@ -129,6 +129,8 @@ pub enum Refusal {
 /// Why a request cannot be read in exactly one way.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Unreadable {
+    /// The head is framed, or names its host and target, in a way that others read differently.
+    Head(HeadFault),
     /// The body is not what the strict reader accepts.
     Body(Malformed),
     /// Headers of the newest protocol version are missing or say something else than the body.
@@ -148,6 +150,7 @@ pub enum Unreadable {
 impl std::fmt::Display for Unreadable {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
+            Self::Head(fault) => write!(f, "{fault}"),
             Self::Body(malformed) => write!(f, "{malformed}"),
             Self::Headers(mismatch) => write!(f, "{mismatch}"),
             Self::Version(version) => {

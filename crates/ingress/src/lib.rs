@@ -2,6 +2,7 @@
 //! into the words of its protocol. It decides nothing that a gate decides.
 
 mod answer;
+mod head;
 mod health;
 mod identity;
 mod listener;
@@ -13,7 +14,8 @@ use std::{
     sync::Arc,
 };
 
-use http::{Request, Response};
+use domain::stop::Refusal;
+use http::{HeaderValue, Request, Response, Version, header};
 use hyper::body::Incoming;
 use pipeline::{Gateway, flow::Flow};
 
@@ -64,9 +66,22 @@ const HEALTH: Door =
 
 /// Brings a request to its door.
 async fn receive(front: Arc<Front>, peer: SocketAddr, request: Request<Incoming>) -> Response<Flow> {
+    if let Err(refusal) = head::check(&request) {
+        return refuse(&front, request.version(), refusal);
+    }
     let path = request.uri().path();
     match front.doors.iter().find(|door| (door.takes)(path)) {
         Some(door) => (door.open)(Knock { front, peer, request }).await,
         None => answer::no_such_endpoint(&front),
     }
+}
+
+/// Refuses a request for its head, and reads no other one on its connection.
+fn refuse(front: &Front, version: Version, refusal: Refusal) -> Response<Flow> {
+    let mut response = answer::refused_at_the_door(front, refusal);
+    // HTTP/2 frames its requests itself: the others on the connection are sound (RFC 9113 §8.2.2).
+    if version < Version::HTTP_2 {
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    response
 }

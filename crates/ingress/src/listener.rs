@@ -1,5 +1,7 @@
 //! Listening: accepts connections, with or without TLS, and ends them politely.
 
+mod guard;
+
 use std::{
     convert::Infallible,
     io,
@@ -9,6 +11,7 @@ use std::{
     time::Duration,
 };
 
+use domain::stop::{Refusal, Unreadable};
 use hyper::{body::Incoming, service::service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use rustls::ServerConfig;
@@ -22,7 +25,9 @@ use tokio::{
 };
 use tokio_rustls::TlsAcceptor;
 
-use crate::{Front, receive};
+use guard::{Guarded, Verdict, is_stand_in};
+
+use crate::{Front, receive, refuse};
 
 /// How many connections may be open at once on one listener.
 const CONNECTIONS_MAX: usize = 8_192;
@@ -204,9 +209,19 @@ async fn http1(
     front: Arc<Front>,
     mut drain: watch::Receiver<bool>,
 ) {
+    let verdict = Verdict::default();
+    let stream = Guarded::new(stream, HEAD_BYTES_MAX, Arc::clone(&verdict));
     let service = service_fn(move |request: hyper::Request<Incoming>| {
         let front = Arc::clone(&front);
-        async move { Ok::<_, Infallible>(receive(front, peer, request).await) }
+        let fault = verdict.get().filter(|_| is_stand_in(&request)).copied();
+        async move {
+            Ok::<_, Infallible>(match fault {
+                Some(fault) => {
+                    refuse(&front, request.version(), Refusal::Unreadable(Unreadable::Head(fault)))
+                }
+                None => receive(front, peer, request).await,
+            })
+        }
     });
     let connection = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())

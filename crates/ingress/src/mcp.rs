@@ -300,8 +300,10 @@ pub(crate) fn unreadable_code(unreadable: &Unreadable) -> i32 {
         },
         Unreadable::Headers(_) => code::HEADER_MISMATCH,
         Unreadable::Version(_) => code::UNSUPPORTED_VERSION,
-        Unreadable::TwoKeys | Unreadable::CutOff | Unreadable::NoSession | Unreadable::Header(_) => {
-            code::INVALID_REQUEST
-        }
+        Unreadable::Head(_)
+        | Unreadable::TwoKeys
+        | Unreadable::CutOff
+        | Unreadable::NoSession
+        | Unreadable::Header(_) => code::INVALID_REQUEST,
     }
 }
