@@ -5,7 +5,7 @@
 
 use std::{borrow::Cow, time::Duration};
 
-use wire::{Malformed, mcp::HeaderMismatch};
+use wire::{Malformed, http1::HeadFault, mcp::HeaderMismatch};
 
 use crate::{
     idempotency::StoredAnswer,
@@ -153,6 +153,8 @@ impl From<Unreadable> for Refusal {
 /// Why a request cannot be read in exactly one way.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Unreadable {
+    /// The head is framed, or names its host and target, in a way that others read differently.
+    Head(HeadFault),
     /// The body is not what the strict reader accepts.
     Body(Malformed),
     /// Headers of the newest protocol version are missing or say something else than the body.
@@ -167,16 +169,12 @@ pub enum Unreadable {
     NoSession,
     /// A header that must stand alone came twice, or cannot be read.
     Header(String),
-    /// The framing of the request could be read in two ways; the connection ends.
-    Framing(&'static str),
     /// Path, query or method of a request to an HTTP service.
     Target(String),
     /// The envelope of `POST /proxy`.
     Envelope(String),
     /// A header that asks for another method than the request's own.
     MethodOverride(String),
-    /// The client wants to speak another protocol on this connection.
-    Upgrade,
     /// The idempotency key is empty, too long, or not visible ASCII.
     IdempotencyKey,
 }
@@ -184,6 +182,7 @@ pub enum Unreadable {
 impl std::fmt::Display for Unreadable {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
+            Self::Head(fault) => write!(f, "{fault}"),
             Self::Body(malformed) => write!(f, "{malformed}"),
             Self::Headers(mismatch) => write!(f, "{mismatch}"),
             Self::Version(version) => {
@@ -195,12 +194,10 @@ impl std::fmt::Display for Unreadable {
                 f.write_str("the header `Mcp-Session-Id` is missing; `initialize` answers one")
             }
             Self::Header(name) => write!(f, "the header `{name}` came twice, or says what cannot be"),
-            Self::Framing(what) => f.write_str(what),
             Self::Target(what) | Self::Envelope(what) => f.write_str(what),
             Self::MethodOverride(name) => {
                 write!(f, "the header `{name}` asks for another method; send the method itself")
             }
-            Self::Upgrade => f.write_str("connections are not upgraded to other protocols"),
             Self::IdempotencyKey => f.write_str("an idempotency key is 1 to 255 visible ASCII characters"),
         }
     }

@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 use domain::{
     audit::write_json_string,
     call::{Action, Call},
+    clock::Now,
     idempotency::StoredAnswer,
     names::CallId,
     service::RefusalForm,
@@ -15,6 +16,7 @@ use http::{HeaderName, HeaderValue, Response, StatusCode, header};
 use pipeline::{
     Reply,
     flow::{self, Flow},
+    turn_away,
 };
 
 use wire::mcp::Version;
@@ -62,6 +64,8 @@ pub(crate) fn stopped(
             };
             rpc(StatusCode::OK, body)
         }
+        // Whose protocol it would have been is not known yet.
+        (_, Stop::Refused(Refusal::Unreadable(Unreadable::Head(_)))) => problem(&words, call),
         (form, Stop::Refused(Refusal::Unreadable(unreadable))) => {
             let id = match form {
                 Form::Rpc { id, .. } => Some(id.as_str()),
@@ -132,14 +136,27 @@ fn speaks_rpc(stop: &Stop) -> bool {
 
 /// 404 for paths that no door takes.
 pub(crate) fn no_such_endpoint(front: &Front) -> Response<Flow> {
-    let call = Call {
-        id: front.gateway.ids.next(front.gateway.clock.now().wall),
+    let call = without_door(front, front.gateway.clock.now());
+    stopped(&Refusal::NoSuchEndpoint.into(), &call, &Form::Plain, None)
+}
+
+/// The refusal of a request that no door was asked about, which the trail has all the same.
+pub(crate) fn refused_at_the_door(front: &Front, path: &str, refusal: Refusal) -> Response<Flow> {
+    let at = front.gateway.clock.now();
+    let call = without_door(front, at);
+    let stop = turn_away(&call, at, refusal.into(), &front.gateway);
+    let form = if path.starts_with("/mcp") { Form::Plain } else { Form::Http };
+    stopped(&stop, &call, &form, None)
+}
+
+fn without_door(front: &Front, at: Now) -> Call {
+    Call {
+        id: front.gateway.ids.next(at.wall),
         service: String::new(),
         method: "".into(),
         action: Action::Service,
         class: wire::mcp::Class::Housekeeping,
-    };
-    stopped(&Refusal::NoSuchEndpoint.into(), &call, &Form::Plain, None)
+    }
 }
 
 /// Marks an answer that is ours and no refusal.

@@ -2,6 +2,7 @@
 //! into the words of its protocol. It decides nothing that a gate decides.
 
 mod answer;
+mod head;
 mod health;
 mod http;
 mod identity;
@@ -17,11 +18,16 @@ use std::{
     sync::Arc,
 };
 
-use ::http::{Request, Response};
+use ::http::{HeaderValue, Request, Response, Version, header};
 use arc_swap::ArcSwapOption;
-use domain::clock::Clock;
+use domain::{
+    clock::Clock,
+    stop::{Refusal, Unreadable},
+};
 use hyper::body::Incoming;
 use pipeline::{Gateway, flow::Flow, gateway::CallIds};
+
+use wire::http1::HeadFault;
 
 pub use listener::{Listener, ListenerFault, Tls};
 pub use origin::Names;
@@ -94,7 +100,12 @@ const HEALTH: Door =
     Door { name: "health", takes: health::takes, open: |knock| Box::pin(health::open(knock)) };
 
 /// Brings a request to its door.
-async fn receive(entrance: &Entrance, peer: SocketAddr, request: Request<Incoming>) -> Response<Flow> {
+async fn receive(
+    entrance: &Entrance,
+    peer: SocketAddr,
+    request: Request<Incoming>,
+    fault: Option<HeadFault>,
+) -> Response<Flow> {
     let path = request.uri().path();
     let Some(front) = entrance.front.load_full() else {
         return match health::takes(path) {
@@ -102,8 +113,22 @@ async fn receive(entrance: &Entrance, peer: SocketAddr, request: Request<Incomin
             false => answer::sealed(entrance.ids.next(entrance.clock.now().wall)),
         };
     };
+    let unreadable = fault.map(|fault| Refusal::Unreadable(Unreadable::Head(fault)));
+    if let Some(refusal) = unreadable.or_else(|| head::check(&request).err()) {
+        return refuse(&front, &request, refusal);
+    }
     match front.doors.iter().find(|door| (door.takes)(path)) {
         Some(door) => (door.open)(Knock { front, peer, request }).await,
         None => answer::no_such_endpoint(&front),
     }
+}
+
+/// Refuses a request for its head, and reads no other one on its connection.
+fn refuse(front: &Front, request: &Request<Incoming>, refusal: Refusal) -> Response<Flow> {
+    let mut response = answer::refused_at_the_door(front, request.uri().path(), refusal);
+    // HTTP/2 frames its requests itself: the others on the connection are sound (RFC 9113 §8.2.2).
+    if request.version() < Version::HTTP_2 {
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    response
 }

@@ -1,5 +1,7 @@
 //! Listening: accepts connections, with or without TLS, and ends them politely.
 
+mod guard;
+
 use std::{
     convert::Infallible,
     io,
@@ -21,6 +23,8 @@ use tokio::{
     task::JoinSet,
 };
 use tokio_rustls::TlsAcceptor;
+
+use guard::{Guarded, Verdict, is_stand_in};
 
 use crate::{Entrance, receive};
 
@@ -209,9 +213,12 @@ async fn http1(
     entrance: Arc<Entrance>,
     mut drain: watch::Receiver<bool>,
 ) {
+    let verdict = Verdict::default();
+    let stream = Guarded::new(stream, HEAD_BYTES_MAX, Arc::clone(&verdict));
     let service = service_fn(move |request: hyper::Request<Incoming>| {
         let entrance = Arc::clone(&entrance);
-        async move { Ok::<_, Infallible>(receive(&entrance, peer, request).await) }
+        let fault = verdict.get().filter(|_| is_stand_in(&request)).copied();
+        async move { Ok::<_, Infallible>(receive(&entrance, peer, request, fault).await) }
     });
     let connection = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
@@ -236,7 +243,7 @@ async fn http2(
 ) {
     let service = service_fn(move |request: hyper::Request<Incoming>| {
         let entrance = Arc::clone(&entrance);
-        async move { Ok::<_, Infallible>(receive(&entrance, peer, request).await) }
+        async move { Ok::<_, Infallible>(receive(&entrance, peer, request, None).await) }
     });
     let connection = hyper::server::conn::http2::Builder::new(TokioExecutor::new())
         .timer(TokioTimer::new())

@@ -47,13 +47,10 @@ pub(super) const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempote
 /// The headers that travel on.
 ///
 /// # Errors
-/// A header that asks for another method, or for another protocol.
+/// A header that asks for another method.
 pub(super) fn travelling(headers: &HeaderMap) -> Result<HeaderMap, Unreadable> {
     if let Some(name) = METHOD_OVERRIDES.iter().find(|name| headers.contains_key(**name)) {
         return Err(Unreadable::MethodOverride((*name).to_owned()));
-    }
-    if headers.contains_key(header::UPGRADE) {
-        return Err(Unreadable::Upgrade);
     }
     let named = named_by_connection(headers);
     let mut travelling = HeaderMap::with_capacity(headers.len());
@@ -133,12 +130,10 @@ mod tests {
     }
 
     #[test]
-    fn another_method_or_protocol_is_refused() {
+    fn a_header_that_asks_for_another_method_is_refused() {
         for name in METHOD_OVERRIDES {
             let refused = travelling(&headers(&[(name, "DELETE")])).unwrap_err();
             assert_eq!(refused, Unreadable::MethodOverride(name.to_owned()));
         }
-        let upgrade = headers(&[("connection", "upgrade"), ("upgrade", "websocket")]);
-        assert_eq!(travelling(&upgrade).unwrap_err(), Unreadable::Upgrade);
     }
 }

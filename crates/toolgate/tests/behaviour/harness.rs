@@ -16,7 +16,7 @@ pub use api::{API_POLICY, ApiStage, SECRET};
 pub use child::{ChildServer, is_running};
 pub use gateway::Gateway;
 pub use home::Home;
-pub use http::{Answer, Reply, Request, attempt, open, send, send_bytes, send_raw};
+pub use http::{Answer, Reply, Request, attempt, open, send, send_bytes};
 pub use upstream::{
     Hit, Latch, Step, TOOLS, Upstream, answer, closed_port, events, json, mcp, rpc, say, stream_head,
 };

@@ -24,6 +24,7 @@ mod connect_sets_up_clients;
 mod every_forwarded_call_is_recorded;
 mod harness;
 mod headers_and_body_agree;
+mod heads_are_read_one_way;
 mod http_services_get_what_was_judged;
 mod init_makes_a_home;
 mod keys_are_shown_once;

@@ -103,11 +103,6 @@ pub fn begin(address: SocketAddr, request: &Request) -> TcpStream {
     send_bytes(address, &request.bytes(address))
 }
 
-/// Sends bytes as they are, and reads what is answered to them.
-pub fn send_raw(address: SocketAddr, bytes: &[u8]) -> Reply {
-    read_answer(send_bytes(address, bytes)).expect("an answer comes").whole()
-}
-
 /// Opens a connection and writes bytes to it.
 pub fn send_bytes(address: SocketAddr, bytes: &[u8]) -> TcpStream {
     try_send_bytes(address, bytes).expect("the gateway listens")
