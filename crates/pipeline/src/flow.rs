@@ -1,5 +1,6 @@
 //! Bodies that flow through the gateway, and what is done to them on the way, in this order:
-//! deadline → limit → decode → mask → cut → leash → closing. Nothing here buffers more than one frame of an event stream.
+//! deadline → limit → decode → mask → cut → leash → closing. Nothing here buffers more than one frame of an
+//! event stream, the window of a content coding, and the beginning of a secret.
 
 mod closing;
 mod cut;
