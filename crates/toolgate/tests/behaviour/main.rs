@@ -42,5 +42,6 @@ mod tampering_is_found;
 mod terminal;
 mod the_last_good_policy_stays;
 mod the_vault_outlives_its_keys;
+mod the_proxy_takes_envelopes;
 mod too_many_calls_wait;
 mod what_is_withdrawn_ends_at_once;
