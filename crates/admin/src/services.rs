@@ -2,7 +2,7 @@
 
 use domain::{
     names::ServiceName,
-    service::{Network, RefusalForm, Service, UnknownMethods, Upstream},
+    service::{ApiUpstream, EnvValue, Network, RefusalForm, Service, UnknownMethods, Upstream},
     yaml::did_you_mean,
 };
 use jiff::Timestamp;
@@ -135,7 +135,7 @@ impl Admin {
 /// The upstream in one line: the command, or the address.
 fn upstream_text(upstream: &Upstream) -> String {
     match upstream {
-        Upstream::Http(http) => http.url.to_string(),
+        Upstream::Http(http) | Upstream::Api(ApiUpstream { http, .. }) => http.url.to_string(),
         Upstream::Stdio(stdio) => stdio.command.join(" "),
     }
 }
@@ -162,7 +162,7 @@ fn differences(old: &Service, new: &Service) -> Vec<Difference> {
         .filter(|difference| difference.from != difference.to)
         .collect();
     if let (Upstream::Stdio(old), Upstream::Stdio(new)) = (&old.upstream, &new.upstream) {
-        let names = |env: &std::collections::BTreeMap<String, String>| match env.is_empty() {
+        let names = |env: &std::collections::BTreeMap<String, EnvValue>| match env.is_empty() {
             true => "–".to_owned(),
             false => env.keys().cloned().collect::<Vec<_>>().join(" "),
         };
@@ -170,7 +170,7 @@ fn differences(old: &Service, new: &Service) -> Vec<Difference> {
             found.push(Difference { field: "env", from: names(&old.env), to: names(&new.env) });
         }
     }
-    if let (Upstream::Http(old), Upstream::Http(new)) = (&old.upstream, &new.upstream)
+    if let (Some(old), Some(new)) = (old.upstream.http(), new.upstream.http())
         && old.ca_pem != new.ca_pem
     {
         let shown = |pem: &Option<String>| if pem.is_some() { "a certificate" } else { "–" }.to_owned();
@@ -182,7 +182,7 @@ fn differences(old: &Service, new: &Service) -> Vec<Difference> {
 /// A service's fields as they are written, without `env` and `ca`: their values are not for showing.
 fn fields(service: &Service) -> Vec<(&'static str, String)> {
     let mut fields = match &service.upstream {
-        Upstream::Http(http) => {
+        Upstream::Http(http) | Upstream::Api(ApiUpstream { http, .. }) => {
             let network = match http.network {
                 Network::Public => "public",
                 Network::Private => "private",

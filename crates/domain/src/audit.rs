@@ -58,6 +58,8 @@ impl Kind {
 pub enum ResultWord {
     /// The upstream answered.
     Forwarded,
+    /// The call was made before; its answer was given again.
+    Replayed,
     /// We said no.
     Refused,
     /// The upstream was reached, or tried, and failed.
@@ -72,6 +74,7 @@ impl ResultWord {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Forwarded => "forwarded",
+            Self::Replayed => "replayed",
             Self::Refused => "refused",
             Self::UpstreamError => "upstream-error",
             Self::Fault => "fault",
@@ -123,6 +126,8 @@ pub struct Event {
     pub args: Option<Box<str>>,
     /// The call digest (contract §5).
     pub digest: Option<[u8; 32]>,
+    /// SHA-256 of a request body that streamed, so that no digest could hold it.
+    pub body_sha256: Option<[u8; 32]>,
     /// Who changed something: an e-mail address, or `os:<user>`.
     pub operator: Option<Arc<str>>,
     /// The HTTP status that was answered.
@@ -155,6 +160,7 @@ impl Event {
             decision: None,
             args: None,
             digest: None,
+            body_sha256: None,
             operator: None,
             status: None,
             error: None,
@@ -200,6 +206,9 @@ impl Event {
         }
         if let Some(digest) = &self.digest {
             json.hex("digest", digest);
+        }
+        if let Some(hash) = &self.body_sha256 {
+            json.hex("body_sha256", hash);
         }
         json.optional_text("operator", self.operator.as_deref());
         json.optional_number("status", self.status);

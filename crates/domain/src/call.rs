@@ -13,7 +13,7 @@ pub struct Call {
     pub id: CallId,
     /// The service as the request named it; it may not exist, or not be in scope.
     pub service: String,
-    /// The protocol's own word: an MCP method such as `tools/call`.
+    /// The protocol's own word: an MCP method such as `tools/call`, an HTTP method such as `POST`.
     pub method: Cow<'static, str>,
     /// What the method acts on.
     pub action: Action,
@@ -32,6 +32,9 @@ pub enum Action {
     Resource(String),
     /// Several resources at once (`subscriptions/listen`); each must be allowed.
     Resources(Vec<String>),
+    /// A request to an HTTP service, as `METHOD /path`: the text that `requests:` patterns are compared with. The
+    /// path is, byte for byte, the one that is sent.
+    Request(String),
     /// One of the lists; its answer is cut down to what the agent may use.
     List(ListKind),
     /// The service as such: `initialize`, `ping`, notifications, task polling …
@@ -41,11 +44,13 @@ pub enum Action {
 }
 
 impl Call {
-    /// The action as people read it: the tool's, prompt's or resource's name, else the method.
+    /// The action as people read it: the tool's, prompt's or resource's name, `METHOD /path`, else the method.
     #[must_use]
     pub fn action_text(&self) -> &str {
         match &self.action {
-            Action::Tool(name) | Action::Prompt(name) | Action::Resource(name) => name,
+            Action::Tool(name) | Action::Prompt(name) | Action::Resource(name) | Action::Request(name) => {
+                name
+            }
             Action::Resources(_) | Action::List(_) | Action::Service | Action::Unknown => &self.method,
         }
     }

@@ -96,6 +96,11 @@ name!(
     RoleName, "role", 64, "-_"
 );
 
+name!(
+    /// A credential's name within its service.
+    CredentialName, "credential", 64, "-_."
+);
+
 /// Crockford's base 32 in lower case: no `i`, `l`, `o`, `u`, so an id can be read out aloud.
 pub const CROCKFORD: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
 

@@ -9,7 +9,10 @@ use thiserror::Error;
 
 pub use declaration::{DeclarationFault, Declared, parse_declarations};
 
-use crate::names::ServiceName;
+use crate::{
+    credential::CredentialSlot,
+    names::{CredentialName, ServiceName},
+};
 
 /// One upstream and how it is to be treated.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,6 +25,21 @@ pub struct Service {
     pub unknown_methods: UnknownMethods,
     /// How a refused `tools/call` is answered.
     pub refusals: RefusalForm,
+    /// What is added to its requests, or to its child's environment.
+    #[serde(default)]
+    pub credentials: Vec<CredentialSlot>,
+    /// What agents may read about it; the text is kept apart.
+    #[serde(default)]
+    pub documentation: Option<Documentation>,
+}
+
+/// Which documentation a service has.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Documentation {
+    /// SHA-256 of the text, lower-case hex: tells one text from another.
+    pub sha256: String,
+    /// Its length (bytes).
+    pub bytes: u64,
 }
 
 /// Where a service is.
@@ -32,9 +50,63 @@ pub enum Upstream {
     Http(HttpUpstream),
     /// MCP over the standard streams of a child process.
     Stdio(StdioUpstream),
+    /// A plain HTTP API.
+    Api(ApiUpstream),
 }
 
-/// An MCP server behind a URL.
+impl Upstream {
+    /// Where it is, if it has an address.
+    #[must_use]
+    pub fn http(&self) -> Option<&HttpUpstream> {
+        match self {
+            Self::Http(http) | Self::Api(ApiUpstream { http, .. }) => Some(http),
+            Self::Stdio(_) => None,
+        }
+    }
+
+    /// What a credential belongs to: scheme, host and port of an address; one word for every child.
+    #[must_use]
+    pub fn origin(&self) -> String {
+        match self {
+            Self::Http(http) | Self::Api(ApiUpstream { http, .. }) => http.url.origin(),
+            Self::Stdio(_) => "stdio".to_owned(),
+        }
+    }
+}
+
+/// An HTTP API behind a base URL.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ApiUpstream {
+    /// Where it is. The path of the address comes before the path of every request.
+    pub http: HttpUpstream,
+    /// Whether answers may outlast the time and size of others.
+    pub stream: bool,
+    /// The header by which the upstream itself knows idempotency keys; forwarded where it is named.
+    pub idempotency_header: Option<String>,
+    /// Whether paths may hold what two programs could read differently.
+    pub odd_paths: OddPaths,
+}
+
+/// What happens to request paths that two programs could read differently: `//`, an encoded slash.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OddPaths {
+    /// They are refused.
+    Refuse,
+    /// They pass as they are; `.` and `..` never do.
+    Pass,
+}
+
+impl From<OddPaths> for wire::OddTargets {
+    fn from(odd: OddPaths) -> Self {
+        match odd {
+            OddPaths::Refuse => Self::Refuse,
+            OddPaths::Pass => Self::Pass,
+        }
+    }
+}
+
+/// A server behind a URL.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HttpUpstream {
     /// `http` or `https`, host, optional port, path; no user information, no fragment.
@@ -51,13 +123,23 @@ pub struct StdioUpstream {
     /// Program and arguments; no shell reads them.
     pub command: Vec<String>,
     /// What the child's environment holds besides `PATH`, `HOME` and `LANG`.
-    pub env: BTreeMap<String, String>,
+    pub env: BTreeMap<String, EnvValue>,
     /// One child for everybody, with ids rewritten; else one per session, or per key in the newest protocol.
     pub share: bool,
     /// The most children at once.
     pub processes: u32,
     /// A child that has had nothing to do for so long is stopped.
     pub idle: Duration,
+}
+
+/// The value of a variable in a child's environment.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum EnvValue {
+    /// A text that is no secret.
+    Plain(String),
+    /// A credential of the service, of the kind `env`.
+    Credential(CredentialName),
 }
 
 /// Which addresses a service's host may resolve to.
@@ -147,6 +229,14 @@ impl UpstreamUrl {
     #[must_use]
     pub fn port(&self) -> u16 {
         self.0.port_u16().unwrap_or(if self.is_tls() { 443 } else { 80 })
+    }
+
+    /// `scheme://host:port`, all three written out.
+    #[must_use]
+    pub fn origin(&self) -> String {
+        let scheme = if self.is_tls() { "https" } else { "http" };
+        let host = self.0.host().unwrap_or_default().to_ascii_lowercase();
+        format!("{scheme}://{host}:{}", self.port())
     }
 
     /// Whether TLS is spoken.

@@ -5,9 +5,10 @@
 
 use std::{borrow::Cow, time::Duration};
 
-use wire::{Malformed, mcp::HeaderMismatch};
+use wire::{Malformed, http1::HeadFault, mcp::HeaderMismatch};
 
 use crate::{
+    idempotency::StoredAnswer,
     key::KeyId,
     names::RoleName,
     policy::RuleName,
@@ -19,6 +20,8 @@ use crate::{
 pub enum Stop {
     /// We decided no.
     Refused(Refusal),
+    /// The call was made before, under the same idempotency key: this is what it was answered.
+    Replayed(Box<StoredAnswer>),
     /// Something broke.
     Fault(Fault),
 }
@@ -45,8 +48,12 @@ pub enum Gate {
     Authorize = 20,
     /// Not too often?
     RateLimit = 30,
+    /// Was this call made before?
+    Idempotency = 40,
     /// Write the decision down.
     Record = 70,
+    /// Add the service's credential.
+    InjectCredential = 80,
     /// Send it.
     Forward = 90,
 }
@@ -124,11 +131,30 @@ pub enum Refusal {
     MethodNotAllowed,
     /// 404: there is no such endpoint.
     NoSuchEndpoint,
+    /// 404: the service is reached by another door.
+    WrongDoor {
+        /// Where it is reached: `/http/billing/`.
+        endpoint: String,
+    },
+    /// 409: the first call with this idempotency key has not ended.
+    InProgress,
+    /// 422: the idempotency key was used for another request.
+    KeyReused,
+    /// 409: a call with this idempotency key was sent and its answer was lost. It is never sent again.
+    OutcomeUnknown,
+}
+
+impl From<Unreadable> for Refusal {
+    fn from(unreadable: Unreadable) -> Self {
+        Self::Unreadable(unreadable)
+    }
 }
 
 /// Why a request cannot be read in exactly one way.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Unreadable {
+    /// The head is framed, or names its host and target, in a way that others read differently.
+    Head(HeadFault),
     /// The body is not what the strict reader accepts.
     Body(Malformed),
     /// Headers of the newest protocol version are missing or say something else than the body.
@@ -143,11 +169,20 @@ pub enum Unreadable {
     NoSession,
     /// A header that must stand alone came twice, or cannot be read.
     Header(String),
+    /// Path, query or method of a request to an HTTP service.
+    Target(String),
+    /// The envelope of `POST /proxy`.
+    Envelope(String),
+    /// A header that asks for another method than the request's own.
+    MethodOverride(String),
+    /// The idempotency key is empty, too long, or not visible ASCII.
+    IdempotencyKey,
 }
 
 impl std::fmt::Display for Unreadable {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
+            Self::Head(fault) => write!(f, "{fault}"),
             Self::Body(malformed) => write!(f, "{malformed}"),
             Self::Headers(mismatch) => write!(f, "{mismatch}"),
             Self::Version(version) => {
@@ -159,6 +194,11 @@ impl std::fmt::Display for Unreadable {
                 f.write_str("the header `Mcp-Session-Id` is missing; `initialize` answers one")
             }
             Self::Header(name) => write!(f, "the header `{name}` came twice, or says what cannot be"),
+            Self::Target(what) | Self::Envelope(what) => f.write_str(what),
+            Self::MethodOverride(name) => {
+                write!(f, "the header `{name}` asks for another method; send the method itself")
+            }
+            Self::IdempotencyKey => f.write_str("an idempotency key is 1 to 255 visible ASCII characters"),
         }
     }
 }
@@ -209,12 +249,23 @@ pub enum Fault {
     UpstreamBusy,
     /// 503: the gateway is stopping.
     Draining,
+    /// 503: the root key of the vault is not there.
+    Sealed,
+    /// 503: as many bytes of bodies as the gateway may hold are held.
+    BodiesFull,
+    /// 503: the service declares this credential, and nobody has set its value.
+    CredentialMissing(String),
+    /// 502: a credential could not be made ready: a token endpoint failed, a value cannot be opened. Nothing was
+    /// sent. The text is for operators.
+    CredentialFailed(String),
     /// 500: a walk ended by itself, a defect of ours; the call may have happened.
     Internal,
     /// 502: the upstream could not be reached, so nothing was sent. The text is for operators.
     UpstreamUnreachable(String),
     /// 502: the upstream was reached and then broke. The text is for operators.
     UpstreamBroken(String),
+    /// 502: the upstream's answer is over the limit (bytes); the call happened.
+    AnswerTooLarge(u64),
     /// 504: the upstream did not answer in time; the call may have happened.
     UpstreamTimeout(Duration),
     /// 499: the client of a stateless call hung up, which cancels it; only the trail reads this.
@@ -234,7 +285,10 @@ impl Refusal {
             Self::UnsupportedMediaType => "unsupported-media-type",
             Self::UnknownSession => "unknown-session",
             Self::MethodNotAllowed => "method-not-allowed",
-            Self::NoSuchEndpoint => "no-such-endpoint",
+            Self::NoSuchEndpoint | Self::WrongDoor { .. } => "no-such-endpoint",
+            Self::InProgress => "in-progress",
+            Self::KeyReused => "idempotency-mismatch",
+            Self::OutcomeUnknown => "outcome-unknown",
         }
     }
 
@@ -248,8 +302,10 @@ impl Refusal {
             Self::Unreadable(_) => 400,
             Self::TooLarge(_) => 413,
             Self::UnsupportedMediaType => 415,
-            Self::UnknownSession | Self::NoSuchEndpoint => 404,
+            Self::UnknownSession | Self::NoSuchEndpoint | Self::WrongDoor { .. } => 404,
             Self::MethodNotAllowed => 405,
+            Self::InProgress | Self::OutcomeUnknown => 409,
+            Self::KeyReused => 422,
         }
     }
 
@@ -268,6 +324,10 @@ impl Refusal {
             Self::UnknownSession => "unknown session".into(),
             Self::MethodNotAllowed => "method not allowed".into(),
             Self::NoSuchEndpoint => "no such endpoint".into(),
+            Self::WrongDoor { .. } => "another door".into(),
+            Self::InProgress => "in progress".into(),
+            Self::KeyReused => "idempotency key of another request".into(),
+            Self::OutcomeUnknown => "outcome unknown".into(),
         }
     }
 
@@ -278,6 +338,7 @@ impl Refusal {
             Self::Unauthorized(_) => Gate::Authenticate,
             Self::NotInScope | Self::Forbidden { .. } | Self::UnknownSession => Gate::Authorize,
             Self::RateLimited(_) => Gate::RateLimit,
+            Self::InProgress | Self::KeyReused | Self::OutcomeUnknown => Gate::Idempotency,
             _ => Gate::Door,
         }
     }
@@ -292,10 +353,15 @@ impl Fault {
             Self::StoreUnavailable => "store-unavailable",
             Self::StaleAuthorization => "stale-authorization",
             Self::UpstreamBusy => "upstream-busy",
+            Self::Sealed => "sealed",
             Self::Draining => "draining",
+            Self::BodiesFull => "busy",
+            Self::CredentialMissing(_) => "credential-missing",
+            Self::CredentialFailed(_) => "credential-failed",
             Self::Internal => "internal",
             Self::UpstreamUnreachable(_) => "upstream-unreachable",
             Self::UpstreamBroken(_) => "upstream-broken",
+            Self::AnswerTooLarge(_) => "answer-too-large",
             Self::UpstreamTimeout(_) => "upstream-timeout",
             Self::ClientGone => "client-gone",
         }
@@ -305,7 +371,10 @@ impl Fault {
     #[must_use]
     pub fn status(&self) -> u16 {
         match self {
-            Self::UpstreamUnreachable(_) | Self::UpstreamBroken(_) => 502,
+            Self::UpstreamUnreachable(_)
+            | Self::UpstreamBroken(_)
+            | Self::AnswerTooLarge(_)
+            | Self::CredentialFailed(_) => 502,
             Self::UpstreamTimeout(_) => 504,
             Self::ClientGone => 499,
             Self::Internal => 500,
@@ -321,9 +390,14 @@ impl Fault {
             Self::StoreUnavailable => "the store does not answer".into(),
             Self::StaleAuthorization => "keys and policy could not be confirmed in time".into(),
             Self::UpstreamBusy => "all processes of the service are at work".into(),
+            Self::Sealed => "the vault has no root key".into(),
             Self::Draining => "the gateway is stopping".into(),
+            Self::BodiesFull => "the bodies that are held fill their bound".into(),
+            Self::CredentialMissing(name) => format!("the credential `{name}` has no value"),
+            Self::CredentialFailed(why) => why.clone(),
             Self::Internal => "the walk ended by itself".into(),
             Self::UpstreamUnreachable(why) | Self::UpstreamBroken(why) => why.clone(),
+            Self::AnswerTooLarge(bytes_max) => format!("its answer is larger than {bytes_max} bytes"),
             Self::UpstreamTimeout(after) => format!("no answer within {} s", after.as_secs()),
             Self::ClientGone => "the client hung up, which cancels a stateless call".into(),
         }
@@ -335,6 +409,8 @@ impl Fault {
         match self {
             Self::AuditUnavailable => Gate::Record,
             Self::StoreUnavailable | Self::StaleAuthorization | Self::Draining => Gate::Authenticate,
+            Self::Sealed => Gate::Door,
+            Self::CredentialMissing(_) | Self::CredentialFailed(_) => Gate::InjectCredential,
             _ => Gate::Forward,
         }
     }

@@ -5,6 +5,7 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 use crate::{
     agent::{Agent, AgentState, Key},
     clock::Now,
+    credential::SealedCredentials,
     key::KeyMac,
     names::{AgentName, ServiceName},
     policy::Policy,
@@ -29,6 +30,8 @@ pub struct World {
     pub services: Arc<HashMap<ServiceName, Arc<Service>>>,
     /// Agents by name.
     pub agents: Arc<HashMap<AgentName, Arc<Agent>>>,
+    /// The services' credentials, sealed.
+    pub credentials: Arc<SealedCredentials>,
     /// Keys by what they hash to; revoked and expired ones too, so that the trail can tell.
     pub keys: Arc<HashMap<KeyMac, Key>>,
 }

@@ -6,6 +6,9 @@ use std::fmt::Write as _;
 use domain::{
     audit::write_json_string,
     call::{Action, Call},
+    clock::Now,
+    idempotency::StoredAnswer,
+    names::CallId,
     service::RefusalForm,
     stop::{Fault, OverLimit, Refusal, Stop, Unreadable},
 };
@@ -13,6 +16,7 @@ use http::{HeaderName, HeaderValue, Response, StatusCode, header};
 use pipeline::{
     Reply,
     flow::{self, Flow},
+    turn_away,
 };
 
 use wire::mcp::Version;
@@ -24,6 +28,7 @@ use crate::{
 
 const CALL_ID: HeaderName = HeaderName::from_static("x-call-id");
 const PROXY_STATUS: HeaderName = HeaderName::from_static("x-proxy-status");
+const IDEMPOTENCY_STATUS: HeaderName = HeaderName::from_static("x-idempotency-status");
 const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
 const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 
@@ -41,8 +46,13 @@ pub(crate) fn stopped(
     form: &Form,
     refusals: Option<RefusalForm>,
 ) -> Response<Flow> {
-    let words = Words::of(stop, call);
+    let words = match stop {
+        Stop::Refused(refusal) => Words::of_refusal(refusal, call),
+        Stop::Fault(fault) => Words::of_fault(fault, call),
+        Stop::Replayed(answer) => return replayed(answer, call),
+    };
     let mut response = match (form, stop) {
+        (Form::Http, _) => problem(&words, call),
         (Form::Rpc { id, is_tool_call }, _) if speaks_rpc(stop) => {
             let hides_errors = *is_tool_call
                 && refusals == Some(RefusalForm::Result)
@@ -54,10 +64,12 @@ pub(crate) fn stopped(
             };
             rpc(StatusCode::OK, body)
         }
+        // Whose protocol it would have been is not known yet.
+        (_, Stop::Refused(Refusal::Unreadable(Unreadable::Head(_)))) => problem(&words, call),
         (form, Stop::Refused(Refusal::Unreadable(unreadable))) => {
             let id = match form {
                 Form::Rpc { id, .. } => Some(id.as_str()),
-                Form::Plain => None,
+                Form::Plain | Form::Http => None,
             };
             let body = words.rpc_error(id, unreadable_code(unreadable), call);
             rpc(StatusCode::BAD_REQUEST, body)
@@ -74,31 +86,96 @@ pub(crate) fn stopped(
     if let Stop::Refused(Refusal::RateLimited(over)) = stop {
         limit_headers(headers, over);
     }
+    if let Some(status) = idempotency_status(stop) {
+        headers.insert(IDEMPOTENCY_STATUS, HeaderValue::from_static(status));
+    }
     sign(&mut response, call, words.proxy_status);
     response
+}
+
+/// The answer that was kept under this call's idempotency key.
+fn replayed(answer: &StoredAnswer, call: &Call) -> Response<Flow> {
+    let mut response = Response::new(flow::whole(answer.body.clone()));
+    *response.status_mut() = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    for (name, value) in &answer.headers {
+        if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::from_bytes(value)) {
+            response.headers_mut().append(name, value);
+        }
+    }
+    response.headers_mut().insert(IDEMPOTENCY_STATUS, HeaderValue::from_static("replayed"));
+    sign(&mut response, call, "replayed");
+    response
+}
+
+/// What `X-Idempotency-Status` says of a stop, where it is about an idempotency key.
+fn idempotency_status(stop: &Stop) -> Option<&'static str> {
+    match stop {
+        Stop::Refused(Refusal::InProgress) => Some("in-progress"),
+        Stop::Refused(Refusal::KeyReused) => Some("mismatch"),
+        Stop::Refused(Refusal::OutcomeUnknown) => Some("unknown"),
+        _ => None,
+    }
 }
 
 /// Whether an MCP request is told this as a JSON-RPC error on HTTP 200 (contract §5).
 fn speaks_rpc(stop: &Stop) -> bool {
     match stop {
-        Stop::Refused(Refusal::NotInScope | Refusal::Forbidden { .. }) => true,
+        Stop::Refused(
+            Refusal::NotInScope
+            | Refusal::Forbidden { .. }
+            | Refusal::InProgress
+            | Refusal::KeyReused
+            | Refusal::OutcomeUnknown,
+        ) => true,
         // Without a good key there is no agent to speak to: like 401, it is plain HTTP.
         Stop::Refused(Refusal::RateLimited(over)) => !over.is_of_a_stranger(),
         Stop::Refused(_) => false,
-        Stop::Fault(_) => true,
+        Stop::Fault(_) | Stop::Replayed(_) => true,
     }
 }
 
 /// 404 for paths that no door takes.
 pub(crate) fn no_such_endpoint(front: &Front) -> Response<Flow> {
+    let call = without_door(front, front.gateway.clock.now());
+    stopped(&Refusal::NoSuchEndpoint.into(), &call, &Form::Plain, None)
+}
+
+/// The refusal of a request that no door was asked about, which the trail has all the same.
+pub(crate) fn refused_at_the_door(front: &Front, path: &str, refusal: Refusal) -> Response<Flow> {
+    let at = front.gateway.clock.now();
+    let call = without_door(front, at);
+    let stop = turn_away(&call, at, refusal.into(), &front.gateway);
+    let form = if path.starts_with("/mcp") { Form::Plain } else { Form::Http };
+    stopped(&stop, &call, &form, None)
+}
+
+fn without_door(front: &Front, at: Now) -> Call {
+    Call {
+        id: front.gateway.ids.next(at.wall),
+        service: String::new(),
+        method: "".into(),
+        action: Action::Service,
+        class: wire::mcp::Class::Housekeeping,
+    }
+}
+
+/// Marks an answer that is ours and no refusal.
+pub(crate) fn sign_own(response: &mut Response<Flow>, call: &Call) {
+    if let Ok(id) = HeaderValue::try_from(call.id.to_string()) {
+        response.headers_mut().insert(CALL_ID, id);
+    }
+}
+
+/// 503 while the vault is sealed, whatever was asked.
+pub(crate) fn sealed(id: CallId) -> Response<Flow> {
     let call = Call {
-        id: front.gateway.ids.next(front.gateway.clock.now().wall),
+        id,
         service: String::new(),
         method: "".into(),
         action: Action::Service,
         class: wire::mcp::Class::Housekeeping,
     };
-    stopped(&Refusal::NoSuchEndpoint.into(), &call, &Form::Plain, None)
+    stopped(&Fault::Sealed.into(), &call, &Form::Plain, None)
 }
 
 fn sign(response: &mut Response<Flow>, call: &Call, status: &'static str) {
@@ -158,13 +235,6 @@ struct Words {
 }
 
 impl Words {
-    fn of(stop: &Stop, call: &Call) -> Self {
-        match stop {
-            Stop::Refused(refusal) => Self::of_refusal(refusal, call),
-            Stop::Fault(fault) => Self::of_fault(fault, call),
-        }
-    }
-
     fn of_refusal(refusal: &Refusal, call: &Call) -> Self {
         let service = quoted(&call.service);
         let mut words = Self {
@@ -269,7 +339,36 @@ impl Words {
             Refusal::NoSuchEndpoint => {
                 words.title = "Not found";
                 words.detail = "There is no such endpoint here. Nothing was sent.".into();
-                words.next = "An MCP service is at /mcp/{service}.".into();
+                words.next = "An MCP service is at /mcp/{service}, an HTTP API at /http/{service}/…; \
+                              GET /v1/services lists yours."
+                    .into();
+            }
+            Refusal::WrongDoor { endpoint } => {
+                words.title = "Not found";
+                words.detail = format!("Service {service} is not reached here. Nothing was sent.");
+                words.next = format!("Use {endpoint}");
+            }
+            Refusal::InProgress => {
+                words.title = "In progress";
+                words.verdict = "In progress";
+                words.detail =
+                    "The first call with this idempotency key has not ended. Nothing was sent.".into();
+                words.retry_after = Some(1);
+                words.next = "Wait 1 s, then repeat this exact call for its answer.".into();
+            }
+            Refusal::KeyReused => {
+                words.title = "Idempotency key reused";
+                words.detail = "This idempotency key belongs to another request. Nothing was sent.".into();
+                words.next = "Use a new key for a new request; repeat a request without any change.".into();
+            }
+            Refusal::OutcomeUnknown => {
+                words.title = "Outcome unknown";
+                words.verdict = "Outcome unknown";
+                words.detail =
+                    "The call with this idempotency key was sent, and its answer was lost. It may have \
+                                happened."
+                        .into();
+                words.next = "Do not repeat it; check first, or ask the user.".into();
             }
         }
         words
@@ -293,10 +392,33 @@ impl Words {
                 Some(10),
                 "Wait 10 s, then repeat this call.",
             ),
+            Fault::Sealed => (
+                "The vault is sealed: the gateway has no key to open it with. Nothing was sent.".to_owned(),
+                Some(30),
+                "Wait 30 s, then repeat once. If it fails again, stop and tell the user to run `toolgate doctor`.",
+            ),
             Fault::Draining => (
                 "The gateway is stopping. Nothing was sent.".to_owned(),
                 Some(10),
                 "Wait 10 s, then repeat this call.",
+            ),
+            Fault::BodiesFull => (
+                "The gateway holds as many bodies as it may. Nothing was sent.".to_owned(),
+                Some(5),
+                "Wait 5 s, then repeat this call.",
+            ),
+            Fault::CredentialMissing(name) => (
+                format!(
+                    "Service {service} has no value for its credential {}. Nothing was sent.",
+                    quoted(name)
+                ),
+                None,
+                "Do not retry; tell the user that an operator must set it: `toolgate credentials set`.",
+            ),
+            Fault::CredentialFailed(_) => (
+                format!("The credential of service {service} could not be made ready. Nothing was sent."),
+                Some(30),
+                "Wait 30 s, then repeat once. If it fails again, stop and tell the user to run `toolgate doctor`.",
             ),
             Fault::UpstreamUnreachable(_) => (
                 format!("Service {service} cannot be reached. Nothing was sent."),
@@ -309,6 +431,13 @@ impl Words {
                 ),
                 None,
                 "Do not repeat a call that changes something; check first, or ask the user.",
+            ),
+            Fault::AnswerTooLarge(bytes_max) => (
+                format!(
+                    "Service {service} answered more than {bytes_max} bytes. The call may have happened."
+                ),
+                None,
+                "Do not repeat it as it is; ask for less in one call.",
             ),
             Fault::UpstreamTimeout(after) => (
                 format!(
@@ -417,6 +546,8 @@ fn act(call: &Call) -> String {
     let service = quoted(&call.service);
     match &call.action {
         Action::Tool(name) => format!("call {} on {service}", quoted(name)),
+        // Its path was read strictly: visible ASCII only.
+        Action::Request(request) => format!("{request} on {service}"),
         Action::Prompt(name) => format!("get the prompt {} of {service}", quoted(name)),
         Action::Resource(uri) => format!("read {} of {service}", quoted(uri)),
         Action::Resources(_) => format!("subscribe to all of these resources of {service}"),

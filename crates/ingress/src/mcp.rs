@@ -1,8 +1,6 @@
 //! The MCP door: `/mcp/{service}`, Streamable HTTP. Reads one message strictly, says what it acts on, and hands
 //! it to the walk. The body that travels on is the one that was read.
 
-mod limits;
-
 use std::{borrow::Cow, convert::Infallible, sync::Arc};
 
 use bytes::Bytes;
@@ -22,6 +20,7 @@ use wire::{
 use crate::{
     Front, Knock, answer,
     identity::{self, Claims, META_KEY},
+    limits,
 };
 
 /// The headers of a request that travel on as they came, if they come once. `accept` and `mcp-param-*` do too.
@@ -52,8 +51,10 @@ pub(crate) enum Form {
         /// Whether it is a `tools/call`, which may be answered by a tool result.
         is_tool_call: bool,
     },
-    /// A plain HTTP answer: nothing in the request asks for a JSON-RPC one.
+    /// A plain HTTP answer of an MCP endpoint: nothing in the request asks for a JSON-RPC one.
     Plain,
+    /// An HTTP answer: problems are problem documents.
+    Http,
 }
 
 pub(crate) async fn open(knock: Knock) -> Response<Flow> {
@@ -171,7 +172,7 @@ async fn read(
         Method::GET => Exchange::Listen,
         Method::DELETE => Exchange::End,
         Method::POST => {
-            let bytes = limits::read_body(headers, body, front, claims.key()).await?;
+            let bytes = limits::read_message(headers, body, front, claims.key()).await?;
             return read_message(bytes, headers, modern, session, claims);
         }
         _ => return Err(Refusal::MethodNotAllowed.into()),
@@ -300,8 +301,6 @@ pub(crate) fn unreadable_code(unreadable: &Unreadable) -> i32 {
         },
         Unreadable::Headers(_) => code::HEADER_MISMATCH,
         Unreadable::Version(_) => code::UNSUPPORTED_VERSION,
-        Unreadable::TwoKeys | Unreadable::CutOff | Unreadable::NoSession | Unreadable::Header(_) => {
-            code::INVALID_REQUEST
-        }
+        _ => code::INVALID_REQUEST,
     }
 }

@@ -2,6 +2,7 @@
 
 use std::{convert::Infallible, net::IpAddr, sync::Arc};
 
+use bytes::Bytes;
 use domain::{
     agent::Agent,
     call::Call,
@@ -9,11 +10,14 @@ use domain::{
     key::{KeyId, KeyMac, PresentedKey},
     stop::Refusal,
 };
-use http::{HeaderMap, response};
+use http::{HeaderMap, Method, response};
 use tokio::sync::oneshot;
-use wire::Message;
+use wire::{Message, Target};
 
-use crate::flow::Flow;
+use crate::{
+    budget::HeldBody,
+    flow::{BodyHash, Flow},
+};
 
 /// One request as a door understood it. Nothing in it has been checked against keys or policy.
 pub struct Arrival {
@@ -49,7 +53,8 @@ pub enum Presented {
     Several,
 }
 
-/// The three things that a client of Streamable HTTP can do at an endpoint.
+/// What a request asks an upstream for: one of the three things that a client of Streamable HTTP can do at an
+/// endpoint, or a request to an HTTP API.
 pub enum Exchange {
     /// Send a message.
     Post(Message),
@@ -57,6 +62,40 @@ pub enum Exchange {
     Listen,
     /// End the session (older protocol).
     End,
+    /// Ask an HTTP API.
+    Request(ApiRequest),
+}
+
+/// A request to an HTTP API. Its headers are the arrival's.
+pub struct ApiRequest {
+    /// The method.
+    pub method: Method,
+    /// Path and query, read strictly: what is judged is what is sent.
+    pub target: Target,
+    /// The body.
+    pub body: CallBody,
+}
+
+/// A request's body: whole where somebody must read it, else flowing.
+pub enum CallBody {
+    /// Small enough to have been read at the door.
+    Whole(Bytes),
+    /// Read whole because a gate had to; it holds a part of the budget for bodies.
+    Held(HeldBody),
+    /// Not read. It ends in an error at the first byte over the limit.
+    Flow(Flow),
+}
+
+impl CallBody {
+    /// The bytes, where they are known.
+    #[must_use]
+    pub fn bytes(&self) -> Option<&Bytes> {
+        match self {
+            Self::Whole(bytes) => Some(bytes),
+            Self::Held(held) => Some(held.bytes()),
+            Self::Flow(_) => None,
+        }
+    }
 }
 
 /// The answer to an arrival.
@@ -67,6 +106,8 @@ pub struct Reply {
     pub body: Flow,
     /// Where the answer comes from.
     pub origin: Origin,
+    /// The hash of the request's body, where that flowed by unread; it is there once the body has been sent.
+    pub body_hash: Option<BodyHash>,
 }
 
 /// Where an answer comes from.

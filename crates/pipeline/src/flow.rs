@@ -4,6 +4,7 @@
 mod closing;
 mod cut;
 mod deadline;
+mod hash;
 mod leash;
 mod limit;
 
@@ -14,6 +15,8 @@ use thiserror::Error;
 pub(crate) use closing::Closing;
 pub(crate) use cut::cut_events;
 pub(crate) use deadline::Deadline;
+pub use hash::BodyHash;
+pub(crate) use hash::Hash;
 pub(crate) use leash::Leash;
 pub(crate) use limit::Limit;
 
@@ -23,6 +26,9 @@ pub type Flow = UnsyncBoxBody<Bytes, Broken>;
 /// Why a body ended before its end.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum Broken {
+    /// The client broke off its request, or took too long over it.
+    #[error("the request's body did not arrive whole and in time")]
+    Client,
     /// The other side broke off.
     #[error("the upstream broke off: {0}")]
     Upstream(String),
@@ -35,6 +41,12 @@ pub enum Broken {
     /// The caller lost the right to read on.
     #[error("the key, the agent or the scope has been withdrawn")]
     Withdrawn,
+}
+
+/// A body that ends in [`Broken::TooLarge`] at the first byte over the limit.
+#[must_use]
+pub fn limited(body: Flow, bytes_max: u64) -> Flow {
+    Limit::new(body, bytes_max).boxed_unsync()
 }
 
 /// A body of known bytes.

@@ -32,5 +32,7 @@ pub mod g20_authorize;
 pub mod g30_rate_limit;
 /// Write the decision down.
 pub mod g70_record;
+/// Add the service's credential.
+pub mod g80_inject_credential;
 /// Send it.
 pub mod g90_forward;

@@ -1,8 +1,12 @@
 //! The road every call takes. Start at [`walk`](walk::walk); the gates are in [`gates`], in order.
 
+mod arguments;
 pub mod arrival;
+pub mod budget;
 pub mod clock;
+pub mod credentials;
 pub mod dial;
+pub mod digest;
 pub mod flow;
 pub mod freshness;
 pub mod gates;
@@ -13,6 +17,6 @@ pub mod session;
 pub mod upstreams;
 mod walk;
 
-pub use arrival::{Arrival, Exchange, Origin, Presented, Reply};
+pub use arrival::{ApiRequest, Arrival, CallBody, Exchange, Origin, Presented, Reply};
 pub use gateway::Gateway;
-pub use walk::{turn_away, walk};
+pub use walk::{inquire, turn_away, walk};

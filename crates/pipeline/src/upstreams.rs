@@ -1,5 +1,6 @@
 //! The services' ends. Whatever a service is, its answer comes as an HTTP response.
 
+mod http;
 mod mcp_http;
 mod mcp_stdio;
 
@@ -9,21 +10,23 @@ use std::{
     time::Duration,
 };
 
+use ::http::HeaderMap;
 use arc_swap::ArcSwap;
 use domain::{
     clock::Clock,
     names::ServiceName,
     service::{Service, Upstream},
-    stop::Stop,
+    stop::{Fault, Refusal, Stop, Unreadable},
 };
-use http::HeaderMap;
+use http::Http;
 use mcp_http::McpHttp;
 use mcp_stdio::McpStdio;
 
 use crate::{
     arrival::{Caller, Exchange},
-    dial::Dialler,
-    flow::Flow,
+    credentials::Injection,
+    dial::{DialError, Dialler},
+    flow::{Broken, Flow},
     session::Session,
 };
 
@@ -38,7 +41,7 @@ pub(crate) struct Outbound<'a> {
 
 /// What an upstream answered.
 pub(crate) struct Answer {
-    pub(crate) response: http::Response<Flow>,
+    pub(crate) response: ::http::Response<Flow>,
     /// The session that the upstream has opened.
     pub(crate) session: Option<Session>,
 }
@@ -55,10 +58,13 @@ pub struct Upstreams {
 /// One service's end. It belongs to one definition of the service; another definition gets another end.
 struct End {
     service: Arc<Service>,
+    /// The credentials' values that its connections or children were made with.
+    versions: Vec<u64>,
     kind: Kind,
 }
 
 enum Kind {
+    Api(Http),
     Http(McpHttp),
     Stdio(McpStdio),
 }
@@ -71,15 +77,18 @@ impl Upstreams {
         Self { dialler, clock, line_bytes_max, ends, building: Mutex::new(()) }
     }
 
-    /// Sends what was judged, and returns the answer's head with its body still flowing.
+    /// Sends what was judged with what is to be added to it, and returns the answer's head with its body still
+    /// flowing.
     pub(crate) async fn exchange(
         &self,
         service: &Arc<Service>,
         outbound: Outbound<'_>,
+        injection: &Injection,
     ) -> Result<Answer, Stop> {
-        let end = self.end(service)?;
+        let end = self.end(service, injection)?;
         match &end.kind {
-            Kind::Http(end) => end.exchange(outbound).await,
+            Kind::Api(end) => end.exchange(outbound, injection).await,
+            Kind::Http(end) => end.exchange(outbound, injection).await,
             Kind::Stdio(end) => end.exchange(outbound).await,
         }
     }
@@ -110,7 +119,7 @@ impl Upstreams {
         let ends = self.ends.load_full();
         let children = ends.values().filter_map(|end| match &end.kind {
             Kind::Stdio(stdio) => Some(stdio.stop()),
-            Kind::Http(_) => None,
+            Kind::Api(_) | Kind::Http(_) => None,
         });
         let all = futures_util::future::join_all(children);
         if tokio::time::timeout(grace, all).await.is_err() {
@@ -118,8 +127,11 @@ impl Upstreams {
         }
     }
 
-    fn end(&self, service: &Arc<Service>) -> Result<Arc<End>, Stop> {
-        let fits = |end: &&Arc<End>| Arc::ptr_eq(&end.service, service) || end.service == *service;
+    fn end(&self, service: &Arc<Service>, injection: &Injection) -> Result<Arc<End>, Stop> {
+        let fits = |end: &&Arc<End>| {
+            end.versions == injection.versions
+                && (Arc::ptr_eq(&end.service, service) || end.service == *service)
+        };
         if let Some(end) = self.ends.load().get(&service.name).filter(fits) {
             return Ok(Arc::clone(end));
         }
@@ -129,15 +141,17 @@ impl Upstreams {
             return Ok(Arc::clone(end));
         }
         let kind = match &service.upstream {
+            Upstream::Api(api) => Kind::Api(Http::new(api, &self.dialler)?),
             Upstream::Http(http) => Kind::Http(McpHttp::new(http, &self.dialler)?),
             Upstream::Stdio(stdio) => Kind::Stdio(McpStdio::new(
                 service.name.clone(),
                 stdio.clone(),
+                injection.environment.clone(),
                 Arc::clone(&self.clock),
                 self.line_bytes_max,
             )),
         };
-        let end = Arc::new(End { service: Arc::clone(service), kind });
+        let end = Arc::new(End { service: Arc::clone(service), versions: injection.versions.clone(), kind });
         if let Some(old) = ends.get(&service.name) {
             // The service was changed: what ran under its old definition must not go on.
             if let Kind::Stdio(_) = &old.kind {
@@ -156,4 +170,24 @@ impl Upstreams {
         });
         Ok(end)
     }
+}
+
+/// Whether anything was sent decides what the agent may conclude.
+fn fault(error: &hyper_util::client::legacy::Error) -> Stop {
+    let mut text = error.to_string();
+    let mut source: Option<&(dyn std::error::Error + 'static)> = std::error::Error::source(error);
+    while let Some(cause) = source {
+        if let Some(dial) = cause.downcast_ref::<DialError>() {
+            return Fault::UpstreamUnreachable(dial.to_string()).into();
+        }
+        match cause.downcast_ref::<Broken>() {
+            Some(Broken::TooLarge(bytes_max)) => return Refusal::TooLarge(*bytes_max).into(),
+            Some(Broken::Client) => return Refusal::Unreadable(Unreadable::CutOff).into(),
+            _ => {}
+        }
+        text = cause.to_string();
+        source = cause.source();
+    }
+    let fault = if error.is_connect() { Fault::UpstreamUnreachable } else { Fault::UpstreamBroken };
+    fault(text).into()
 }

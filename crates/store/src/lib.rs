@@ -5,10 +5,12 @@
 
 mod append;
 mod change;
+mod credentials;
 mod entry;
 mod events;
 mod fault;
 mod identities;
+mod keyring;
 mod open;
 mod row;
 mod schema;
@@ -28,7 +30,9 @@ pub use entry::{Applied, Change, Entry};
 pub use events::{EventRow, OfCall, Order, Query};
 pub use fault::StoreError;
 pub use identities::{FoundKey, StoredOperator};
+pub use keyring::StoredTerm;
 pub use open::{Birth, StoreOptions, Sync};
+pub use sealed::{SealedPlace, SealedRow, SealedTable};
 pub use services::StoredService;
 pub use snapshot::Snapshot;
 pub use verify::{Broken, Newest, Verification};

@@ -21,6 +21,7 @@ pub fn world(policy: &str, services: &[&str]) -> World {
         policy: Arc::new(policy),
         services: Arc::new(services),
         agents: Arc::default(),
+        credentials: Arc::default(),
         keys: Arc::default(),
     }
 }
@@ -46,5 +47,7 @@ fn service(name: &str) -> Service {
         upstream: Upstream::Http(HttpUpstream { url, network: Network::Public, ca_pem: None }),
         unknown_methods: if name == "lenient" { UnknownMethods::Pass } else { UnknownMethods::Refuse },
         refusals: RefusalForm::Error,
+        credentials: Vec::new(),
+        documentation: None,
     }
 }

@@ -147,6 +147,7 @@ impl<'w> Rights<'w> {
         let verdict = match action {
             Action::Tool(name) => self.judge_text(Target::Tool, name),
             Action::Prompt(name) => self.judge_text(Target::Prompt, name),
+            Action::Request(request) => self.judge_text(Target::Request, request),
             Action::Resource(uri) => self.judge_uri(uri),
             Action::Resources(uris) => {
                 let mut rule = None;

@@ -107,6 +107,7 @@ pub(super) fn subject(action: &Action) -> Option<(Target, &str)> {
         Action::Tool(name) => Some((Target::Tool, name)),
         Action::Prompt(name) => Some((Target::Prompt, name)),
         Action::Resource(uri) => Some((Target::Resource, uri)),
+        Action::Request(request) => Some((Target::Request, request)),
         Action::Resources(_) | Action::List(_) | Action::Service | Action::Unknown => None,
     }
 }

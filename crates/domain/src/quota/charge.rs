@@ -136,7 +136,13 @@ impl Charge {
     pub fn what(&self, policy: &Policy, call: &Call) -> String {
         match self.bucket {
             Bucket::Key => "everything".to_owned(),
-            Bucket::Tool(_) => format!("`{}` on `{}`", call.action_text(), call.service),
+            Bucket::Tool(_) => {
+                let tool = match &call.action {
+                    Action::Request(_) => &call.method,
+                    _ => call.action_text(),
+                };
+                format!("`{tool}` on `{}`", call.service)
+            }
             Bucket::Override(place) => {
                 let patterns = policy.limits().overrides.get(usize::from(place)).map(ToString::to_string);
                 format!("{} on `{}`", patterns.unwrap_or_default(), call.service)
@@ -155,6 +161,8 @@ fn tool_hash(call: &Call) -> u64 {
         Action::Tool(name) => (0u8, name).hash(&mut hasher),
         Action::Prompt(name) => (1u8, name).hash(&mut hasher),
         Action::Resource(uri) => (2u8, uri).hash(&mut hasher),
+        // Paths hold ids: a bucket for each would be no limit. An HTTP service's tools are its methods.
+        Action::Request(_) => (4u8, &call.method).hash(&mut hasher),
         Action::Resources(_) | Action::List(_) | Action::Service | Action::Unknown => {
             (3u8, &call.method).hash(&mut hasher)
         }

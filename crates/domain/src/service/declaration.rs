@@ -5,7 +5,8 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use super::{
-    HttpUpstream, Network, RefusalForm, Service, StdioUpstream, UnknownMethods, Upstream, UpstreamUrl,
+    EnvValue, HttpUpstream, Network, RefusalForm, Service, StdioUpstream, UnknownMethods, Upstream,
+    UpstreamUrl,
 };
 use crate::{
     address::{self, Zone},
@@ -151,7 +152,14 @@ impl Reader<'_> {
         if self.problems.len() > before {
             return None;
         }
-        let service = Service { name: name?, upstream: upstream?, unknown_methods, refusals };
+        let service = Service {
+            name: name?,
+            upstream: upstream?,
+            unknown_methods,
+            refusals,
+            credentials: Vec::new(),
+            documentation: None,
+        };
         Some(Declared { service, ca_path, line: node.place.line })
     }
 
@@ -220,7 +228,7 @@ impl Reader<'_> {
         }
     }
 
-    fn env(&mut self, members: &Members<'_>) -> BTreeMap<String, String> {
+    fn env(&mut self, members: &Members<'_>) -> BTreeMap<String, EnvValue> {
         let mut env = BTreeMap::new();
         let Some((_, node)) = members.get("env") else { return env };
         let Some(map) = node.as_map() else {
@@ -232,7 +240,7 @@ impl Reader<'_> {
             match value.as_text() {
                 _ if !plain => self.error(key.place, "that is no name of an environment variable"),
                 Some(text) if !text.contains('\0') => {
-                    env.insert(key.text.clone(), text.to_owned());
+                    env.insert(key.text.clone(), EnvValue::Plain(text.to_owned()));
                 }
                 _ if value.as_map().is_some() => {
                     self.error(value.place, "credentials are not supported yet; write a plain value");
@@ -411,7 +419,8 @@ mod tests {
                     env: { LEVEL: 3, MODE: \"yes\" }\n    share: true\n    processes: 4\n    idle: 90s\n    \
                     unknown_methods: pass\n    refusals: result\n";
         let declared = parse_declarations("services.yaml", text).unwrap();
-        let env = [("LEVEL", "3"), ("MODE", "yes")].map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let env = [("LEVEL", "3"), ("MODE", "yes")]
+            .map(|(name, value)| (name.to_owned(), EnvValue::Plain(value.to_owned())));
         let upstream = Upstream::Stdio(StdioUpstream {
             command: ["npx", "-y", "@scope/server", "/srv"].map(str::to_owned).into(),
             env: env.into(),
@@ -424,6 +433,8 @@ mod tests {
             upstream,
             unknown_methods: UnknownMethods::Pass,
             refusals: RefusalForm::Result,
+            credentials: Vec::new(),
+            documentation: None,
         };
         assert_eq!(declared, vec![Declared { service, ca_path: None, line: 2 }]);
     }

@@ -13,13 +13,14 @@ use domain::{
     stop::{Fault, Gate, KeyFault, Stop},
 };
 use http_body_util::BodyExt;
-use sha2::{Digest, Sha256};
-use wire::{Raw, canonical, mcp::Class};
+use wire::mcp::Class;
 
 use super::g30_rate_limit::Within;
 use crate::{
-    arrival::{Caller, Exchange, Reply},
-    flow::{Broken, Closing},
+    arguments,
+    arrival::Reply,
+    digest,
+    flow::{BodyHash, Broken, Closing},
     freshness::Freshness,
     recorder::{Recorder, Slot},
 };
@@ -77,6 +78,8 @@ pub struct Record {
     clock: Arc<dyn Clock>,
     at: Now,
     class: Class,
+    /// Known once the request's body has been sent.
+    body_hash: Option<BodyHash>,
 }
 
 /// How far the record has come.
@@ -110,6 +113,7 @@ impl Record {
             clock: Arc::clone(clock),
             at,
             class: call.class,
+            body_hash: None,
         })
     }
 
@@ -126,11 +130,9 @@ impl Record {
         }
         let mut intent = self.draft.event.clone();
         intent.kind = Kind::Intent;
-        if let Exchange::Post(message) = &call.exchange {
-            let params = message.params();
-            intent.args = params.map(|params| redact::redact(arguments(params), &recording.values).into());
-            intent.digest = Some(call_digest(&call.caller, &call.call, params));
-        }
+        intent.args = arguments::of(&call.exchange, &call.headers, &recording.values).map(Into::into);
+        intent.digest =
+            digest::of_exchange(&call.caller.agent.name, &call.call, &call.exchange, &call.headers);
         self.recorder.durable(intent).await?;
         self.state = State::Intended;
         self.recorder.under_way.fetch_add(1, Ordering::Relaxed);
@@ -148,6 +150,7 @@ impl Record {
                 Ok(reply)
             }
             Ok(mut reply) => {
+                self.body_hash = reply.body_hash.take();
                 self.draft.event.status = Some(reply.head.status.as_u16());
                 let body = Closing::new(reply.body, self).boxed_unsync();
                 reply.body = body;
@@ -155,6 +158,11 @@ impl Record {
             }
             Err(stop) => Err(self.turn_away(stop)),
         }
+    }
+
+    /// Closes the record of what leaves no event; its place in the queue is given back.
+    pub(crate) fn forget(mut self) {
+        self.slot = None;
     }
 
     /// Closes the record of a call that is not answered by an upstream.
@@ -219,6 +227,11 @@ impl Record {
                 });
                 event.error = Some((refusal.code().into(), refusal.cause().into_owned()));
             }
+            Stop::Replayed(answer) => {
+                event.kind = Kind::Outcome;
+                event.result = Some(ResultWord::Replayed);
+                event.status = Some(answer.status);
+            }
             Stop::Fault(fault) => {
                 let upstream = fault.gate() == Gate::Forward;
                 event.result = Some(if upstream { ResultWord::UpstreamError } else { ResultWord::Fault });
@@ -238,6 +251,7 @@ impl Record {
         let mut event = std::mem::replace(&mut self.draft.event, blank);
         let now = self.clock.now();
         event.at = now.wall;
+        event.body_sha256 = self.body_hash.as_ref().and_then(|hash| hash.get().copied());
         let latency = now.monotonic.saturating_sub(self.at.monotonic);
         event.latency_us = Some(u64::try_from(latency.as_micros()).unwrap_or(u64::MAX));
         if self.state == State::Intended {
@@ -267,31 +281,4 @@ fn bounded(text: &str) -> Arc<str> {
         None => text.into(),
         Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()).into(),
     }
-}
-
-/// The part of the parameters that says what will happen: `arguments` where there are some, else all.
-fn arguments(params: Raw<'_>) -> Raw<'_> {
-    params.get("arguments").unwrap_or(params)
-}
-
-/// The call digest (contract §5): SHA-256 over agent, service, method and canonical parameters, each preceded
-/// by its length. JSON-RPC ids, session ids, progress tokens and our own members never count.
-#[must_use]
-pub fn call_digest(caller: &Caller, call: &Call, params: Option<Raw<'_>>) -> [u8; 32] {
-    let mut text = Vec::with_capacity(256);
-    if let Some(params) = params {
-        canonical::write_canonical_without(params, &mut text, &|path| {
-            matches!(path, ["_meta", "progressToken"])
-                || matches!(path, ["_meta", ours] if ours.starts_with("toolgate/"))
-        });
-    }
-    let mut hash = Sha256::new();
-    hash.update(b"toolgate-call-1");
-    for part in
-        [caller.agent.name.as_str().as_bytes(), call.service.as_bytes(), call.method.as_bytes(), &text]
-    {
-        hash.update((part.len() as u64).to_be_bytes());
-        hash.update(part);
-    }
-    hash.finalize().into()
 }

@@ -1,7 +1,10 @@
 //! An MCP server behind a URL (Streamable HTTP). Bodies pass as bytes; the session id and the headers of the
 //! newest protocol are made anew from what was judged.
 
-use domain::{service::HttpUpstream, stop::Fault, stop::Stop};
+use domain::{
+    service::HttpUpstream,
+    stop::{Fault, Stop},
+};
 use http::{HeaderMap, HeaderValue, Method, Request, Uri, header};
 use http_body_util::{BodyExt, Full};
 use hyper_util::{
@@ -13,10 +16,11 @@ use wire::{
     mcp::{self, Subject},
 };
 
-use super::{Answer, Outbound};
+use super::{Answer, Outbound, fault};
 use crate::{
     arrival::Exchange,
-    dial::{Connector, DialError, Dialler},
+    credentials::Injection,
+    dial::{Connector, Dialler},
     flow::Broken,
     session::Session,
 };
@@ -42,7 +46,11 @@ impl McpHttp {
         Ok(Self { client, uri: upstream.url.uri().clone() })
     }
 
-    pub(super) async fn exchange(&self, outbound: Outbound<'_>) -> Result<Answer, Stop> {
+    pub(super) async fn exchange(
+        &self,
+        outbound: Outbound<'_>,
+        injection: &Injection,
+    ) -> Result<Answer, Stop> {
         let mut headers = outbound.headers;
         // Nobody but us reads the answer on its way, and we read it uncompressed.
         headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
@@ -60,12 +68,16 @@ impl McpHttp {
             }
             Exchange::Listen => (Method::GET, bytes::Bytes::new()),
             Exchange::End => (Method::DELETE, bytes::Bytes::new()),
+            // Gate 20 lets no such request through to an MCP service.
+            Exchange::Request(_) => return Err(domain::stop::Refusal::MethodNotAllowed.into()),
         };
-        let mut request = Request::new(Full::new(body));
-        *request.method_mut() = method;
-        *request.uri_mut() = self.uri.clone();
-        *request.headers_mut() = headers;
+        let (mut parts, ()) = Request::new(()).into_parts();
+        parts.method = method;
+        parts.uri = self.uri.clone();
+        parts.headers = headers;
+        injection.apply(&mut parts, Some(&body))?;
 
+        let request = Request::from_parts(parts, Full::new(body));
         let response = self.client.request(request).await.map_err(|error| fault(&error))?;
         let session = response
             .headers()
@@ -90,18 +102,4 @@ fn name_the_message(message: &Message, headers: &mut HeaderMap) {
     {
         headers.insert(NAME, value);
     }
-}
-
-/// Whether anything was sent decides what the agent may conclude.
-fn fault(error: &hyper_util::client::legacy::Error) -> Fault {
-    let mut text = error.to_string();
-    let mut source: Option<&(dyn std::error::Error + 'static)> = std::error::Error::source(error);
-    while let Some(cause) = source {
-        if let Some(dial) = cause.downcast_ref::<DialError>() {
-            return Fault::UpstreamUnreachable(dial.to_string());
-        }
-        text = cause.to_string();
-        source = cause.source();
-    }
-    if error.is_connect() { Fault::UpstreamUnreachable(text) } else { Fault::UpstreamBroken(text) }
 }

@@ -21,10 +21,11 @@ use domain::{
     stop::{Fault, Refusal, Stop, Unreadable},
 };
 use http::{HeaderValue, Response, StatusCode, header};
+use vault::Secret;
 use wire::{Message, Shape};
 
 use self::{
-    child::Child,
+    child::{Child, Program},
     router::{Owner, Posted},
 };
 use super::{Answer, Outbound};
@@ -45,6 +46,7 @@ const EARLY: Duration = Duration::from_secs(5);
 pub(super) struct McpStdio {
     service: ServiceName,
     definition: StdioUpstream,
+    environment: Vec<(String, Arc<Secret>)>,
     clock: Arc<dyn Clock>,
     line_bytes_max: usize,
     children: Mutex<Children>,
@@ -73,11 +75,12 @@ impl McpStdio {
     pub(super) fn new(
         service: ServiceName,
         definition: StdioUpstream,
+        environment: Vec<(String, Arc<Secret>)>,
         clock: Arc<dyn Clock>,
         line_bytes_max: usize,
     ) -> Self {
         let children = Mutex::new(Children::default());
-        Self { service, definition, clock, line_bytes_max, children }
+        Self { service, definition, environment, clock, line_bytes_max, children }
     }
 
     pub(super) async fn exchange(&self, outbound: Outbound<'_>) -> Result<Answer, Stop> {
@@ -99,6 +102,8 @@ impl McpStdio {
                 let session = opened.then_some(Session::Child(child.number()));
                 Ok(Answer { response, session })
             }
+            // Gate 20 lets no such request through to an MCP service.
+            Exchange::Request(_) => Err(Refusal::MethodNotAllowed.into()),
             Exchange::Listen => {
                 let events = child.router().listen();
                 Ok(Answer { response: event_stream(events), session: None })
@@ -201,7 +206,9 @@ impl McpStdio {
             return Err(Fault::UpstreamUnreachable(why));
         }
         let (clock, bytes_max) = (&self.clock, self.line_bytes_max);
-        match Child::spawn(&self.service, &self.definition, number, seat.attribution(), clock, bytes_max) {
+        let program =
+            Program { service: &self.service, definition: &self.definition, environment: &self.environment };
+        match Child::spawn(&program, number, seat.attribution(), clock, bytes_max) {
             Ok(child) => {
                 children.running.insert(seat, Arc::clone(&child));
                 Ok(child)

@@ -184,5 +184,7 @@ fn service(url: &str) -> Service {
         upstream: Upstream::Http(HttpUpstream { url, network: Network::Public, ca_pem: None }),
         unknown_methods: UnknownMethods::Refuse,
         refusals: RefusalForm::Error,
+        credentials: Vec::new(),
+        documentation: None,
     }
 }

@@ -253,6 +253,7 @@ fn world(snapshot: Snapshot, policy: Policy) -> World {
         policy: Arc::new(policy),
         services: Arc::new(services),
         agents: Arc::new(agents),
+        credentials: Arc::default(),
         keys: Arc::default(),
     }
 }

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use clap::Subcommand;
 use domain::{
     names::ServiceName,
-    service::{Network, RefusalForm, Service, UnknownMethods, Upstream},
+    service::{ApiUpstream, Network, RefusalForm, Service, UnknownMethods, Upstream},
 };
 use serde_json::{Map, Value, json};
 
@@ -118,6 +118,7 @@ fn kind(service: &Service) -> &'static str {
     match service.upstream {
         Upstream::Stdio(_) => "mcp, stdio",
         Upstream::Http(_) => "mcp, http",
+        Upstream::Api(_) => "http",
     }
 }
 
@@ -127,7 +128,7 @@ fn upstream(service: &Service) -> String {
         Upstream::Stdio(stdio) => {
             stdio.command.iter().map(|word| shell_quote(word)).collect::<Vec<_>>().join(" ")
         }
-        Upstream::Http(http) => http.url.to_string(),
+        Upstream::Http(http) | Upstream::Api(ApiUpstream { http, .. }) => http.url.to_string(),
     };
     escape_foreign(&text).into_owned()
 }
@@ -146,7 +147,7 @@ fn as_json(service: &Service) -> Value {
             put("processes", json!(stdio.processes));
             put("idle", json!(format!("{}s", stdio.idle.as_secs())));
         }
-        Upstream::Http(http) => {
+        Upstream::Http(http) | Upstream::Api(ApiUpstream { http, .. }) => {
             put("url", json!(http.url.to_string()));
             let network = match http.network {
                 Network::Public => "public",

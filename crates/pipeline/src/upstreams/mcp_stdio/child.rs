@@ -2,6 +2,8 @@
 //! with its whole process group.
 
 use std::{
+    ffi::OsStr,
+    os::unix::ffi::OsStrExt as _,
     process::Stdio,
     sync::{
         Arc, Mutex, PoisonError,
@@ -11,7 +13,11 @@ use std::{
 };
 
 use bytes::{Bytes, BytesMut};
-use domain::{clock::Clock, names::ServiceName, service::StdioUpstream};
+use domain::{
+    clock::Clock,
+    names::ServiceName,
+    service::{EnvValue, StdioUpstream},
+};
 use nix::{
     sys::signal::{Signal, killpg},
     unistd::Pid,
@@ -21,6 +27,8 @@ use tokio::{
     process::{ChildStderr, ChildStdin, ChildStdout, Command},
     sync::{mpsc, watch},
 };
+
+use vault::Secret;
 
 use super::router::{Attribution, Router};
 
@@ -60,19 +68,27 @@ enum Life {
     Dead(String),
 }
 
+/// What is started.
+pub(super) struct Program<'a> {
+    pub(super) service: &'a ServiceName,
+    pub(super) definition: &'a StdioUpstream,
+    /// The variables that hold credentials.
+    pub(super) environment: &'a [(String, Arc<Secret>)],
+}
+
 impl Child {
     /// Starts the process in a group of its own.
     ///
     /// # Errors
     /// A sentence for operators when it cannot be started.
     pub(super) fn spawn(
-        service: &ServiceName,
-        definition: &StdioUpstream,
+        program: &Program<'_>,
         number: u64,
         attribution: Attribution,
         clock: &Arc<dyn Clock>,
         line_bytes_max: usize,
     ) -> Result<Arc<Self>, String> {
+        let Program { service, definition, environment } = *program;
         let (program, arguments) = definition.command.split_first().ok_or("its command is empty")?;
         let mut command = Command::new(program);
         command.args(arguments).env_clear();
@@ -81,7 +97,15 @@ impl Child {
                 command.env(name, value);
             }
         }
-        command.envs(&definition.env).process_group(0).kill_on_drop(true);
+        for (name, value) in &definition.env {
+            if let EnvValue::Plain(value) = value {
+                command.env(name, value);
+            }
+        }
+        for (name, secret) in environment {
+            command.env(name, OsStr::from_bytes(secret.reveal()));
+        }
+        command.process_group(0).kill_on_drop(true);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut process = command.spawn().map_err(|error| match error.kind() {
             std::io::ErrorKind::NotFound => {

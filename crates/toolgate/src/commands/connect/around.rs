@@ -33,6 +33,7 @@ impl Entry {
                 let (ours, theirs) = (program(&stdio.command), program(&self.command));
                 ours.is_some() && ours == theirs
             }
+            Upstream::Api(_) => false,
             Upstream::Http(http) => {
                 let plain = |url: &str| url.trim_end_matches('/').to_ascii_lowercase();
                 self.url.as_deref().is_some_and(|url| plain(url) == plain(&http.url.to_string()))

@@ -1,0 +1,84 @@
+//! One bound for all bodies that are held in memory at once, whoever they belong to.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use domain::stop::{Fault, Refusal, Stop, Unreadable};
+use http_body::Body as _;
+use http_body_util::BodyExt;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::flow::{Broken, Flow};
+
+/// What one permit stands for (bytes).
+const UNIT: u64 = 1_024;
+
+/// How many bytes of bodies may be held at once.
+#[derive(Clone)]
+pub struct BodyBudget {
+    permits: Arc<Semaphore>,
+}
+
+/// A body that is held, and its part of the budget.
+pub struct HeldBody {
+    bytes: Bytes,
+    _part: OwnedSemaphorePermit,
+}
+
+impl HeldBody {
+    /// The body.
+    #[must_use]
+    pub fn bytes(&self) -> &Bytes {
+        &self.bytes
+    }
+}
+
+impl BodyBudget {
+    /// A budget of so many bytes, rounded down to KiB.
+    #[must_use]
+    pub fn new(bytes: u64) -> Self {
+        let permits = usize::try_from(bytes / UNIT).unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS);
+        Self { permits: Arc::new(Semaphore::new(permits)) }
+    }
+
+    /// Reads a body whole, at most `bytes_max`, and holds its part of the budget until it is dropped.
+    ///
+    /// Where the length is announced, that much is taken; else all that the body may become.
+    ///
+    /// # Errors
+    /// [`Fault::BodiesFull`] when the budget is spent; [`Refusal::TooLarge`]; [`Unreadable::CutOff`] when the
+    /// body breaks off.
+    pub async fn read(&self, body: Flow, bytes_max: u64) -> Result<HeldBody, Stop> {
+        let bytes_wanted = body.size_hint().upper().unwrap_or(bytes_max);
+        if bytes_wanted > bytes_max {
+            return Err(Refusal::TooLarge(bytes_max).into());
+        }
+        let permits = u32::try_from(bytes_wanted.div_ceil(UNIT)).unwrap_or(u32::MAX);
+        let part =
+            Arc::clone(&self.permits).try_acquire_many_owned(permits).map_err(|_| Fault::BodiesFull)?;
+        let whole = crate::flow::limited(body, bytes_max).collect().await.map_err(|broken| match broken {
+            Broken::TooLarge(bytes_max) => Refusal::TooLarge(bytes_max),
+            _ => Refusal::Unreadable(Unreadable::CutOff),
+        })?;
+        Ok(HeldBody { bytes: whole.to_bytes(), _part: part })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::flow::whole;
+
+    #[tokio::test]
+    async fn bodies_that_do_not_fit_are_refused_until_there_is_room_again() {
+        let budget = BodyBudget::new(4 * UNIT);
+        let first = budget.read(whole(vec![0; 3_000]), 10_000).await.unwrap();
+        assert_eq!(first.bytes().len(), 3_000);
+        let second = budget.read(whole(vec![0; 2_000]), 10_000).await;
+        assert!(matches!(second, Err(Stop::Fault(Fault::BodiesFull))));
+        drop(first);
+        assert!(budget.read(whole(vec![0; 2_000]), 10_000).await.is_ok());
+        let third = budget.read(whole(vec![0; 2_000]), 1_999).await;
+        assert!(matches!(third, Err(Stop::Refused(Refusal::TooLarge(1_999)))));
+    }
+}

@@ -1,0 +1,92 @@
+//! A plain HTTP API behind a base URL. The request leaves as it was judged, with the credential added last.
+
+use domain::{
+    service::ApiUpstream,
+    stop::{Fault, Refusal, Stop, Unreadable},
+};
+use http::{HeaderValue, Request, Uri, header, uri::PathAndQuery};
+use http_body_util::{BodyExt, Full};
+use hyper_util::{
+    client::legacy::Client,
+    rt::{TokioExecutor, TokioTimer},
+};
+
+use super::{Answer, Outbound, fault};
+use crate::{
+    arrival::{ApiRequest, CallBody, Exchange},
+    credentials::Injection,
+    dial::Dialler,
+    flow::{Broken, Flow},
+};
+
+/// One service's connections.
+pub(super) struct Http {
+    client: Client<crate::dial::Connector, Flow>,
+    uri: Uri,
+}
+
+impl Http {
+    pub(super) fn new(upstream: &ApiUpstream, dialler: &Dialler) -> Result<Self, Fault> {
+        let connector = dialler
+            .connector(&upstream.http)
+            .map_err(|error| Fault::UpstreamUnreachable(error.to_string()))?;
+        let client = Client::builder(TokioExecutor::new())
+            .pool_timer(TokioTimer::new())
+            .pool_max_idle_per_host(256)
+            .build(connector);
+        Ok(Self { client, uri: upstream.http.url.uri().clone() })
+    }
+
+    pub(super) async fn exchange(
+        &self,
+        outbound: Outbound<'_>,
+        injection: &Injection,
+    ) -> Result<Answer, Stop> {
+        let Exchange::Request(ApiRequest { method, target, body }) = outbound.exchange else {
+            // Gate 20 lets nothing else through to an HTTP service.
+            return Err(Refusal::MethodNotAllowed.into());
+        };
+        let whole = match &body {
+            CallBody::Whole(bytes) => Some(bytes.clone()),
+            CallBody::Held(held) => Some(held.bytes().clone()),
+            CallBody::Flow(_) => None,
+        };
+        // The held body's part of the budget is given back when the answer's head is there.
+        let (flow, _held) = match body {
+            CallBody::Whole(bytes) => (full(bytes), None),
+            CallBody::Held(held) => (full(held.bytes().clone()), Some(held)),
+            CallBody::Flow(flow) => (flow, None),
+        };
+        let (mut parts, ()) = Request::new(()).into_parts();
+        parts.method = method;
+        parts.uri = self.address(&target)?;
+        parts.headers = outbound.headers;
+        // Nobody but us reads the answer on its way, and we read it uncompressed.
+        parts.headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+        injection.apply(&mut parts, whole.as_deref())?;
+
+        let response =
+            self.client.request(Request::from_parts(parts, flow)).await.map_err(|error| fault(&error))?;
+        if response.status() == http::StatusCode::SWITCHING_PROTOCOLS {
+            return Err(Fault::UpstreamBroken("it switched protocols, unasked".into()).into());
+        }
+        let response =
+            response.map(|body| body.map_err(|error| Broken::Upstream(error.to_string())).boxed_unsync());
+        Ok(Answer { response, session: None })
+    }
+
+    /// The base URL's scheme, host and path, then the judged target byte for byte.
+    fn address(&self, target: &wire::Target) -> Result<Uri, Stop> {
+        let base = self.uri.path().trim_end_matches('/');
+        let query = target.query().map(|query| format!("?{query}")).unwrap_or_default();
+        let mut parts = self.uri.clone().into_parts();
+        let unfit = || Refusal::Unreadable(Unreadable::Target("the path cannot be sent".into()));
+        let path_and_query = format!("{base}{}{query}", target.path());
+        parts.path_and_query = Some(PathAndQuery::try_from(path_and_query).map_err(|_| unfit())?);
+        Ok(Uri::from_parts(parts).map_err(|_| unfit())?)
+    }
+}
+
+fn full(bytes: bytes::Bytes) -> Flow {
+    Full::new(bytes).map_err(|never| match never {}).boxed_unsync()
+}
