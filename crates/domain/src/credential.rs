@@ -1,10 +1,14 @@
 //! Credentials of a service: what they are called and how they go into a request. Their values are never here;
 //! only the sealed bytes pass through, which nobody on this floor can open.
 
+mod value;
+
 use std::{collections::HashMap, sync::Arc};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+
+pub use value::{AwsValue, BadValue, RefreshValue, VALUE_BYTES_MAX, check_value};
 
 use crate::names::{CredentialName, ServiceName};
 
