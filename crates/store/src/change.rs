@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use domain::names::ServiceName;
 use sqlx::SqliteConnection;
 
-use crate::{Change, StoreError, identities::state_word, row::micros, verifier};
+use crate::{Change, StoreError, identities::state_word, keyring, row::micros, verifier};
 
 /// Makes the change, if its condition holds; says whether it did.
 pub async fn apply(connection: &mut SqliteConnection, change: &Change) -> Result<bool, StoreError> {
@@ -73,6 +73,9 @@ pub async fn apply(connection: &mut SqliteConnection, change: &Change) -> Result
                 .bind(micros(operator.created_at))
                 .execute(connection)
                 .await?
+        }
+        Change::SetKeyring { from, to, salt, at } => {
+            return keyring::set(connection, from, to, salt.as_ref(), *at).await;
         }
     };
     Ok(done.rows_affected() > 0)
