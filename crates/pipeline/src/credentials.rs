@@ -194,7 +194,15 @@ impl Tools {
             injection.versions.push(sealed.version);
         }
         let ready = match token {
-            None => Ready::Still(Arc::new(injection)),
+            None => {
+                injection.cover().map_err(|why| {
+                    Fault::CredentialFailed(format!(
+                        "the credentials of `{}` cannot be used, {why}",
+                        service.name
+                    ))
+                })?;
+                Ready::Still(Arc::new(injection))
+            }
             Some((slot, value, version)) => {
                 let source = TokenSource::new(slot, &value, version, service, injection, self)
                     .map_err(|why| unfit(&slot.name, service, &why))?;

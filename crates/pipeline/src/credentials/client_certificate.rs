@@ -43,14 +43,14 @@ impl ClientIdentity {
     }
 }
 
-pub(super) fn add(value: &Arc<Secret>, upstream: &HttpUpstream, to: &mut Injection) -> Result<(), String> {
+pub(super) fn add(value: &Secret, upstream: &HttpUpstream, to: &mut Injection) -> Result<(), String> {
     if !upstream.url.is_tls() {
         return Err("a client certificate needs an https:// address".into());
     }
     if to.identity.is_some() {
         return Err("the service has another client certificate already".into());
     }
+    // Nothing to mask: the service never sees the private key, so it cannot send it back.
     to.identity = Some(Arc::new(ClientIdentity::from_pem(value.reveal())?));
-    to.secrets.push(Arc::clone(value));
     Ok(())
 }

@@ -9,6 +9,7 @@ use domain::stop::Fault;
 use http::{HeaderMap, HeaderName, HeaderValue, request};
 use jiff::Timestamp;
 use vault::Secret;
+use wire::mask::Masker;
 use zeroize::Zeroizing;
 
 use super::{ClientIdentity, aws_sigv4::Signer, query};
@@ -26,8 +27,10 @@ pub(crate) struct Injection {
     /// The versions of the values in it, so that connections and children of older values are not used again. An
     /// OAuth grant is not among them: it belongs to no connection, and changes by itself.
     pub(crate) versions: Vec<u64>,
-    /// What an answer must not show.
-    pub(crate) secrets: Vec<Arc<Secret>>,
+    /// Masks in answers what was added; `None` where nothing of it can be masked.
+    pub(crate) masker: Option<Masker>,
+    /// What the masker is made of.
+    pub(super) secrets: Vec<Arc<Secret>>,
     /// Set once the service refused the token in it.
     pub(super) spent: Option<Arc<AtomicBool>>,
 }
@@ -60,6 +63,13 @@ impl Injection {
                 body.ok_or_else(|| failed("the signature covers the body, which is not there whole"))?;
             signer.sign(request, body, at).map_err(|_| failed("the signature does not fit into a header"))?;
         }
+        Ok(())
+    }
+
+    /// Makes the masker, once everything is in: it takes longer than a call may.
+    pub(super) fn cover(&mut self) -> Result<(), String> {
+        let secrets: Vec<&[u8]> = self.secrets.iter().map(|secret| secret.reveal()).collect();
+        self.masker = Masker::new(&secrets).map_err(|too_long| too_long.to_string())?;
         Ok(())
     }
 

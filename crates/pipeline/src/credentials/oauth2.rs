@@ -200,6 +200,7 @@ impl Flying {
         injection.set_header(header::AUTHORIZATION, &[b"Bearer ", token.access_token.reveal()])?;
         injection.secrets.push(Arc::clone(&token.access_token));
         injection.secrets.extend(self.grant.secrets());
+        injection.cover()?;
         injection.spent = Some(Arc::clone(&spent));
         Ok(Issued {
             injection: Arc::new(injection),
