@@ -1,8 +1,6 @@
 //! The MCP door: `/mcp/{service}`, Streamable HTTP. Reads one message strictly, says what it acts on, and hands
 //! it to the walk. The body that travels on is the one that was read.
 
-mod limits;
-
 use std::{borrow::Cow, convert::Infallible, sync::Arc};
 
 use bytes::Bytes;
@@ -22,6 +20,7 @@ use wire::{
 use crate::{
     Front, Knock, answer,
     identity::{self, Claims, META_KEY},
+    limits,
 };
 
 /// The headers of a request that travel on as they came, if they come once. `accept` and `mcp-param-*` do too.
@@ -173,7 +172,7 @@ async fn read(
         Method::GET => Exchange::Listen,
         Method::DELETE => Exchange::End,
         Method::POST => {
-            let bytes = limits::read_body(headers, body, front, claims.key()).await?;
+            let bytes = limits::read_message(headers, body, front, claims.key()).await?;
             return read_message(bytes, headers, modern, session, claims);
         }
         _ => return Err(Refusal::MethodNotAllowed.into()),

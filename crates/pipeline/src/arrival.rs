@@ -14,7 +14,10 @@ use http::{HeaderMap, Method, response};
 use tokio::sync::oneshot;
 use wire::{Message, Target};
 
-use crate::{budget::HeldBody, flow::Flow};
+use crate::{
+    budget::HeldBody,
+    flow::{BodyHash, Flow},
+};
 
 /// One request as a door understood it. Nothing in it has been checked against keys or policy.
 pub struct Arrival {
@@ -103,6 +106,8 @@ pub struct Reply {
     pub body: Flow,
     /// Where the answer comes from.
     pub origin: Origin,
+    /// The hash of the request's body, where that flowed by unread; it is there once the body has been sent.
+    pub body_hash: Option<BodyHash>,
 }
 
 /// Where an answer comes from.

@@ -6,10 +6,10 @@ use crate::{StoreError, open::Birth};
 
 /// One file a step; step 1 makes schema 1.
 const STEPS: &[&str] = &[
-        include_str!("../migrations/0001_first.sql"),
-        include_str!("../migrations/0002_vault.sql"),
-        include_str!("../migrations/0003_http.sql"),
-    ];
+    include_str!("../migrations/0001_first.sql"),
+    include_str!("../migrations/0002_vault.sql"),
+    include_str!("../migrations/0003_http.sql"),
+];
 
 /// The version that a home needs for this schema: what an older binary tells its user.
 const NEEDS: &str = "0.1";

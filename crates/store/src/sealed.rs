@@ -20,8 +20,19 @@ pub struct SealedTable {
 
 /// Every table with sealed values. A new one belongs here, else rotating the vault leaves its values behind.
 const TABLES: &[SealedTable] = &[
-    // Values of which an install has one: each is named like its purpose.
-    SealedTable { name: "sealed", keys: &["name"], value: "value", label: ["name", "''", "''", "''", "0"] },
+    // Named `purpose` where an install has one such value, else `purpose/name`.
+    SealedTable {
+        name: "sealed",
+        keys: &["name"],
+        value: "value",
+        label: [
+            "CASE instr(name, '/') WHEN 0 THEN name ELSE substr(name, 1, instr(name, '/') - 1) END",
+            "''",
+            "''",
+            "CASE instr(name, '/') WHEN 0 THEN '' ELSE substr(name, instr(name, '/') + 1) END",
+            "0",
+        ],
+    },
 ];
 
 /// A sealed value, where it lies, and what it is.
@@ -60,7 +71,7 @@ enum KeyPart {
 }
 
 impl Store {
-    /// The sealed value of that name.
+    /// The sealed value of that name: `purpose`, or `purpose/name`.
     ///
     /// # Errors
     /// [`StoreError`] when the store does not answer.

@@ -20,7 +20,7 @@ use crate::{
     arguments,
     arrival::Reply,
     digest,
-    flow::{Broken, Closing},
+    flow::{BodyHash, Broken, Closing},
     freshness::Freshness,
     recorder::{Recorder, Slot},
 };
@@ -78,6 +78,8 @@ pub struct Record {
     clock: Arc<dyn Clock>,
     at: Now,
     class: Class,
+    /// Known once the request's body has been sent.
+    body_hash: Option<BodyHash>,
 }
 
 /// How far the record has come.
@@ -111,6 +113,7 @@ impl Record {
             clock: Arc::clone(clock),
             at,
             class: call.class,
+            body_hash: None,
         })
     }
 
@@ -147,6 +150,7 @@ impl Record {
                 Ok(reply)
             }
             Ok(mut reply) => {
+                self.body_hash = reply.body_hash.take();
                 self.draft.event.status = Some(reply.head.status.as_u16());
                 let body = Closing::new(reply.body, self).boxed_unsync();
                 reply.body = body;
@@ -154,6 +158,11 @@ impl Record {
             }
             Err(stop) => Err(self.turn_away(stop)),
         }
+    }
+
+    /// Closes the record of what leaves no event; its place in the queue is given back.
+    pub(crate) fn forget(mut self) {
+        self.slot = None;
     }
 
     /// Closes the record of a call that is not answered by an upstream.
@@ -242,6 +251,7 @@ impl Record {
         let mut event = std::mem::replace(&mut self.draft.event, blank);
         let now = self.clock.now();
         event.at = now.wall;
+        event.body_sha256 = self.body_hash.as_ref().and_then(|hash| hash.get().copied());
         let latency = now.monotonic.saturating_sub(self.at.monotonic);
         event.latency_us = Some(u64::try_from(latency.as_micros()).unwrap_or(u64::MAX));
         if self.state == State::Intended {

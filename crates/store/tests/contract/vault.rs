@@ -99,19 +99,20 @@ async fn every_sealed_value_is_found_once_and_replaced_only_while_it_is_what_it_
     let world = World::new().await;
     for number in 0..7u8 {
         let value = sealed(u32::from(number) % 2 + 1, number);
-        world.store.sealed_put_if_absent(&format!("name {number}"), &value).await.unwrap();
+        world.store.sealed_put_if_absent(&format!("pur pose/{number}"), &value).await.unwrap();
     }
     assert_eq!(world.store.sealed_counts().await.unwrap(), [(1, 4), (2, 3)]);
     let all = pages(&world.store, None).await;
-    let names: Vec<_> = all.iter().map(|row| row.purpose.as_str()).collect();
-    assert_eq!(names, ["name 0", "name 1", "name 2", "name 3", "name 4", "name 5", "name 6"]);
+    let names: Vec<_> = all.iter().map(|row| row.name.as_str()).collect();
+    assert_eq!(names, ["0", "1", "2", "3", "4", "5", "6"]);
+    assert!(all.iter().all(|row| row.purpose == "pur pose" && row.version == 0));
     let old = pages(&world.store, Some(2)).await;
     assert_eq!(old.len(), 4);
     let replacements: Vec<_> =
         old.into_iter().map(|row| (row.place, row.value.clone(), sealed(2, row.value[5]))).collect();
-    world.execute("UPDATE sealed SET value = x'0100000001ff' WHERE name = 'name 4'").await;
+    world.execute("UPDATE sealed SET value = x'0100000001ff' WHERE name = 'pur pose/4'").await;
     assert_eq!(world.store.sealed_replace(&replacements).await.unwrap(), 3);
     assert_eq!(world.store.sealed_replace(&replacements).await.unwrap(), 0);
     assert_eq!(world.store.sealed_counts().await.unwrap(), [(1, 1), (2, 6)]);
-    assert_eq!(world.store.sealed_get("name 6").await.unwrap().unwrap(), sealed(2, 6));
+    assert_eq!(world.store.sealed_get("pur pose/6").await.unwrap().unwrap(), sealed(2, 6));
 }
