@@ -3,6 +3,7 @@
 
 mod kind;
 mod slot;
+mod value;
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -13,6 +14,7 @@ use crate::names::{CredentialName, ServiceName};
 
 pub use kind::{BadKind, PARAMETERS, kind_of};
 pub use slot::{BadSlot, SLOTS_MAX, check_slots, is_reserved_header};
+pub use value::{AwsValue, BadValue, RefreshValue, VALUE_BYTES_MAX, check_value};
 
 /// One credential that a service declares. Its value is set apart from it, and may not be there yet.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
