@@ -33,6 +33,12 @@ const TABLES: &[SealedTable] = &[
             "0",
         ],
     },
+    SealedTable {
+        name: "credentials",
+        keys: &["service", "name"],
+        value: "sealed",
+        label: ["'credential'", "service", "origin", "name", "version"],
+    },
 ];
 
 /// A sealed value, where it lies, and what it is.
