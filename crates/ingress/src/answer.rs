@@ -12,7 +12,7 @@ use domain::{
 };
 use http::{HeaderName, HeaderValue, Response, StatusCode, header};
 use pipeline::{
-    Reply,
+    Repeat, Reply,
     flow::{self, Flow},
 };
 
@@ -32,21 +32,29 @@ const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy"
 /// The upstream's answer, with our two headers.
 pub(crate) fn forwarded(reply: Reply, call: &Call) -> Response<Flow> {
     let mut response = Response::from_parts(reply.head, reply.body);
+    if let Some(repeat) = reply.repeat {
+        let status = match repeat {
+            Repeat::Stored => "stored",
+            Repeat::Unknown => "unknown",
+        };
+        response.headers_mut().insert(IDEMPOTENCY_STATUS, HeaderValue::from_static(status));
+    }
     sign(&mut response, call, "forwarded");
     response
 }
 
-/// The answer to a call that an upstream did not answer.
+/// The answer to a call that an upstream did not answer; `keyed` says whether it came with an idempotency key.
 pub(crate) fn stopped(
     stop: &Stop,
     call: &Call,
     form: &Form,
     refusals: Option<RefusalForm>,
+    keyed: bool,
 ) -> Response<Flow> {
     let words = match stop {
         Stop::Refused(refusal) => Words::of_refusal(refusal, call),
         Stop::Fault(fault) => Words::of_fault(fault, call),
-        Stop::Replayed(answer) => return replayed(answer, call),
+        Stop::Replayed(answer) => return replayed(answer, call, form),
     };
     let mut response = match (form, stop) {
         (Form::Http, _) => problem(&words, call),
@@ -81,16 +89,20 @@ pub(crate) fn stopped(
     if let Stop::Refused(Refusal::RateLimited(over)) = stop {
         limit_headers(headers, over);
     }
-    if let Some(status) = idempotency_status(stop) {
+    if let Some(status) = idempotency_status(stop, keyed) {
         headers.insert(IDEMPOTENCY_STATUS, HeaderValue::from_static(status));
     }
     sign(&mut response, call, words.proxy_status);
     response
 }
 
-/// The answer that was kept under this call's idempotency key.
-fn replayed(answer: &StoredAnswer, call: &Call) -> Response<Flow> {
-    let mut response = Response::new(flow::whole(answer.body.clone()));
+/// The answer that was kept under this call's idempotency key; on MCP with this request's own id.
+fn replayed(answer: &StoredAnswer, call: &Call, form: &Form) -> Response<Flow> {
+    let body = match form {
+        Form::Rpc { id, .. } => answer.body_for(id),
+        Form::Plain | Form::Http => answer.body.clone(),
+    };
+    let mut response = Response::new(flow::whole(body));
     *response.status_mut() = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     for (name, value) in &answer.headers {
         if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::from_bytes(value)) {
@@ -103,11 +115,12 @@ fn replayed(answer: &StoredAnswer, call: &Call) -> Response<Flow> {
 }
 
 /// What `X-Idempotency-Status` says of a stop, where it is about an idempotency key.
-fn idempotency_status(stop: &Stop) -> Option<&'static str> {
+fn idempotency_status(stop: &Stop, keyed: bool) -> Option<&'static str> {
     match stop {
         Stop::Refused(Refusal::InProgress) => Some("in-progress"),
         Stop::Refused(Refusal::KeyReused) => Some("mismatch"),
         Stop::Refused(Refusal::OutcomeUnknown) => Some("unknown"),
+        stop if keyed && stop.may_have_happened() => Some("unknown"),
         _ => None,
     }
 }
@@ -138,7 +151,7 @@ pub(crate) fn no_such_endpoint(front: &Front) -> Response<Flow> {
         action: Action::Service,
         class: wire::mcp::Class::Housekeeping,
     };
-    stopped(&Refusal::NoSuchEndpoint.into(), &call, &Form::Plain, None)
+    stopped(&Refusal::NoSuchEndpoint.into(), &call, &Form::Plain, None, false)
 }
 
 fn sign(response: &mut Response<Flow>, call: &Call, status: &'static str) {

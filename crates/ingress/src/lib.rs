@@ -7,6 +7,7 @@ mod identity;
 mod listener;
 mod mcp;
 mod origin;
+mod repeatable;
 
 use std::{
     net::{IpAddr, SocketAddr},

@@ -35,6 +35,9 @@ pub enum Broken {
     /// The body is larger than it may be (bytes).
     #[error("the answer is larger than {0} bytes")]
     TooLarge(u64),
+    /// The answer must be held, and as many bytes of bodies as the gateway may hold are held.
+    #[error("the answer cannot be held: the bodies that are held fill their bound")]
+    Unheld,
     /// The caller lost the right to read on.
     #[error("the key, the agent or the scope has been withdrawn")]
     Withdrawn,

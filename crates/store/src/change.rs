@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use domain::names::ServiceName;
 use sqlx::SqliteConnection;
 
-use crate::{Change, StoreError, identities::state_word, row::micros, verifier};
+use crate::{Change, StoreError, idempotency, identities::state_word, row::micros, verifier};
 
 /// Makes the change, if its condition holds; says whether it did.
 pub async fn apply(connection: &mut SqliteConnection, change: &Change) -> Result<bool, StoreError> {
@@ -74,13 +74,20 @@ pub async fn apply(connection: &mut SqliteConnection, change: &Change) -> Result
                 .execute(connection)
                 .await?
         }
+        Change::ClaimIdempotency(claim) => return idempotency::claim(connection, claim).await,
+        Change::SettleIdempotency { agent, key, call, settled } => {
+            return idempotency::settle(connection, agent, key, *call, settled).await;
+        }
     };
     Ok(done.rows_affected() > 0)
 }
 
 /// Whether running gateways must read their snapshot again.
 pub fn moves_the_world(change: &Change) -> bool {
-    !matches!(change, Change::CreateOperator(_))
+    !matches!(
+        change,
+        Change::CreateOperator(_) | Change::ClaimIdempotency(_) | Change::SettleIdempotency { .. }
+    )
 }
 
 /// Names have no blanks, so a blank parts them.
