@@ -87,11 +87,16 @@ pub enum AdminError {
     /// Hashing failed.
     #[error(transparent)]
     Hash(#[from] HashFault),
-    /// The pepper does not open with this vault key.
+    /// The key ring, or what lies sealed under it, does not open with this vault key.
     #[error(
-        "vault.key is not the one this home was made with: the pepper of its keys does not open; bring back the right copy"
+        "the vault key is not the one this home was made with, or its key ring was altered: it does not open; bring back the right copy"
     )]
     WrongVaultKey,
+    /// A sealed value does not open though the key ring does.
+    #[error(
+        "a sealed value does not open ({0}); it was altered: set it again, or bring it back from a backup"
+    )]
+    SealedValue(String),
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),

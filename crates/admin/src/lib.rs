@@ -7,6 +7,7 @@ mod keys;
 mod operators;
 mod pepper;
 mod services;
+mod vault;
 
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -22,8 +23,9 @@ pub use agents::{AgentUpdate, AgentView};
 pub use fault::AdminError;
 pub use keys::{CreatedKey, KeyView, NewKey, Revoked, Warning};
 pub use operators::PASSWORD_CHARACTERS_MIN;
-pub use pepper::open_pepper;
+pub use pepper::{open_pepper, open_session_sealer};
 pub use services::{Difference, ServiceChange, What};
+pub use vault::{Rotated, TermView, open_vault};
 
 /// Who makes a change, as the trail names them: an e-mail address, or `os:<user>` for whoever owns the home.
 #[derive(Debug, Clone, PartialEq, Eq)]

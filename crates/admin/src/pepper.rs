@@ -1,23 +1,39 @@
-//! The pepper's life: made once for an install, sealed in the store, opened when keys are checked or made.
+//! Secrets of which an install has one: made once, sealed in the store, opened when they are needed.
 
 use store::Store;
-use vault::{Pepper, Vault};
+use vault::{Label, Pepper, Purpose, Secret, SessionSealer, Vault};
 
 use crate::AdminError;
-
-const NAME: &str = "pepper";
 
 /// Opens the install's pepper, making it first where there is none. Several processes may do so at once: the
 /// store keeps the first one, and all of them use that.
 ///
 /// # Errors
-/// [`AdminError::WrongVaultKey`] when the stored pepper was sealed under another root key.
+/// [`AdminError::WrongVaultKey`] when the stored pepper does not open with this vault.
 pub async fn open_pepper(store: &Store, vault: &Vault) -> Result<Pepper, AdminError> {
-    let aad: [&[u8]; 3] = [store.install(), b"pepper", b"agent keys"];
-    let sealed = match store.sealed_get(NAME).await? {
-        Some(sealed) => sealed,
-        None => store.sealed_put_if_absent(NAME, &vault.seal(&aad, Pepper::generate().reveal())).await?,
-    };
-    let secret = vault.open(&aad, &sealed)?;
+    let secret = open_or_make(store, vault, Purpose::Pepper, Pepper::generate).await?;
     Pepper::new(&secret).ok_or(AdminError::WrongVaultKey)
+}
+
+/// Opens the key that session ids are sealed with, making it first where there is none.
+///
+/// # Errors
+/// [`AdminError::WrongVaultKey`] when the stored key does not open with this vault.
+pub async fn open_session_sealer(store: &Store, vault: &Vault) -> Result<SessionSealer, AdminError> {
+    let secret = open_or_make(store, vault, Purpose::SessionKey, SessionSealer::generate).await?;
+    SessionSealer::new(&secret).ok_or(AdminError::WrongVaultKey)
+}
+
+async fn open_or_make(
+    store: &Store,
+    vault: &Vault,
+    purpose: Purpose,
+    make: fn() -> Secret,
+) -> Result<Secret, AdminError> {
+    let label = Label::of_install(purpose);
+    let sealed = match store.sealed_get(purpose.as_str()).await? {
+        Some(sealed) => sealed,
+        None => store.sealed_put_if_absent(purpose.as_str(), &vault.seal(&label, make().reveal())).await?,
+    };
+    Ok(vault.open_sealed(&label, &sealed)?)
 }

@@ -9,6 +9,7 @@ pub mod clock;
 pub mod credential;
 pub mod idempotency;
 pub mod key;
+pub mod keyring;
 pub mod names;
 pub mod operator;
 pub mod policy;

@@ -5,7 +5,7 @@
 
 use std::{borrow::Cow, time::Duration};
 
-use wire::{Malformed, mcp::HeaderMismatch};
+use wire::{Malformed, http1::HeadFault, mcp::HeaderMismatch};
 
 use crate::{
     idempotency::StoredAnswer,
@@ -151,9 +151,17 @@ pub enum Refusal {
     OutcomeUnknown,
 }
 
+impl From<Unreadable> for Refusal {
+    fn from(unreadable: Unreadable) -> Self {
+        Self::Unreadable(unreadable)
+    }
+}
+
 /// Why a request cannot be read in exactly one way.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Unreadable {
+    /// The head is framed, or names its host and target, in a way that others read differently.
+    Head(HeadFault),
     /// The body is not what the strict reader accepts.
     Body(Malformed),
     /// Headers of the newest protocol version are missing or say something else than the body.
@@ -168,16 +176,12 @@ pub enum Unreadable {
     NoSession,
     /// A header that must stand alone came twice, or cannot be read.
     Header(String),
-    /// The framing of the request could be read in two ways; the connection ends.
-    Framing(&'static str),
     /// Path, query or method of a request to an HTTP service.
     Target(String),
     /// The envelope of `POST /proxy`.
     Envelope(String),
     /// A header that asks for another method than the request's own.
     MethodOverride(String),
-    /// The client wants to speak another protocol on this connection.
-    Upgrade,
     /// The idempotency key is empty, too long, or not visible ASCII.
     IdempotencyKey,
 }
@@ -185,6 +189,7 @@ pub enum Unreadable {
 impl std::fmt::Display for Unreadable {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
+            Self::Head(fault) => write!(f, "{fault}"),
             Self::Body(malformed) => write!(f, "{malformed}"),
             Self::Headers(mismatch) => write!(f, "{mismatch}"),
             Self::Version(version) => {
@@ -196,12 +201,10 @@ impl std::fmt::Display for Unreadable {
                 f.write_str("the header `Mcp-Session-Id` is missing; `initialize` answers one")
             }
             Self::Header(name) => write!(f, "the header `{name}` came twice, or says what cannot be"),
-            Self::Framing(what) => f.write_str(what),
             Self::Target(what) | Self::Envelope(what) => f.write_str(what),
             Self::MethodOverride(name) => {
                 write!(f, "the header `{name}` asks for another method; send the method itself")
             }
-            Self::Upgrade => f.write_str("connections are not upgraded to other protocols"),
             Self::IdempotencyKey => f.write_str("an idempotency key is 1 to 255 visible ASCII characters"),
         }
     }
@@ -268,6 +271,8 @@ pub enum Fault {
     UpstreamUnreachable(String),
     /// 502: the upstream was reached and then broke. The text is for operators.
     UpstreamBroken(String),
+    /// 502: the upstream's answer is over the limit (bytes); the call happened.
+    AnswerTooLarge(u64),
     /// 504: the upstream did not answer in time; the call may have happened.
     UpstreamTimeout(Duration),
     /// 499: the client of a stateless call hung up, which cancels it; only the trail reads this.
@@ -355,14 +360,15 @@ impl Fault {
             Self::StoreUnavailable => "store-unavailable",
             Self::StaleAuthorization => "stale-authorization",
             Self::UpstreamBusy => "upstream-busy",
-            Self::Draining => "draining",
             Self::Sealed => "sealed",
+            Self::Draining => "draining",
             Self::BodiesFull => "busy",
             Self::CredentialMissing(_) => "credential-missing",
             Self::CredentialFailed(_) => "credential-failed",
             Self::Internal => "internal",
             Self::UpstreamUnreachable(_) => "upstream-unreachable",
             Self::UpstreamBroken(_) => "upstream-broken",
+            Self::AnswerTooLarge(_) => "answer-too-large",
             Self::UpstreamTimeout(_) => "upstream-timeout",
             Self::ClientGone => "client-gone",
         }
@@ -372,7 +378,10 @@ impl Fault {
     #[must_use]
     pub fn status(&self) -> u16 {
         match self {
-            Self::UpstreamUnreachable(_) | Self::UpstreamBroken(_) | Self::CredentialFailed(_) => 502,
+            Self::UpstreamUnreachable(_)
+            | Self::UpstreamBroken(_)
+            | Self::AnswerTooLarge(_)
+            | Self::CredentialFailed(_) => 502,
             Self::UpstreamTimeout(_) => 504,
             Self::ClientGone => 499,
             Self::Internal => 500,
@@ -388,13 +397,14 @@ impl Fault {
             Self::StoreUnavailable => "the store does not answer".into(),
             Self::StaleAuthorization => "keys and policy could not be confirmed in time".into(),
             Self::UpstreamBusy => "all processes of the service are at work".into(),
+            Self::Sealed => "the vault has no root key".into(),
             Self::Draining => "the gateway is stopping".into(),
-            Self::Sealed => "the root key of the vault is not there".into(),
             Self::BodiesFull => "the bodies that are held fill their bound".into(),
             Self::CredentialMissing(name) => format!("the credential `{name}` has no value"),
             Self::CredentialFailed(why) => why.clone(),
             Self::Internal => "the walk ended by itself".into(),
             Self::UpstreamUnreachable(why) | Self::UpstreamBroken(why) => why.clone(),
+            Self::AnswerTooLarge(bytes_max) => format!("its answer is larger than {bytes_max} bytes"),
             Self::UpstreamTimeout(after) => format!("no answer within {} s", after.as_secs()),
             Self::ClientGone => "the client hung up, which cancels a stateless call".into(),
         }
@@ -411,9 +421,8 @@ impl Fault {
     pub fn gate(&self) -> Gate {
         match self {
             Self::AuditUnavailable => Gate::Record,
-            Self::StoreUnavailable | Self::StaleAuthorization | Self::Draining | Self::Sealed => {
-                Gate::Authenticate
-            }
+            Self::StoreUnavailable | Self::StaleAuthorization | Self::Draining => Gate::Authenticate,
+            Self::Sealed => Gate::Door,
             Self::CredentialMissing(_) | Self::CredentialFailed(_) => Gate::InjectCredential,
             _ => Gate::Forward,
         }

@@ -6,7 +6,9 @@ use std::fmt::Write as _;
 use domain::{
     audit::write_json_string,
     call::{Action, Call},
+    clock::Now,
     idempotency::StoredAnswer,
+    names::CallId,
     service::RefusalForm,
     stop::{Fault, OverLimit, Refusal, Stop, Unreadable},
 };
@@ -14,6 +16,7 @@ use http::{HeaderName, HeaderValue, Response, StatusCode, header};
 use pipeline::{
     Repeat, Reply,
     flow::{self, Flow},
+    turn_away,
 };
 
 use wire::mcp::Version;
@@ -43,13 +46,12 @@ pub(crate) fn forwarded(reply: Reply, call: &Call) -> Response<Flow> {
     response
 }
 
-/// The answer to a call that an upstream did not answer; `keyed` says whether it came with an idempotency key.
+/// The answer to a call that an upstream did not answer.
 pub(crate) fn stopped(
     stop: &Stop,
     call: &Call,
     form: &Form,
     refusals: Option<RefusalForm>,
-    keyed: bool,
 ) -> Response<Flow> {
     let words = match stop {
         Stop::Refused(refusal) => Words::of_refusal(refusal, call),
@@ -69,6 +71,8 @@ pub(crate) fn stopped(
             };
             rpc(StatusCode::OK, body)
         }
+        // Whose protocol it would have been is not known yet.
+        (_, Stop::Refused(Refusal::Unreadable(Unreadable::Head(_)))) => problem(&words, call),
         (form, Stop::Refused(Refusal::Unreadable(unreadable))) => {
             let id = match form {
                 Form::Rpc { id, .. } => Some(id.as_str()),
@@ -89,7 +93,7 @@ pub(crate) fn stopped(
     if let Stop::Refused(Refusal::RateLimited(over)) = stop {
         limit_headers(headers, over);
     }
-    if let Some(status) = idempotency_status(stop, keyed) {
+    if let Some(status) = idempotency_status(stop) {
         headers.insert(IDEMPOTENCY_STATUS, HeaderValue::from_static(status));
     }
     sign(&mut response, call, words.proxy_status);
@@ -114,13 +118,19 @@ fn replayed(answer: &StoredAnswer, call: &Call, form: &Form) -> Response<Flow> {
     response
 }
 
+/// Says of a call that stopped whether its idempotency key is spent on an outcome that nobody knows.
+pub(crate) fn mark_unknown(response: &mut Response<Flow>, stop: &Stop) {
+    if stop.may_have_happened() {
+        response.headers_mut().insert(IDEMPOTENCY_STATUS, HeaderValue::from_static("unknown"));
+    }
+}
+
 /// What `X-Idempotency-Status` says of a stop, where it is about an idempotency key.
-fn idempotency_status(stop: &Stop, keyed: bool) -> Option<&'static str> {
+fn idempotency_status(stop: &Stop) -> Option<&'static str> {
     match stop {
         Stop::Refused(Refusal::InProgress) => Some("in-progress"),
         Stop::Refused(Refusal::KeyReused) => Some("mismatch"),
         Stop::Refused(Refusal::OutcomeUnknown) => Some("unknown"),
-        stop if keyed && stop.may_have_happened() => Some("unknown"),
         _ => None,
     }
 }
@@ -144,14 +154,46 @@ fn speaks_rpc(stop: &Stop) -> bool {
 
 /// 404 for paths that no door takes.
 pub(crate) fn no_such_endpoint(front: &Front) -> Response<Flow> {
+    let call = without_door(front, front.gateway.clock.now());
+    stopped(&Refusal::NoSuchEndpoint.into(), &call, &Form::Plain, None)
+}
+
+/// The refusal of a request that no door was asked about, which the trail has all the same.
+pub(crate) fn refused_at_the_door(front: &Front, path: &str, refusal: Refusal) -> Response<Flow> {
+    let at = front.gateway.clock.now();
+    let call = without_door(front, at);
+    let stop = turn_away(&call, at, refusal.into(), &front.gateway);
+    let form = if path.starts_with("/mcp") { Form::Plain } else { Form::Http };
+    stopped(&stop, &call, &form, None)
+}
+
+fn without_door(front: &Front, at: Now) -> Call {
+    Call {
+        id: front.gateway.ids.next(at.wall),
+        service: String::new(),
+        method: "".into(),
+        action: Action::Service,
+        class: wire::mcp::Class::Housekeeping,
+    }
+}
+
+/// Marks an answer that is ours and no refusal.
+pub(crate) fn sign_own(response: &mut Response<Flow>, call: &Call) {
+    if let Ok(id) = HeaderValue::try_from(call.id.to_string()) {
+        response.headers_mut().insert(CALL_ID, id);
+    }
+}
+
+/// 503 while the vault is sealed, whatever was asked.
+pub(crate) fn sealed(id: CallId) -> Response<Flow> {
     let call = Call {
-        id: front.gateway.ids.next(front.gateway.clock.now().wall),
+        id,
         service: String::new(),
         method: "".into(),
         action: Action::Service,
         class: wire::mcp::Class::Housekeeping,
     };
-    stopped(&Refusal::NoSuchEndpoint.into(), &call, &Form::Plain, None, false)
+    stopped(&Fault::Sealed.into(), &call, &Form::Plain, None)
 }
 
 fn sign(response: &mut Response<Flow>, call: &Call, status: &'static str) {
@@ -368,15 +410,15 @@ impl Words {
                 Some(10),
                 "Wait 10 s, then repeat this call.",
             ),
+            Fault::Sealed => (
+                "The vault is sealed: the gateway has no key to open it with. Nothing was sent.".to_owned(),
+                Some(30),
+                "Wait 30 s, then repeat once. If it fails again, stop and tell the user to run `toolgate doctor`.",
+            ),
             Fault::Draining => (
                 "The gateway is stopping. Nothing was sent.".to_owned(),
                 Some(10),
                 "Wait 10 s, then repeat this call.",
-            ),
-            Fault::Sealed => (
-                "The vault is sealed: its root key is not there. Nothing was sent.".to_owned(),
-                Some(30),
-                "Do not retry; tell the user that an operator must give the gateway its vault key.",
             ),
             Fault::BodiesFull => (
                 "The gateway holds as many bodies as it may. Nothing was sent.".to_owned(),
@@ -407,6 +449,13 @@ impl Words {
                 ),
                 None,
                 "Do not repeat a call that changes something; check first, or ask the user.",
+            ),
+            Fault::AnswerTooLarge(bytes_max) => (
+                format!(
+                    "Service {service} answered more than {bytes_max} bytes. The call may have happened."
+                ),
+                None,
+                "Do not repeat it as it is; ask for less in one call.",
             ),
             Fault::UpstreamTimeout(after) => (
                 format!(

@@ -1,6 +1,7 @@
 //! `/healthz`: the process answers. `/readyz`: a call could be let through now.
 
-use http::{HeaderValue, Method, Response, StatusCode, header};
+use http::{HeaderValue, Method, Request, Response, StatusCode, header};
+use hyper::body::Incoming;
 use pipeline::flow::{self, Flow};
 
 use crate::Knock;
@@ -10,16 +11,26 @@ pub(crate) fn takes(path: &str) -> bool {
 }
 
 pub(crate) async fn open(knock: Knock) -> Response<Flow> {
-    if !matches!(*knock.request.method(), Method::GET | Method::HEAD) {
-        return say(StatusCode::METHOD_NOT_ALLOWED, "only GET\n");
-    }
-    if knock.request.uri().path() == "/healthz" {
-        return say(StatusCode::OK, "ok\n");
+    if let Some(said) = alive(&knock.request) {
+        return said;
     }
     match knock.front.gateway.ready().await {
         Ok(()) => say(StatusCode::OK, "ready\n"),
         Err(fault) => say(StatusCode::SERVICE_UNAVAILABLE, fault.code()),
     }
+}
+
+/// While the vault is sealed: the process lives, and no call could be let through.
+pub(crate) fn open_sealed(request: &Request<Incoming>) -> Response<Flow> {
+    alive(request).unwrap_or_else(|| say(StatusCode::SERVICE_UNAVAILABLE, "sealed"))
+}
+
+/// What is said without looking at anything.
+fn alive(request: &Request<Incoming>) -> Option<Response<Flow>> {
+    if !matches!(*request.method(), Method::GET | Method::HEAD) {
+        return Some(say(StatusCode::METHOD_NOT_ALLOWED, "only GET\n"));
+    }
+    (request.uri().path() == "/healthz").then(|| say(StatusCode::OK, "ok\n"))
 }
 
 fn say(status: StatusCode, text: &'static str) -> Response<Flow> {

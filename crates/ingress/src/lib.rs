@@ -2,21 +2,33 @@
 //! into the words of its protocol. It decides nothing that a gate decides.
 
 mod answer;
+mod head;
 mod health;
+mod http;
 mod identity;
+mod limits;
 mod listener;
 mod mcp;
 mod origin;
+mod proxy;
 mod repeatable;
+mod services;
 
 use std::{
     net::{IpAddr, SocketAddr},
     sync::Arc,
 };
 
-use http::{Request, Response};
+use ::http::{HeaderValue, Request, Response, Version, header};
+use arc_swap::ArcSwapOption;
+use domain::{
+    clock::Clock,
+    stop::{Refusal, Unreadable},
+};
 use hyper::body::Incoming;
-use pipeline::{Gateway, flow::Flow};
+use pipeline::{Gateway, flow::Flow, gateway::CallIds};
+
+use wire::http1::HeadFault;
 
 pub use listener::{Listener, ListenerFault, Tls};
 pub use origin::Names;
@@ -33,6 +45,26 @@ pub struct Front {
     pub trusts_proxy: Box<dyn Fn(IpAddr) -> bool + Send + Sync>,
     /// Which doors this listener has.
     pub doors: &'static [Door],
+}
+
+/// What stands behind a listener: nobody while the vault is sealed, then a [`Front`].
+pub struct Entrance {
+    front: ArcSwapOption<Front>,
+    ids: CallIds,
+    clock: Arc<dyn Clock>,
+}
+
+impl Entrance {
+    /// Whoever knocks is told that the vault is sealed, until it is [opened](Entrance::open).
+    #[must_use]
+    pub fn sealed(ids: CallIds, clock: Arc<dyn Clock>) -> Arc<Self> {
+        Arc::new(Self { front: ArcSwapOption::empty(), ids, clock })
+    }
+
+    /// From now on requests are brought to the doors of `front`, those on open connections too.
+    pub fn open(&self, front: Front) {
+        self.front.store(Some(Arc::new(front)));
+    }
 }
 
 /// One door: the paths it takes, and what happens to a request there.
@@ -54,8 +86,13 @@ struct Knock {
 type Opening = std::pin::Pin<Box<dyn Future<Output = Response<Flow>> + Send>>;
 
 /// Every door of the gateway listener, in the order they are asked. This is the one list of them.
-pub const DOORS: &[Door] =
-    &[Door { name: "mcp", takes: mcp::takes, open: |knock| Box::pin(mcp::open(knock)) }, HEALTH];
+pub const DOORS: &[Door] = &[
+    Door { name: "mcp", takes: mcp::takes, open: |knock| Box::pin(mcp::open(knock)) },
+    Door { name: "http", takes: http::takes, open: |knock| Box::pin(http::open(knock)) },
+    Door { name: "proxy", takes: proxy::takes, open: |knock| Box::pin(proxy::open(knock)) },
+    Door { name: "services", takes: services::takes, open: |knock| Box::pin(services::open(knock)) },
+    HEALTH,
+];
 
 /// The doors of the console listener.
 pub const CONSOLE_DOORS: &[Door] = &[HEALTH];
@@ -64,10 +101,35 @@ const HEALTH: Door =
     Door { name: "health", takes: health::takes, open: |knock| Box::pin(health::open(knock)) };
 
 /// Brings a request to its door.
-async fn receive(front: Arc<Front>, peer: SocketAddr, request: Request<Incoming>) -> Response<Flow> {
+async fn receive(
+    entrance: &Entrance,
+    peer: SocketAddr,
+    request: Request<Incoming>,
+    fault: Option<HeadFault>,
+) -> Response<Flow> {
     let path = request.uri().path();
+    let Some(front) = entrance.front.load_full() else {
+        return match health::takes(path) {
+            true => health::open_sealed(&request),
+            false => answer::sealed(entrance.ids.next(entrance.clock.now().wall)),
+        };
+    };
+    let unreadable = fault.map(|fault| Refusal::Unreadable(Unreadable::Head(fault)));
+    if let Some(refusal) = unreadable.or_else(|| head::check(&request).err()) {
+        return refuse(&front, &request, refusal);
+    }
     match front.doors.iter().find(|door| (door.takes)(path)) {
         Some(door) => (door.open)(Knock { front, peer, request }).await,
         None => answer::no_such_endpoint(&front),
     }
+}
+
+/// Refuses a request for its head, and reads no other one on its connection.
+fn refuse(front: &Front, request: &Request<Incoming>, refusal: Refusal) -> Response<Flow> {
+    let mut response = answer::refused_at_the_door(front, request.uri().path(), refusal);
+    // HTTP/2 frames its requests itself: the others on the connection are sound (RFC 9113 §8.2.2).
+    if request.version() < Version::HTTP_2 {
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    response
 }

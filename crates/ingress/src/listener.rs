@@ -1,5 +1,7 @@
 //! Listening: accepts connections, with or without TLS, and ends them politely.
 
+mod guard;
+
 use std::{
     convert::Infallible,
     io,
@@ -22,7 +24,9 @@ use tokio::{
 };
 use tokio_rustls::TlsAcceptor;
 
-use crate::{Front, receive};
+use guard::{Guarded, Verdict, is_stand_in};
+
+use crate::{Entrance, receive};
 
 /// How many connections may be open at once on one listener.
 const CONNECTIONS_MAX: usize = 8_192;
@@ -128,7 +132,12 @@ impl Listener {
     /// Serves until `drain` turns true, then waits for the requests under way, at most `grace`.
     ///
     /// Returns how many connections were still open at the end of the grace.
-    pub async fn serve(self, front: Arc<Front>, mut drain: watch::Receiver<bool>, grace: Duration) -> usize {
+    pub async fn serve(
+        self,
+        entrance: Arc<Entrance>,
+        mut drain: watch::Receiver<bool>,
+        grace: Duration,
+    ) -> usize {
         let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
         let mut connections = JoinSet::new();
         loop {
@@ -151,9 +160,9 @@ impl Listener {
                 tracing::warn!("{CONNECTIONS_MAX} connections are open, one more was closed");
                 continue;
             };
-            let (front, tls, drain) = (Arc::clone(&front), self.tls.clone(), drain.clone());
+            let (entrance, tls, drain) = (Arc::clone(&entrance), self.tls.clone(), drain.clone());
             connections.spawn(async move {
-                connection(stream, peer, tls, front, drain).await;
+                connection(stream, peer, tls, entrance, drain).await;
                 drop(place);
             });
         }
@@ -170,7 +179,7 @@ async fn connection(
     stream: TcpStream,
     peer: SocketAddr,
     tls: Option<Tls>,
-    front: Arc<Front>,
+    entrance: Arc<Entrance>,
     drain: watch::Receiver<bool>,
 ) {
     // Without it small answers wait for Nagle's algorithm, tens of milliseconds each.
@@ -178,15 +187,15 @@ async fn connection(
         return;
     }
     match tls {
-        None => http1(stream, peer, front, drain).await,
+        None => http1(stream, peer, entrance, drain).await,
         Some(Tls(acceptor)) => {
             let Ok(Ok(stream)) = tokio::time::timeout(HANDSHAKE_MAX, acceptor.accept(stream)).await else {
                 return;
             };
             if stream.get_ref().1.alpn_protocol() == Some(b"h2") {
-                http2(stream, peer, front, drain).await;
+                http2(stream, peer, entrance, drain).await;
             } else {
-                http1(stream, peer, front, drain).await;
+                http1(stream, peer, entrance, drain).await;
             }
         }
     }
@@ -201,12 +210,15 @@ async fn drained(drain: &mut watch::Receiver<bool>) {
 async fn http1(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     peer: SocketAddr,
-    front: Arc<Front>,
+    entrance: Arc<Entrance>,
     mut drain: watch::Receiver<bool>,
 ) {
+    let verdict = Verdict::default();
+    let stream = Guarded::new(stream, HEAD_BYTES_MAX, Arc::clone(&verdict));
     let service = service_fn(move |request: hyper::Request<Incoming>| {
-        let front = Arc::clone(&front);
-        async move { Ok::<_, Infallible>(receive(front, peer, request).await) }
+        let entrance = Arc::clone(&entrance);
+        let fault = verdict.get().filter(|_| is_stand_in(&request)).copied();
+        async move { Ok::<_, Infallible>(receive(&entrance, peer, request, fault).await) }
     });
     let connection = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
@@ -226,12 +238,12 @@ async fn http1(
 async fn http2(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     peer: SocketAddr,
-    front: Arc<Front>,
+    entrance: Arc<Entrance>,
     mut drain: watch::Receiver<bool>,
 ) {
     let service = service_fn(move |request: hyper::Request<Incoming>| {
-        let front = Arc::clone(&front);
-        async move { Ok::<_, Infallible>(receive(front, peer, request).await) }
+        let entrance = Arc::clone(&entrance);
+        async move { Ok::<_, Infallible>(receive(&entrance, peer, request, None).await) }
     });
     let connection = hyper::server::conn::http2::Builder::new(TokioExecutor::new())
         .timer(TokioTimer::new())

@@ -1,8 +1,6 @@
 //! The MCP door: `/mcp/{service}`, Streamable HTTP. Reads one message strictly, says what it acts on, and hands
 //! it to the walk. The body that travels on is the one that was read.
 
-mod limits;
-
 use std::{borrow::Cow, convert::Infallible, sync::Arc};
 
 use bytes::Bytes;
@@ -23,6 +21,7 @@ use wire::{
 use crate::{
     Front, Knock, answer,
     identity::{self, Claims, META_KEY},
+    limits,
     repeatable::{self, repeatable},
 };
 
@@ -74,7 +73,7 @@ pub(crate) async fn open(knock: Knock) -> Response<Flow> {
     };
     if let Err(foreign) = front.names.check(request.uri(), request.headers()) {
         let stop = turn_away(&call, at, Refusal::ForeignOrigin(foreign).into(), &gateway);
-        return answer::stopped(&stop, &call, &Form::Plain, None, false);
+        return answer::stopped(&stop, &call, &Form::Plain, None);
     }
 
     let source = identity::source(&front, peer, request.headers());
@@ -110,11 +109,15 @@ pub(crate) async fn open(knock: Knock) -> Response<Flow> {
         Ok(Err(stop)) => {
             let world = gateway.freshness.current();
             let refusals = world.services.get(kept.service.as_str()).map(|service| service.refusals);
-            answer::stopped(&stop, &kept, &form, refusals, keyed)
+            let mut response = answer::stopped(&stop, &kept, &form, refusals);
+            if keyed {
+                answer::mark_unknown(&mut response, &stop);
+            }
+            response
         }
         Err(panicked) => {
             tracing::error!(call = %kept.id, "a walk ended by itself: {panicked}");
-            answer::stopped(&Fault::Internal.into(), &kept, &form, None, keyed)
+            answer::stopped(&Fault::Internal.into(), &kept, &form, None)
         }
     }
 }
@@ -178,7 +181,7 @@ async fn read(
         Method::GET => Exchange::Listen,
         Method::DELETE => Exchange::End,
         Method::POST => {
-            let bytes = limits::read_body(headers, body, front, claims.key()).await?;
+            let bytes = limits::read_message(headers, body, front, claims.key()).await?;
             return read_message(bytes, headers, modern, session, claims);
         }
         _ => return Err(Refusal::MethodNotAllowed.into()),

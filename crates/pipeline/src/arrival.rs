@@ -15,7 +15,10 @@ use http::{HeaderMap, Method, response};
 use tokio::sync::oneshot;
 use wire::{Message, Target};
 
-use crate::{budget::HeldBody, flow::Flow};
+use crate::{
+    budget::HeldBody,
+    flow::{BodyHash, Flow},
+};
 
 /// One request as a door understood it. Nothing in it has been checked against keys or policy.
 pub struct Arrival {
@@ -106,6 +109,8 @@ pub struct Reply {
     pub body: Flow,
     /// Where the answer comes from.
     pub origin: Origin,
+    /// The hash of the request's body, where that flowed by unread; it is there once the body has been sent.
+    pub body_hash: Option<BodyHash>,
     /// What the call's idempotency key is good for from now on, where it came with one that is spent.
     pub repeat: Option<Repeat>,
 }

@@ -4,6 +4,7 @@
 mod closing;
 mod cut;
 mod deadline;
+mod hash;
 mod leash;
 mod limit;
 
@@ -14,6 +15,8 @@ use thiserror::Error;
 pub(crate) use closing::Closing;
 pub(crate) use cut::cut_events;
 pub(crate) use deadline::Deadline;
+pub use hash::BodyHash;
+pub(crate) use hash::Hash;
 pub(crate) use leash::Leash;
 pub(crate) use limit::Limit;
 

@@ -12,6 +12,7 @@ use domain::{
 };
 use store::{Store, StoreError};
 use tokio::sync::{Mutex, watch};
+use vault::Vault;
 
 /// How often the store is asked whether anything changed.
 const POLL_EVERY: Duration = Duration::from_millis(250);
@@ -27,13 +28,14 @@ pub struct Freshness {
     store: Arc<Store>,
     clock: Arc<dyn Clock>,
     world: ArcSwap<World>,
+    vault: Arc<Vault>,
     /// One renewal at a time; the others wait for its result.
     renewing: Mutex<()>,
     changes: watch::Sender<u64>,
 }
 
 impl Freshness {
-    /// Loads the first snapshot.
+    /// Loads the first snapshot. `vault` takes over what other processes do to its key ring.
     ///
     /// # Errors
     /// Whatever the store says.
@@ -41,11 +43,12 @@ impl Freshness {
         store: Arc<Store>,
         clock: Arc<dyn Clock>,
         policy: Arc<Policy>,
+        vault: Arc<Vault>,
     ) -> Result<Arc<Self>, StoreError> {
-        let world = read_world(&store, clock.now(), policy).await?;
+        let world = read_world(&store, clock.now(), policy, &vault).await?;
         let world = ArcSwap::from_pointee(world);
         let changes = watch::Sender::new(0);
-        Ok(Arc::new(Self { store, clock, world, renewing: Mutex::new(()), changes }))
+        Ok(Arc::new(Self { store, clock, world, vault, renewing: Mutex::new(()), changes }))
     }
 
     /// Looks at the store out of turn, for somebody who is not known yet; whether that was done.
@@ -128,7 +131,7 @@ impl Freshness {
             self.world.rcu(|world| World { confirmed_at: now.monotonic, ..copy(world) });
             return Ok(());
         }
-        let fresh = read_world(&self.store, now, Arc::clone(&known.policy)).await?;
+        let fresh = read_world(&self.store, now, Arc::clone(&known.policy), &self.vault).await?;
         // The policy may have been replaced meanwhile; the store's part is ours.
         self.world.rcu(|world| World { policy: Arc::clone(&world.policy), ..copy(&fresh) });
         self.changes.send_modify(|count| *count += 1);
@@ -148,8 +151,19 @@ fn copy(world: &World) -> World {
     }
 }
 
-async fn read_world(store: &Store, now: Now, policy: Arc<Policy>) -> Result<World, StoreError> {
+async fn read_world(
+    store: &Store,
+    now: Now,
+    policy: Arc<Policy>,
+    vault: &Vault,
+) -> Result<World, StoreError> {
     let snapshot = store.snapshot().await?;
+    if vault.adopt(&snapshot.keyring).is_err() {
+        // What is known goes on opening; revocations must not wait for a key.
+        tracing::error!(
+            "the vault has a term under another root key, whose values do not open here; restart with that key"
+        );
+    }
     let services: HashMap<_, _> =
         snapshot.services.into_iter().map(|service| (service.name.clone(), Arc::new(service))).collect();
     let agents: HashMap<_, _> =

@@ -1,6 +1,7 @@
 //! What the walk needs, gathered once at start-up.
 
 use std::{
+    collections::BTreeMap,
     sync::{
         Arc,
         atomic::{AtomicU32, Ordering},
@@ -9,8 +10,15 @@ use std::{
 };
 
 use counters::Counters;
-use domain::{clock::Clock, key::PresentedKey, names::CallId, stop::Fault};
+use domain::{
+    clock::Clock,
+    key::PresentedKey,
+    names::{CallId, ServiceName},
+    service::Service,
+    stop::Fault,
+};
 use jiff::Timestamp;
+use store::Store;
 use tokio::sync::watch;
 use vault::Pepper;
 
@@ -29,6 +37,8 @@ pub struct Gateway {
     pub pepper: Pepper,
     /// Keys, agents, services and policy.
     pub freshness: Arc<Freshness>,
+    /// What survives a restart.
+    pub store: Arc<Store>,
     /// The limits' state.
     pub counters: Counters,
     /// The trail.
@@ -66,6 +76,24 @@ impl Gateway {
     #[must_use]
     pub fn knows(&self, key: &PresentedKey) -> bool {
         self.freshness.current().holder(&self.pepper.mac(key), self.clock.now()).is_ok()
+    }
+
+    /// What agents may read about these services, by name.
+    ///
+    /// # Errors
+    /// [`Fault::StoreUnavailable`].
+    pub async fn documentation(
+        &self,
+        services: &[Arc<Service>],
+    ) -> Result<BTreeMap<ServiceName, String>, Fault> {
+        let mut texts = BTreeMap::new();
+        for service in services.iter().filter(|service| service.documentation.is_some()) {
+            let text = self.store.documentation(&service.name).await;
+            if let Some(text) = text.map_err(|_| Fault::StoreUnavailable)? {
+                texts.insert(service.name.clone(), text);
+            }
+        }
+        Ok(texts)
     }
 
     /// Whether the gateway could let a call through now: fresh authorization and a trail that can be written.

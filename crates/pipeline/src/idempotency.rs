@@ -17,7 +17,7 @@ use domain::{
 use jiff::Timestamp;
 use store::{Change, IdempotencyClaim, KnownState, Settled, Store};
 use tokio::sync::watch;
-use vault::Vault;
+use vault::{Label, Purpose, Vault};
 
 pub(crate) use keep::{Asked, Kept};
 
@@ -154,18 +154,18 @@ impl Claim {
 
     /// Seals an answer for its row.
     pub(crate) fn seal(&self, answer: &StoredAnswer) -> Vec<u8> {
-        self.keys.vault.seal(&self.label(), &answer.to_bytes())
+        self.keys.vault.seal(&label(&self.owner), &answer.to_bytes())
     }
 
     fn open(&self, sealed: &[u8]) -> Option<StoredAnswer> {
-        StoredAnswer::from_bytes(self.keys.vault.open(&self.label(), sealed).ok()?.reveal())
+        StoredAnswer::from_bytes(self.keys.vault.open_sealed(&label(&self.owner), sealed).ok()?.reveal())
     }
+}
 
-    /// What a sealed answer is bound to: it opens for this agent's key only.
-    fn label(&self) -> [&[u8]; 4] {
-        let (agent, key) = &self.owner;
-        [self.keys.store.install(), b"stored-answer", agent.as_str().as_bytes(), key.as_str().as_bytes()]
-    }
+/// What a sealed answer is bound to: it opens for this agent's key only.
+fn label((agent, key): &Owner) -> Label<'_> {
+    let purpose = Purpose::StoredAnswer;
+    Label { purpose, service: agent.as_str(), origin: "", name: key.as_str(), version: 0 }
 }
 
 impl Drop for Claim {

@@ -20,4 +20,4 @@ mod walk;
 
 pub use arrival::{ApiRequest, Arrival, CallBody, Exchange, Origin, Presented, Repeat, Reply};
 pub use gateway::Gateway;
-pub use walk::{turn_away, walk};
+pub use walk::{inquire, turn_away, walk};

@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use domain::{call::Call, clock::Now, stop::Stop};
+use domain::{call::Call, clock::Now, stop::Stop, world::World};
 
 use crate::{
-    arrival::{Arrival, Reply},
+    arrival::{Arrival, Caller, Reply},
     gates::{
         g10_authenticate::authenticate,
         g20_authorize::authorize,
-        g30_rate_limit::{charge_refusal, rate_limit},
+        g30_rate_limit::{charge_housekeeping, charge_refusal, rate_limit},
         g40_idempotency::idempotency,
         g70_record::Record,
         g80_inject_credential::inject_credential,
@@ -64,6 +64,41 @@ pub async fn walk(arrival: Arrival, gateway: &Gateway) -> Result<Reply, Stop> {
         (answer, _) => answer,
     };
     record.close(answer, &gateway.bodies, &gateway.bounds).await
+}
+
+/// Says who asks for something that the gateway answers itself, such as the list of services, and what the world is
+/// like for them. It is charged as housekeeping; only a refusal is recorded.
+///
+/// # Errors
+/// The [`Stop`]: no good key, too many requests, or nothing can be confirmed.
+pub async fn inquire(arrival: Arrival, gateway: &Gateway) -> Result<(Caller, Arc<World>), Stop> {
+    let at = arrival.at;
+    let mut record = Record::open(&arrival.call, at, &gateway.recorder, &gateway.clock)?;
+    let mut world = match gateway.freshness.world(at).await {
+        Ok(world) => world,
+        Err(fault) => return Err(record.turn_away(fault.into())),
+    };
+    let call = Arc::clone(&arrival.call);
+    let known = authenticate(
+        arrival,
+        &mut world,
+        &gateway.freshness,
+        &gateway.pepper,
+        &gateway.counters,
+        &mut record.draft,
+    )
+    .await;
+    let within = known.and_then(|known| {
+        let caller = known.caller().clone();
+        charge_housekeeping(&caller, &call, &world, at.monotonic, &gateway.counters).map(|()| caller)
+    });
+    match within {
+        Ok(caller) => {
+            record.forget();
+            Ok((caller, world))
+        }
+        Err(stop) => Err(record.turn_away(stop)),
+    }
 }
 
 /// Records a request that is refused before any gate needs to see it, and hands the refusal back.

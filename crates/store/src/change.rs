@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use domain::names::ServiceName;
 use sqlx::SqliteConnection;
 
-use crate::{Change, StoreError, idempotency, identities::state_word, row::micros, verifier};
+use crate::{Change, StoreError, idempotency, identities::state_word, keyring, row::micros, verifier};
 
 /// Makes the change, if its condition holds; says whether it did.
 pub async fn apply(connection: &mut SqliteConnection, change: &Change) -> Result<bool, StoreError> {
@@ -77,6 +77,9 @@ pub async fn apply(connection: &mut SqliteConnection, change: &Change) -> Result
         Change::ClaimIdempotency(claim) => return idempotency::claim(connection, claim).await,
         Change::SettleIdempotency { agent, key, call, settled } => {
             return idempotency::settle(connection, agent, key, *call, settled).await;
+        }
+        Change::SetKeyring { from, to, salt, at } => {
+            return keyring::set(connection, from, to, salt.as_ref(), *at).await;
         }
     };
     Ok(done.rows_affected() > 0)

@@ -7,6 +7,7 @@ use domain::{
     audit::Event,
     idempotency::IdempotencyKey,
     key::KeyId,
+    keyring::RingKey,
     names::{AgentName, CallId, RoleName, ServiceName},
     operator::Operator,
     service::Service,
@@ -71,6 +72,18 @@ pub enum Change {
     RemoveService(ServiceName),
     /// A new operator. Condition: the address is new.
     CreateOperator(Operator),
+    /// Another key ring: a new term, terms that only open from now on, a new root key. Condition: the stored ring is
+    /// `from`. Terms are added or changed, never removed.
+    SetKeyring {
+        /// The ring that the change was worked out from, oldest term first.
+        from: Vec<RingKey>,
+        /// The terms that are new or other than before.
+        to: Vec<RingKey>,
+        /// The salt of the passphrase that the root key is made of, where that is another one.
+        salt: Option<[u8; 16]>,
+        /// When.
+        at: Timestamp,
+    },
     /// An agent's idempotency key belongs to this call from now on. Condition: the agent has no such key, or it is
     /// not remembered any more.
     ClaimIdempotency(IdempotencyClaim),

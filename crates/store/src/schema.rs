@@ -5,8 +5,11 @@ use sqlx::{Connection as _, SqliteConnection};
 use crate::{StoreError, open::Birth};
 
 /// One file a step; step 1 makes schema 1.
-const STEPS: &[&str] =
-    &[include_str!("../migrations/0001_first.sql"), include_str!("../migrations/0003_http.sql")];
+const STEPS: &[&str] = &[
+    include_str!("../migrations/0001_first.sql"),
+    include_str!("../migrations/0002_vault.sql"),
+    include_str!("../migrations/0003_http.sql"),
+];
 
 /// The version that a home needs for this schema: what an older binary tells its user.
 const NEEDS: &str = "0.1";
@@ -59,7 +62,8 @@ pub async fn meta(connection: &mut SqliteConnection, name: &str) -> Result<Optio
     sqlx::query_scalar("SELECT value FROM meta WHERE name = $1").bind(name).fetch_optional(connection).await
 }
 
-async fn set_meta(connection: &mut SqliteConnection, name: &str, value: &str) -> Result<(), sqlx::Error> {
+/// Sets a value of the store about itself.
+pub async fn set_meta(connection: &mut SqliteConnection, name: &str, value: &str) -> Result<(), sqlx::Error> {
     sqlx::query("INSERT INTO meta (name, value) VALUES ($1, $2) ON CONFLICT (name) DO UPDATE SET value = $2")
         .bind(name)
         .bind(value)

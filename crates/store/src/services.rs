@@ -1,6 +1,6 @@
 //! Services, read.
 
-use domain::service::Service;
+use domain::{names::ServiceName, service::Service};
 use sqlx::{Row as _, SqliteConnection, sqlite::SqliteRow};
 
 use crate::{Store, StoreError};
@@ -21,6 +21,17 @@ impl Store {
     /// [`StoreError`] when the store does not answer or a row is damaged.
     pub async fn load_services(&self) -> Result<Vec<StoredService>, StoreError> {
         services(&mut *self.readers.acquire().await?).await
+    }
+}
+
+impl Store {
+    /// What agents may read about a service, if there is anything.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the store does not answer.
+    pub async fn documentation(&self, service: &ServiceName) -> Result<Option<String>, StoreError> {
+        let select = "SELECT body FROM documentation WHERE service = $1";
+        Ok(sqlx::query_scalar(select).bind(service.as_str()).fetch_optional(&self.readers).await?)
     }
 }
 

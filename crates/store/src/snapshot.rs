@@ -3,14 +3,15 @@
 use domain::{
     agent::{Agent, Key},
     credential::SealedCredentials,
+    keyring::RingKey,
     service::Service,
     world::Revision,
 };
 use sqlx::{Connection as _, SqliteConnection};
 
-use crate::{Store, StoreError, credentials, identities, services};
+use crate::{Store, StoreError, credentials, identities, keyring, services};
 
-/// Keys, agents and services of one read transaction.
+/// Keys, agents, services and the key ring of one read transaction.
 #[derive(Debug, Clone)]
 pub struct Snapshot {
     /// The revision that it shows.
@@ -23,6 +24,8 @@ pub struct Snapshot {
     pub services: Vec<Service>,
     /// The values of their credentials, sealed.
     pub credentials: SealedCredentials,
+    /// The vault's key ring, oldest term first.
+    pub keyring: Vec<RingKey>,
 }
 
 impl Store {
@@ -39,7 +42,8 @@ impl Store {
         let services =
             services::services(&mut transaction).await?.into_iter().map(|stored| stored.service).collect();
         let credentials = credentials::all(&mut transaction).await?;
-        Ok(Snapshot { revision, agents, keys, services, credentials })
+        let keyring = keyring::terms(&mut transaction).await?.into_iter().map(|term| term.key).collect();
+        Ok(Snapshot { revision, agents, keys, services, credentials, keyring })
     }
 
     /// The revision alone: one row, cheap enough to ask four times a second.

@@ -18,6 +18,7 @@ mod progress;
 mod serve;
 mod services;
 mod usage;
+mod vault;
 
 use std::{ffi::OsString, path::PathBuf, process::ExitCode};
 
@@ -94,6 +95,8 @@ enum Command {
     Audit(audit::Command),
     #[command(subcommand, override_help = include_str!("commands/help/operators.txt"))]
     Operators(operators::Command),
+    #[command(subcommand, override_help = include_str!("commands/help/vault.txt"))]
+    Vault(vault::Command),
     #[command(subcommand, override_help = include_str!("commands/help/config.txt"))]
     Config(config::Command),
     #[command(override_help = include_str!("commands/help/completions.txt"))]
@@ -152,6 +155,7 @@ fn dispatch(command: Command, context: &Context) -> anyhow::Result<Verdict> {
         Command::Policy(command) => policy::run(context, command),
         Command::Audit(command) => audit::run(context, command),
         Command::Operators(command) => operators::run(context, command),
+        Command::Vault(command) => vault::run(context, command),
         Command::Config(command) => config::run(context, &command),
         Command::Completions(options) => completions::run(context, &options, CommandLine::command()),
     }

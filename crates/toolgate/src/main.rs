@@ -5,6 +5,7 @@ mod home;
 mod logging;
 mod output;
 mod settings;
+mod unlock;
 mod wiring;
 
 use std::process::ExitCode;

@@ -30,12 +30,57 @@ pub struct Settings {
     pub store_file: PathBuf,
     /// The policy.
     pub policy_file: PathBuf,
-    /// The vault's key file.
-    pub vault_key_file: PathBuf,
+    /// Where the vault's root key comes from.
+    pub root_key: RootKeySource,
     /// The trail.
     pub audit: Audit,
     /// What the process says about itself.
     pub telemetry: Telemetry,
+}
+
+/// Where the vault's root key comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RootKeySource {
+    /// A file of 32 bytes.
+    File(PathBuf),
+    /// The environment variable of this name: 64 hex digits or base64.
+    Variable(String),
+    /// A passphrase in the environment variable of this name.
+    Passphrase(String),
+}
+
+impl RootKeySource {
+    fn build(choices: &Choices, file: PathBuf) -> Result<Self, Faults> {
+        let [key, passphrase] =
+            ["vault.key_env", "vault.passphrase_env"].map(|path| choices.text(path).map(str::to_owned));
+        let chosen = [
+            ("vault.key_file", choices.is_chosen("vault.key_file")),
+            ("vault.key_env", key.is_some()),
+            ("vault.passphrase_env", passphrase.is_some()),
+        ];
+        let chosen: Vec<&str> = chosen.into_iter().filter(|(_, is)| *is).map(|(path, _)| path).collect();
+        if chosen.len() > 1 {
+            return Err(Faults::One(format!(
+                "the vault has one key, and {} are set; keep one of them",
+                chosen.join(" and ")
+            )));
+        }
+        Ok(match (key, passphrase) {
+            (Some(name), _) => Self::Variable(name),
+            (None, Some(name)) => Self::Passphrase(name),
+            (None, None) => Self::File(file),
+        })
+    }
+
+    /// The source in few words.
+    #[must_use]
+    pub fn shown(&self) -> String {
+        match self {
+            Self::File(path) => path.display().to_string(),
+            Self::Variable(name) => format!("key in ${name}"),
+            Self::Passphrase(name) => format!("passphrase in ${name}"),
+        }
+    }
 }
 
 /// A listener's address and how it is protected.
@@ -164,7 +209,7 @@ impl Settings {
             // `sqlite` is the only store and `memory` the only place of counters so far.
             store_file: home.join("toolgate.db"),
             policy_file: needed("policy.path"),
-            vault_key_file: needed("vault.key_file"),
+            root_key: RootKeySource::build(choices, needed("vault.key_file"))?,
             audit: Audit {
                 sync: match choices.text("audit.sync") {
                     Some("os") => Sync::Os,
@@ -261,7 +306,7 @@ mod tests {
         assert_eq!(settings.gateway.upstream_timeout, Duration::from_secs(30));
         assert!(!settings.gateway.key_in_query && !settings.gateway.listener.insecure);
         assert_eq!(settings.policy_file, Path::new("/home/policy.yaml"));
-        assert_eq!(settings.vault_key_file, Path::new("/home/vault.key"));
+        assert_eq!(settings.root_key, RootKeySource::File("/home/vault.key".into()));
         assert_eq!(settings.store_file, Path::new("/home/toolgate.db"));
         assert_eq!(settings.audit, Audit { sync: Sync::Flush, record: Record::Calls, value_limit: 4_000 });
         assert_eq!(settings.telemetry, Telemetry { log: LogForm::Text, level: Level::Info });
@@ -276,7 +321,7 @@ mod tests {
             let other = match setting.kind {
                 Kind::Address => "127.0.0.1:9".to_owned(),
                 Kind::Url => "https://gate.example.com".to_owned(),
-                Kind::Path => "other".to_owned(),
+                Kind::Path | Kind::Variable => "other".to_owned(),
                 Kind::Truth => "true".to_owned(),
                 Kind::Size => "7KB".to_owned(),
                 Kind::Duration => "7s".to_owned(),
@@ -313,6 +358,22 @@ mod tests {
             let listener = if area == "gateway" { settings.gateway.listener } else { settings.console };
             assert_eq!(listener.tls.unwrap().cert, Path::new("/home/c.pem"));
             assert!(build(&[&files[0]]).is_err(), "a certificate without its key");
+        }
+    }
+
+    #[test]
+    fn the_vault_has_one_key() {
+        let key = build(&["vault.key_env=A"]).unwrap().root_key;
+        assert_eq!(key, RootKeySource::Variable("A".to_owned()));
+        let passphrase = build(&["vault.passphrase_env=A"]).unwrap().root_key;
+        assert_eq!(passphrase, RootKeySource::Passphrase("A".to_owned()));
+        for two in [
+            ["vault.key_env=A", "vault.passphrase_env=B"],
+            ["vault.key_env=A", "vault.key_file=vault.key"],
+            ["vault.key_file=x", "vault.passphrase_env=B"],
+        ] {
+            let Faults::One(message) = build(&two).unwrap_err() else { panic!("one sentence") };
+            assert!(message.starts_with("the vault has one key, and vault."), "{message}");
         }
     }
 

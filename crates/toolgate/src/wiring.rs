@@ -2,6 +2,7 @@
 
 mod call_log;
 mod policy_watch;
+mod secrets;
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -16,7 +17,7 @@ use domain::{
     clock::Clock,
     policy::Policy,
 };
-use ingress::{CONSOLE_DOORS, DOORS, Door, Front, Listener, ListenerFault, Names, Tls};
+use ingress::{CONSOLE_DOORS, DOORS, Door, Entrance, Front, Listener, ListenerFault, Names, Tls};
 use pipeline::{
     Gateway,
     budget::BodyBudget,
@@ -33,7 +34,6 @@ use pipeline::{
 };
 use store::{Birth, Store, StoreOptions};
 use tokio::{sync::watch, task::JoinHandle};
-use vault::{Vault, VaultKey};
 
 use crate::{
     output::Invocation,
@@ -84,42 +84,68 @@ pub struct Stopped {
     pub cut_off: usize,
 }
 
-/// Starts a gateway: policy, vault, store, listeners, in this order, so that nothing listens before it can judge.
+/// Starts a gateway: store, vault, listeners, in this order, so that nothing is let in before it can be judged.
+///
+/// Without a root key the listeners answer 503 `sealed`, and this waits until the key file is there.
 ///
 /// # Errors
 /// One sentence with what to do next.
 pub async fn start(
     settings: &Settings,
     invocation: &Invocation,
-    policy: Policy,
+    mut policy: Policy,
     call_log: Option<CallLog>,
     news: PolicyNews,
 ) -> anyhow::Result<Running> {
-    // Not fatal: a kernel without these switches still runs, and the rest of the protection holds.
-    if let Err(error) = vault::harden_process() {
-        tracing::warn!("core dumps could not be switched off: {error}");
-    }
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
-    let vault = Arc::new(Vault::new(&VaultKey::load(&settings.vault_key_file)?));
     let store = Arc::new(open_store(settings, &*clock).await?);
-    let pepper = admin::open_pepper(&store, &vault).await?;
+    let unlocked = secrets::open(&settings.root_key, &store, &*clock).await?;
 
     // Bind before anything is started: a taken port must leave nothing behind.
     let gateway_socket = bind("gateway", &settings.gateway.listener)?;
     let console_socket = bind("console", &settings.console)?;
+    let (gateway_address, console_address) = (gateway_socket.address()?, console_socket.address()?);
+    let sockets = [gateway_socket, console_socket];
+    let (drain, draining) = watch::channel(false);
+    let entrances =
+        [(); 2].map(|()| Entrance::sealed(CallIds::new(vault::random::bytes()), Arc::clone(&clock)));
+    let listen = |sockets: [Listener; 2]| -> Vec<JoinHandle<usize>> {
+        let served = sockets.into_iter().zip(&entrances);
+        served
+            .map(|(socket, entrance)| {
+                tokio::spawn(socket.serve(Arc::clone(entrance), draining.clone(), DRAIN_MAX))
+            })
+            .collect()
+    };
+    let (secrets, waiting) = match unlocked {
+        Ok(secrets) => (secrets, Err(sockets)),
+        Err(why) => {
+            let listeners = listen(sockets);
+            let scheme = if settings.gateway.listener.tls.is_some() { "https" } else { "http" };
+            tracing::error!("the vault is sealed, {scheme}://{gateway_address} answers 503: {why}");
+            let secrets = secrets::wait(&settings.root_key, &store, &*clock).await;
+            // It may have been edited meanwhile; one that cannot be read is told by the watch when it changes.
+            if let Ok((fresh, _)) = read_policy(&settings.policy_file, invocation) {
+                policy = fresh;
+            }
+            (secrets, Ok(listeners))
+        }
+    };
 
-    let freshness = Freshness::load(Arc::clone(&store), Arc::clone(&clock), Arc::new(policy)).await?;
+    let freshness =
+        Freshness::load(Arc::clone(&store), Arc::clone(&clock), Arc::new(policy), Arc::clone(&secrets.vault))
+            .await?;
     let (recorder, recorder_task) =
         Recorder::start(Arc::clone(&store), Arc::clone(&clock), call_log.map(CallLog::into_listener));
-    let (drain, draining) = watch::channel(false);
     let gateway = Arc::new(Gateway {
         stopping: draining.clone(),
         ids: CallIds::new(vault::random::bytes()),
-        pepper,
+        pepper: secrets.pepper,
+        store: Arc::clone(&store),
         counters: Counters::new(BUCKETS_MAX),
         upstreams: Upstreams::new(Dialler::new(), Arc::clone(&clock), LINE_BYTES_MAX),
-        sessions: SessionTokens::new(vault.session_sealer()),
-        idempotency: IdempotencyKeys::new(Arc::clone(&store), Arc::clone(&vault)),
+        sessions: SessionTokens::new(secrets.sessions),
+        idempotency: IdempotencyKeys::new(Arc::clone(&store), Arc::clone(&secrets.vault)),
         credentials: Credentials::default(),
         bodies: BodyBudget::new(BODIES_BYTES_MAX),
         bounds: Bounds {
@@ -141,11 +167,10 @@ pub async fn start(
     system_event(&gateway, "gateway.start").await?;
     lose_claims(&store).await?;
 
-    let (gateway_address, console_address) = (gateway_socket.address()?, console_socket.address()?);
     let front = |listener: &settings::Listener, doors: &'static [Door]| {
         let origins: &[String] = &settings.gateway.allowed_origins;
         let proxies = settings.gateway.trusted_proxies.clone();
-        Arc::new(Front {
+        Front {
             gateway: Arc::clone(&gateway),
             names: Names::of(
                 listener.listen.ip(),
@@ -158,20 +183,12 @@ pub async fn start(
                 proxies.iter().any(|range| range.contains(address))
             }),
             doors,
-        })
+        }
     };
-    let listeners = vec![
-        tokio::spawn(gateway_socket.serve(
-            front(&settings.gateway.listener, DOORS),
-            draining.clone(),
-            DRAIN_MAX,
-        )),
-        tokio::spawn(console_socket.serve(
-            front(&settings.console, CONSOLE_DOORS),
-            draining.clone(),
-            DRAIN_MAX,
-        )),
-    ];
+    let [gateway_entrance, console_entrance] = &entrances;
+    gateway_entrance.open(front(&settings.gateway.listener, DOORS));
+    console_entrance.open(front(&settings.console, CONSOLE_DOORS));
+    let listeners = waiting.unwrap_or_else(listen);
     let helpers = vec![
         tokio::spawn(Arc::clone(&freshness).run()),
         tokio::spawn(sweep(Arc::clone(&gateway))),

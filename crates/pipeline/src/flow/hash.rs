@@ -13,7 +13,7 @@ use sha2::{Digest, Sha256};
 use super::{Broken, Flow};
 
 /// The SHA-256 of a body, once it has flowed by whole.
-pub(crate) type BodyHash = Arc<OnceLock<[u8; 32]>>;
+pub type BodyHash = Arc<OnceLock<[u8; 32]>>;
 
 /// Fills its [`BodyHash`] at the end of the body.
 pub(crate) struct Hash {

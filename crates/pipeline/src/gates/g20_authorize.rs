@@ -8,8 +8,8 @@ use domain::{
     call::Call,
     clock::Now,
     idempotency::Repeatable,
-    policy::{Verdict, judge},
-    service::Service,
+    policy::{Refused, Verdict, judge},
+    service::{Service, Upstream},
     stop::{Refusal, Stop},
     world::World,
 };
@@ -69,10 +69,16 @@ pub(crate) fn authorize(
     let call = arrival.call;
     let verdict = judge(world, &caller.agent, &call.service, &call.action);
     draft.judged(&verdict, world.policy.hash());
-    if let Verdict::Never(refused) = verdict {
-        return Err(refused.into_refusal(&caller.agent.role).into());
-    }
     let service = world.services.get(call.service.as_str()).ok_or(Refusal::NotInScope)?;
+    match verdict {
+        // Whoever may not know that the service exists is not told where it is.
+        Verdict::Never(Refused::NotInScope) => return Err(Refusal::NotInScope.into()),
+        Verdict::Never(refused) => {
+            check_door(service, &exchange)?;
+            return Err(refused.into_refusal(&caller.agent.role).into());
+        }
+        Verdict::Allow { .. } => check_door(service, &exchange)?,
+    }
     let session = match &arrival.session {
         None => None,
         Some(token) => {
@@ -94,4 +100,15 @@ pub(crate) fn authorize(
         gone: arrival.gone,
         _proof: Proof,
     })
+}
+
+/// MCP services are reached by MCP messages, HTTP services by requests.
+fn check_door(service: &Service, exchange: &Exchange) -> Result<(), Refusal> {
+    let name = &service.name;
+    match (&service.upstream, exchange) {
+        (Upstream::Api(_), Exchange::Request(_)) => Ok(()),
+        (Upstream::Api(_), _) => Err(Refusal::WrongDoor { endpoint: format!("/http/{name}/…") }),
+        (_, Exchange::Request(_)) => Err(Refusal::WrongDoor { endpoint: format!("/mcp/{name}") }),
+        _ => Ok(()),
+    }
 }

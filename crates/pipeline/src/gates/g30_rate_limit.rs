@@ -36,6 +36,21 @@ pub(crate) fn rate_limit(call: Authorized, world: &World, counters: &Counters) -
     }
 }
 
+/// Charges what the gateway answers itself.
+pub(crate) fn charge_housekeeping(
+    caller: &Caller,
+    call: &Call,
+    world: &World,
+    now: Duration,
+    counters: &Counters,
+) -> Result<(), Stop> {
+    let charges = quota::charges(&world.policy, caller.key, call);
+    match counters.take(now, &charges) {
+        Taken::Admitted { .. } => Ok(()),
+        Taken::Over { which, retry_after } => Err(over(&charges, which, retry_after, &world.policy, call)),
+    }
+}
+
 /// Counts a refused call against the caller's `refusals`; when those are spent, says so instead.
 ///
 /// So an agent that keeps asking for what it may not have is slowed down like any other.

@@ -23,7 +23,7 @@ use crate::{
     arrival::{Repeat, Reply},
     budget::BodyBudget,
     digest,
-    flow::{self, Broken, Closing},
+    flow::{self, BodyHash, Broken, Closing},
     freshness::Freshness,
     gateway::Bounds,
     idempotency::{Claim, Kept},
@@ -85,6 +85,8 @@ pub struct Record {
     clock: Arc<dyn Clock>,
     at: Now,
     class: Class,
+    /// Known once the request's body has been sent.
+    body_hash: Option<BodyHash>,
 }
 
 /// How far the record has come.
@@ -121,6 +123,7 @@ impl Record {
             clock: Arc::clone(clock),
             at,
             class: call.class,
+            body_hash: None,
         })
     }
 
@@ -176,6 +179,7 @@ impl Record {
                 Ok(reply)
             }
             Ok(mut reply) => {
+                self.body_hash = reply.body_hash.take();
                 self.draft.event.status = Some(reply.head.status.as_u16());
                 let body = Closing::new(reply.body, self).boxed_unsync();
                 reply.body = body;
@@ -204,7 +208,7 @@ impl Record {
         self.draft.event.status = Some(head.status.as_u16());
         let event = self.outcome(ResultWord::Forwarded, body.len() as u64, None);
         if self.settle_durably(event, settled).await {
-            Ok(Reply { head, body: flow::whole(body), origin, repeat })
+            Ok(Reply { head, body: flow::whole(body), origin, body_hash: None, repeat })
         } else {
             Err(Refusal::OutcomeUnknown.into())
         }
@@ -232,6 +236,11 @@ impl Record {
         }
         self.claim = None;
         written
+    }
+
+    /// Closes the record of what leaves no event; its place in the queue is given back.
+    pub(crate) fn forget(mut self) {
+        self.slot = None;
     }
 
     /// Closes the record of a call that is not answered by an upstream.
@@ -340,6 +349,7 @@ impl Record {
         let mut event = std::mem::replace(&mut self.draft.event, blank);
         let now = self.clock.now();
         event.at = now.wall;
+        event.body_sha256 = self.body_hash.as_ref().and_then(|hash| hash.get().copied());
         let latency = now.monotonic.saturating_sub(self.at.monotonic);
         event.latency_us = Some(u64::try_from(latency.as_micros()).unwrap_or(u64::MAX));
         if self.state == State::Intended {

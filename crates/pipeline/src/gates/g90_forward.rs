@@ -1,6 +1,8 @@
 //! Gate 90: send it, and hand the answer back as it came. Only lists are cut, only session ids are replaced, only
 //! what belongs to the connection or to us is left out.
 
+mod head;
+
 use std::{pin::Pin, sync::Arc, time::Duration};
 
 use domain::{
@@ -8,25 +10,21 @@ use domain::{
     service::{ApiUpstream, Upstream},
     stop::{Fault, Stop},
 };
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header, response};
+use http::{HeaderName, HeaderValue, StatusCode, header, response};
 use http_body::Body as _;
 use http_body_util::BodyExt;
 use tokio::time::Sleep;
 
+use self::head::media_type;
 use super::{g20_authorize::Authorized, g80_inject_credential::Equipped};
 use crate::{
-    arrival::{Exchange, Origin, Reply},
-    flow::{self, Broken, Deadline, Flow, Leash, Limit},
+    arrival::{ApiRequest, CallBody, Exchange, Origin, Reply},
+    flow::{self, BodyHash, Broken, Deadline, Flow, Hash, Leash, Limit},
     gateway::Gateway,
     listing::Catalog,
     upstreams::{Answer, Outbound},
 };
 
-/// The headers of an upstream's answer that travel on.
-const ANSWER_HEADERS: [header::HeaderName; 4] =
-    [header::CONTENT_TYPE, header::CACHE_CONTROL, header::RETRY_AFTER, header::ALLOW];
-/// Says of an event stream that nobody in between may hold it back.
-const ACCEL_BUFFERING: header::HeaderName = header::HeaderName::from_static("x-accel-buffering");
 /// The session id of the older protocol.
 const SESSION_ID: header::HeaderName = header::HeaderName::from_static(wire::mcp::header::SESSION_ID);
 
@@ -50,6 +48,7 @@ pub(crate) async fn forward(call: Equipped, gateway: &Gateway) -> Result<Reply, 
     {
         headers.insert(name, key);
     }
+    let (exchange, body_hash) = hash_on_its_way(exchange);
     let outbound = Outbound { caller: &caller, exchange, session, headers, modern };
     let answer = tokio::select! {
         answer = gateway.upstreams.exchange(&service, outbound, &injection) => answer?,
@@ -61,12 +60,16 @@ pub(crate) async fn forward(call: Equipped, gateway: &Gateway) -> Result<Reply, 
 
     let Answer { response, session } = answer;
     let (upstream, body) = response.into_parts();
+    let is_api = matches!(service.upstream, Upstream::Api(_));
     // We have asked for `identity`. Its coding does not travel on, and nothing could be read or cut in it.
-    if upstream.headers.get(header::CONTENT_ENCODING).is_some_and(|coding| coding != "identity") {
+    if !is_api && upstream.headers.get(header::CONTENT_ENCODING).is_some_and(|coding| coding != "identity") {
         return Err(Fault::UpstreamBroken("its answer is compressed, unasked".into()).into());
     }
-    let is_stream = media_type(&upstream.headers) == Some("text/event-stream");
-    let mut head = answer_head(&upstream, is_stream);
+    let is_stream = match &service.upstream {
+        Upstream::Api(api) => api.stream,
+        _ => media_type(&upstream.headers) == Some("text/event-stream"),
+    };
+    let mut head = head::travelling(&upstream, &service.upstream, is_stream);
     if let Some(session) = session {
         let token = gateway.sessions.seal(&caller.agent.name, &service.name, &session);
         if let Ok(token) = HeaderValue::try_from(token) {
@@ -75,6 +78,9 @@ pub(crate) async fn forward(call: Equipped, gateway: &Gateway) -> Result<Reply, 
     }
 
     let bytes_max = gateway.bounds.body_bytes_max;
+    if !is_stream && body.size_hint().lower() > bytes_max {
+        return Err(Fault::AnswerTooLarge(bytes_max).into());
+    }
     let body = if is_stream {
         let body = match catalog {
             Some(catalog) => {
@@ -92,23 +98,19 @@ pub(crate) async fn forward(call: Equipped, gateway: &Gateway) -> Result<Reply, 
             None => body,
         }
     };
-    Ok(Reply { head, body, origin: Origin::Upstream, repeat: None })
+    Ok(Reply { head, body, origin: Origin::Upstream, body_hash, repeat: None })
 }
 
-/// Status and the headers that travel on.
-fn answer_head(upstream: &response::Parts, is_stream: bool) -> response::Parts {
-    let (mut head, ()) = http::Response::new(()).into_parts();
-    head.status = upstream.status;
-    for name in ANSWER_HEADERS {
-        if let Some(value) = upstream.headers.get(&name) {
-            head.headers.insert(name, value.clone());
+/// Has a request body that nobody has read hashed while it flows by.
+fn hash_on_its_way(exchange: Exchange) -> (Exchange, Option<BodyHash>) {
+    match exchange {
+        Exchange::Request(ApiRequest { method, target, body: CallBody::Flow(flow) }) => {
+            let hash = BodyHash::default();
+            let body = CallBody::Flow(Hash::new(flow, Arc::clone(&hash)).boxed_unsync());
+            (Exchange::Request(ApiRequest { method, target, body }), Some(hash))
         }
+        other => (other, None),
     }
-    if is_stream {
-        head.headers.insert(ACCEL_BUFFERING, HeaderValue::from_static("no"));
-        head.headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-cache"));
-    }
-    head
 }
 
 /// A body that must be whole in time and not too large.
@@ -147,11 +149,4 @@ async fn cut_whole(
         Err(malformed) => malformed.to_string(),
     };
     Err(Fault::UpstreamBroken(format!("its list cannot be cut: {why}")).into())
-}
-
-/// The media type without parameters, as far as we compare it (RFC 9110 §8.3: case does not count, but our
-/// comparison may be strict: an odd spelling is passed on as bytes, or refused where it must be read).
-fn media_type(headers: &HeaderMap) -> Option<&str> {
-    let value = headers.get(header::CONTENT_TYPE)?.to_str().ok()?;
-    Some(value.split(';').next().unwrap_or(value).trim())
 }

@@ -14,4 +14,5 @@ mod changes;
 mod opening;
 mod reading;
 mod tampering;
+mod vault;
 mod world;

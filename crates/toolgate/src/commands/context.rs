@@ -17,13 +17,14 @@ use domain::{
 };
 use pipeline::clock::SystemClock;
 use store::{Birth, Store, StoreError, StoreOptions};
-use vault::{Pepper, Vault, VaultKey};
+use vault::{Pepper, Vault};
 
 use super::Globals;
 use crate::{
     home::Home,
     output::{Invocation, Output},
-    settings::{Choices, Settings, Sources, dotenv_variable},
+    settings::{Choices, RootKeySource, Settings, Sources, dotenv_variable},
+    unlock::{Unlocked, unlock},
 };
 
 /// What every command is handed.
@@ -220,7 +221,8 @@ pub struct Desk {
     /// What an operator may do.
     pub admin: Admin,
     store: Arc<Store>,
-    vault_key_file: PathBuf,
+    root_key: RootKeySource,
+    clock: SystemClock,
 }
 
 impl Desk {
@@ -228,7 +230,8 @@ impl Desk {
     #[must_use]
     pub fn over(store: Store, settings: &Settings) -> Self {
         let store = Arc::new(store);
-        Self { admin: Admin::new(Arc::clone(&store)), store, vault_key_file: settings.vault_key_file.clone() }
+        let (admin, root_key) = (Admin::new(Arc::clone(&store)), settings.root_key.clone());
+        Self { admin, store, root_key, clock: SystemClock::start() }
     }
 
     /// Opens the pepper that keys are hashed with; only then is the vault's key read.
@@ -236,8 +239,24 @@ impl Desk {
     /// # Errors
     /// When there is no vault key, others can read it, or it is another home's.
     pub async fn pepper(&self) -> anyhow::Result<Pepper> {
-        let vault = Vault::new(&VaultKey::load(&self.vault_key_file)?);
-        Ok(admin::open_pepper(&self.store, &vault).await?)
+        Ok(admin::open_pepper(&self.store, &self.vault().await?).await?)
+    }
+
+    /// Opens the vault; only then is its root key read.
+    ///
+    /// # Errors
+    /// When there is no root key, others can read it, or it is another home's.
+    pub async fn vault(&self) -> anyhow::Result<Vault> {
+        match unlock(&self.root_key, &self.store, self.clock.now().wall).await? {
+            Unlocked::Open(vault) => Ok(vault),
+            Unlocked::Sealed(why) => Err(anyhow!(why)),
+        }
+    }
+
+    /// The store behind the desk.
+    #[must_use]
+    pub fn store(&self) -> &Store {
+        &self.store
     }
 
     /// Closes the store; its log is copied into its file.

@@ -2,13 +2,16 @@
 //! line is proven as it is printed; nothing in it is canned.
 
 mod agent;
+mod billing;
 mod notes;
 mod stage;
+mod upstream;
 
 use std::{path::PathBuf, time::Duration};
 
 use anyhow::Context as _;
 use clap::Args;
+use http::Method;
 use serde_json::json;
 
 use self::{
@@ -47,14 +50,16 @@ async fn play(context: &Context, check: bool) -> anyhow::Result<Verdict> {
     let started = context.now().monotonic;
     let mut screen = Screen { output: &context.output, lines: Vec::new() };
     let version = env!("CARGO_PKG_VERSION");
-    screen
-        .say(&format!("toolgate {version} demo · upstream in this process (notes: MCP) · temporary home"))?;
+    screen.say(&format!(
+        "toolgate {version} demo · upstreams in this process (notes: MCP, billing: HTTP) · temporary home"
+    ))?;
     let stage = Stage::set(context).await?;
 
-    screen.heading("BEFORE", "the agent calls the upstream itself")?;
+    screen.heading("BEFORE", "the agent calls the upstreams itself")?;
     before(&stage, &mut screen).await?;
-    screen.heading("AFTER", "the same calls through Toolgate, upstream reset; the agent holds one key")?;
-    stage.upstream.reset();
+    screen.heading("AFTER", "the same calls through Toolgate, upstreams reset; the agent holds one key")?;
+    stage.notes.reset();
+    stage.billing.upstream.reset();
     after(&stage, &mut screen, context).await?;
 
     let took = context.now().monotonic.saturating_sub(started).as_secs_f64();
@@ -94,29 +99,41 @@ async fn play(context: &Context, check: bool) -> anyhow::Result<Verdict> {
 
 /// What an agent can do that holds the upstream's address itself.
 async fn before(stage: &Stage, screen: &mut Screen<'_>) -> anyhow::Result<()> {
-    let agent = Agent::new(stage.upstream.url(), None)?;
+    let agent = Agent::new(stage.notes_address(), None)?;
     let answer = agent.call_tool("delete_note", &json!({ "id": "q3" })).await?;
     let done = answer.status == 200 && answer.text().contains("deleted");
-    screen.line(Line {
-        holds: done && stage.upstream.hits() == 1,
+    screen.notes(Line {
+        holds: done && stage.notes.hits() == 1,
         harmful: true,
         what: "delete_note {\"id\":\"q3\"}".into(),
         outcome: "done: anybody can, nobody knows".into(),
         expected: "a deletion that nobody stops",
-        hits: Some(stage.upstream.hits()),
+        hits: Some(stage.notes.hits()),
+    })?;
+
+    let agent = Agent::new(stage.billing.upstream.origin(), Some(stage.secret()))?;
+    let answer = agent.request(Method::POST, "/v1/refunds", Some(&json!({ "amount": 5000 }))).await?;
+    let (hits, seen) = (stage.billing.upstream.hits(), stage.billing.take_seen());
+    screen.billing(Line {
+        holds: answer.status == 200 && (hits, seen) == (1, 1),
+        harmful: true,
+        what: "POST /v1/refunds {\"amount\":5000}".into(),
+        outcome: format!("{}: the agent holds the credential itself", answer.status),
+        expected: "200 for whoever has the credential",
+        hits: Some(hits),
     })
 }
 
 /// The same and more through the gateway, each with what the upstream saw of it.
 async fn after(stage: &Stage, screen: &mut Screen<'_>, context: &Context) -> anyhow::Result<()> {
-    let stranger = Agent::new(stage.url(), None)?;
-    let agent = Agent::new(stage.url(), Some(stage.key()))?;
-    let direct = Agent::new(stage.upstream.url(), None)?;
+    let stranger = Agent::new(stage.url("mcp/notes"), None)?;
+    let agent = Agent::new(stage.url("mcp/notes"), Some(stage.key()))?;
+    let direct = Agent::new(stage.notes_address(), None)?;
     let id = json!({ "id": "q3" });
 
     let answer = stranger.call_tool("read_note", &id).await?;
-    let hits = stage.upstream.take_hits();
-    screen.line(Line {
+    let hits = stage.notes.take_hits();
+    screen.notes(Line {
         holds: answer.status == 401 && hits == 0,
         harmful: false,
         what: "read_note, no key".into(),
@@ -128,7 +145,7 @@ async fn after(stage: &Stage, screen: &mut Screen<'_>, context: &Context) -> any
     let all = direct.list_tools().await?;
     let shown = agent.list_tools().await?;
     let hidden = shown.iter().all(|name| !name.starts_with("delete_"));
-    screen.line(Line {
+    screen.notes(Line {
         holds: hidden && shown.len() == 3 && all.len() == 5,
         harmful: false,
         what: "tools/list".into(),
@@ -138,10 +155,10 @@ async fn after(stage: &Stage, screen: &mut Screen<'_>, context: &Context) -> any
     })?;
 
     let original = direct.call_tool("read_note", &id).await?;
-    stage.upstream.reset();
+    stage.notes.reset();
     let answer = agent.call_tool("read_note", &id).await?;
-    let hits = stage.upstream.take_hits();
-    screen.line(Line {
+    let hits = stage.notes.take_hits();
+    screen.notes(Line {
         holds: answer.status == 200 && answer.body == original.body && hits == 1,
         harmful: false,
         what: "read_note {\"id\":\"q3\"}".into(),
@@ -155,8 +172,8 @@ async fn after(stage: &Stage, screen: &mut Screen<'_>, context: &Context) -> any
     })?;
 
     let answer = agent.call_tool("delete_note", &id).await?;
-    let hits = stage.upstream.take_hits();
-    screen.line(Line {
+    let hits = stage.notes.take_hits();
+    screen.notes(Line {
         holds: answer.code() == Some(403) && hits == 0,
         harmful: false,
         what: "delete_note {\"id\":\"q3\"}".into(),
@@ -170,8 +187,8 @@ async fn after(stage: &Stage, screen: &mut Screen<'_>, context: &Context) -> any
     let answers: Vec<Answer> = futures_util::future::try_join_all(all_at_once).await?;
     let good = answers.iter().filter(|answer| answer.status == 200 && answer.code().is_none()).count();
     let limited = answers.iter().filter(|answer| answer.code() == Some(429)).count();
-    let hits = stage.upstream.take_hits();
-    screen.line(Line {
+    let hits = stage.notes.take_hits();
+    screen.notes(Line {
         holds: (good, limited, hits) == (20, 5, 20),
         harmful: false,
         what: "search_notes, 25 at once".into(),
@@ -180,13 +197,37 @@ async fn after(stage: &Stage, screen: &mut Screen<'_>, context: &Context) -> any
         hits: Some(hits),
     })?;
 
+    let agent = Agent::new(stage.url("http/billing"), Some(stage.key()))?;
+    let answer = agent.request(Method::GET, "/v1/balance", None).await?;
+    let (hits, seen) = (stage.billing.upstream.take_hits(), stage.billing.take_seen());
+    let elsewhere = stage.secret_elsewhere(&answer.body)?;
+    screen.billing(Line {
+        holds: answer.status == 200 && (hits, seen, elsewhere) == (1, 1, 0),
+        harmful: false,
+        what: "GET /v1/balance".into(),
+        outcome: format!("{}, credential seen: upstream {seen}×, elsewhere {elsewhere}×", answer.status),
+        expected: "200, and the credential at the upstream only",
+        hits: Some(hits),
+    })?;
+
+    let answer = agent.request(Method::POST, "/v1/refunds", Some(&json!({ "amount": 5000 }))).await?;
+    let hits = stage.billing.upstream.take_hits();
+    screen.billing(Line {
+        holds: answer.status == 403 && hits == 0,
+        harmful: false,
+        what: "POST /v1/refunds {\"amount\":5000}".into(),
+        outcome: answer.verdict("forbidden, silence means no"),
+        expected: "403 and 0 hits",
+        hits: Some(hits),
+    })?;
+
     let proof = stage.prove_the_trail(context).await?;
     screen.trail(Line {
-        holds: proof.holds(21),
+        holds: proof.holds(22),
         harmful: false,
-        what: format!("{} events, {} calls = 21 hits", proof.events, proof.calls),
+        what: format!("{} events, {} calls = 22 hits", proof.events, proof.calls),
         outcome: proof.to_string(),
-        expected: "21 calls, a chain that holds, and the altered byte found",
+        expected: "22 calls, a chain that holds, and the altered byte found",
         hits: None,
     })
 }
@@ -222,8 +263,12 @@ impl Screen<'_> {
         self.say(&format!("{}{:>gap$}", self.output.stdout.paint(Style::Bold, head), "UPSTREAM HITS"))
     }
 
-    fn line(&mut self, line: Line) -> anyhow::Result<()> {
+    fn notes(&mut self, line: Line) -> anyhow::Result<()> {
         self.print("notes", line)
+    }
+
+    fn billing(&mut self, line: Line) -> anyhow::Result<()> {
+        self.print("billing", line)
     }
 
     fn trail(&mut self, line: Line) -> anyhow::Result<()> {

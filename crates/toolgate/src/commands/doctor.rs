@@ -13,12 +13,13 @@ use domain::{
 use pipeline::dial;
 use serde_json::{Map, Value, json};
 use store::Store;
-use vault::{KeyFileFault, Vault, VaultKey};
+use vault::KeyFileFault;
 
 use super::{Context, Verdict, read_trusted};
 use crate::{
     output::{Mark, count_of, escape_foreign, milliseconds},
     settings::Settings,
+    unlock::{Unlocked, unlock},
 };
 
 /// How long an upstream may take to answer a knock.
@@ -91,18 +92,30 @@ async fn vault_works(
     settings: &Settings,
     store: Option<&Store>,
 ) -> Result<String, String> {
-    let key = VaultKey::load(&settings.vault_key_file).map_err(|fault| match fault {
-        KeyFileFault::OthersCanRead { path, mode } => format!(
-            "others can read {} (mode {mode:04o}): chmod 600 {}",
-            path.file_name().unwrap_or_default().to_string_lossy(),
-            context.invocation.path(&path)
-        ),
-        other => other.to_string(),
-    })?;
-    if let Some(store) = store {
-        admin::open_pepper(store, &Vault::new(&key)).await.map_err(|error| error.to_string())?;
+    let Some(store) = store else {
+        return Err("its key ring is in the store, which does not open".to_owned());
+    };
+    let vault = match unlock(&settings.root_key, store, context.now().wall).await {
+        Ok(Unlocked::Open(vault)) => vault,
+        Ok(Unlocked::Sealed(why)) => return Err(why),
+        Err(error) => {
+            return Err(match error.downcast_ref() {
+                Some(KeyFileFault::OthersCanRead { path, mode }) => format!(
+                    "others can read {} (mode {mode:04o}): chmod 600 {}",
+                    path.file_name().unwrap_or_default().to_string_lossy(),
+                    context.invocation.path(path)
+                ),
+                _ => error.to_string(),
+            });
+        }
+    };
+    admin::open_pepper(store, &vault).await.map_err(|error| error.to_string())?;
+    let ring = store.keyring().await.map_err(|error| error.to_string())?;
+    if ring.iter().filter(|term| term.key.active).count() > 1 {
+        let rotate = context.invocation.command("vault rotate");
+        return Ok(format!("open, and a rotation was cut off: finish it with {rotate}"));
     }
-    Ok("open".to_owned())
+    Ok(format!("open, term {}", vault.active_term()))
 }
 
 fn policy_works(context: &Context, settings: &Settings) -> Result<String, String> {

@@ -13,13 +13,13 @@ use dialoguer::Input;
 use domain::operator::{Email, OperatorRole};
 use serde_json::{Value, json};
 use store::Birth;
-use vault::{KeyFileFault, VaultKey};
+use vault::{KeyFileFault, RootKey};
 use zeroize::Zeroizing;
 
 use super::{Context, Verdict, context::Desk, operators::password};
 use crate::{
     output::{Mark, Style},
-    settings::Settings,
+    settings::{RootKeySource, Settings},
 };
 
 #[derive(Debug, Args)]
@@ -58,13 +58,18 @@ pub fn run(context: &Context, options: &Options) -> anyhow::Result<Verdict> {
         note: "starter: `user`, `readonly` may read from `files`; deletes denied; else no",
     });
     let had_store = settings.store_file.exists();
-    let key_made = make_vault_key(context, &settings, had_store)?;
+    let key_made = match &settings.root_key {
+        RootKeySource::File(path) => Some((path, make_vault_key(context, path, had_store)?)),
+        RootKeySource::Variable(_) | RootKeySource::Passphrase(_) => None,
+    };
     parts.push(Part { name: file_name(&settings.store_file), made: !had_store, note: "store" });
-    parts.push(Part {
-        name: file_name(&settings.vault_key_file),
-        made: key_made,
-        note: "keep a copy elsewhere: without it no stored credential can be opened again",
-    });
+    if let Some((path, made)) = key_made {
+        parts.push(Part {
+            name: file_name(path),
+            made,
+            note: "keep a copy elsewhere: without it no stored credential can be opened again",
+        });
+    }
     let operator = context.block_on(async {
         let birth = Birth { install: vault::random::bytes(), now: context.now().wall };
         let desk = Desk::over(context.open_store(&settings, Some(birth)).await?, &settings);
@@ -203,17 +208,16 @@ fn write_new(path: &Path, text: &str) -> anyhow::Result<bool> {
 }
 
 /// Makes the vault's key; whether it did. A store whose key is gone gets no other one: nothing in it would open.
-fn make_vault_key(context: &Context, settings: &Settings, had_store: bool) -> anyhow::Result<bool> {
-    let path = &settings.vault_key_file;
+fn make_vault_key(context: &Context, path: &Path, had_store: bool) -> anyhow::Result<bool> {
     if had_store && !fs::exists(path).unwrap_or(true) {
         return Err(anyhow!(
             "this home has a store, and its vault key is gone ({}); bring back the copy of it",
             context.invocation.path(path)
         ));
     }
-    match VaultKey::create(path) {
+    match RootKey::create(path) {
         Ok(_) => Ok(true),
-        Err(KeyFileFault::Exists { .. }) => VaultKey::load(path).map(|_| false).map_err(Into::into),
+        Err(KeyFileFault::Exists { .. }) => RootKey::load(path).map(|_| false).map_err(Into::into),
         Err(fault) => Err(fault.into()),
     }
 }

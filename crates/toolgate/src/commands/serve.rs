@@ -15,7 +15,7 @@ use super::{Context, Verdict};
 use crate::{
     logging,
     output::{Mark, Output, figures::count_of},
-    settings::{LogForm, Settings, Sync},
+    settings::{LogForm, RootKeySource, Settings, Sync},
     wiring::{self, CallLog, Running},
 };
 
@@ -49,7 +49,14 @@ async fn serve(
     let news = Box::new(move |line: &str| output.talk(line));
     let log =
         (settings.telemetry.level >= crate::settings::Level::Info && !context.output.quiet()).then_some(log);
-    let running = wiring::start(settings, &context.invocation, policy, log, news).await?;
+    let running = tokio::select! {
+        running = wiring::start(settings, &context.invocation, policy, log, news) => running?,
+        // Only a start without a root key takes so long that somebody ends it.
+        () = wait_for_the_end() => {
+            context.output.talk("stopped before the vault was open");
+            return Ok(Verdict::Done);
+        }
+    };
     let took = context.now().monotonic.saturating_sub(started);
     match settings.telemetry.log {
         LogForm::Text => introduce(context, settings, &running, &policy_line, took).await?,
@@ -166,6 +173,11 @@ fn dangers(context: &Context, settings: &Settings) -> Vec<String> {
             "`key_in_query`: keys in addresses end up in the logs of others; use the Authorization header"
                 .into(),
         );
+    }
+    if let RootKeySource::Variable(name) | RootKeySource::Passphrase(name) = &settings.root_key {
+        dangers.push(format!(
+            "the vault's key stays in this process's environment (${name}), where root can read it; a key file does not"
+        ));
     }
     if settings.audit.sync == Sync::Os {
         dangers.push("`audit.sync: os`: the last records can be lost when the machine loses power".into());

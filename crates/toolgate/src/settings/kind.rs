@@ -17,6 +17,8 @@ pub enum Kind {
     Url,
     /// A path, relative to the home; or nothing.
     Path,
+    /// The name of an environment variable; or nothing.
+    Variable,
     /// `true` or `false`.
     Truth,
     /// A number of bytes: `10MB`, `4KB` (decimal).
@@ -74,7 +76,11 @@ impl Kind {
         let shown = shown(text);
         let wrong = |what: &str, instead: &str| Err((format!("`{shown}` is {what}"), instead.to_owned()));
         match self {
-            Self::Url | Self::Path if matches!(text.as_str(), "none" | "null" | "~" | "") => Ok(Value::None),
+            Self::Url | Self::Path | Self::Variable
+                if matches!(text.as_str(), "none" | "null" | "~" | "") =>
+            {
+                Ok(Value::None)
+            }
             Self::Address => match text.parse() {
                 Ok(address) => Ok(Value::Address(address)),
                 Err(_) => wrong("no address and port", "write it like `127.0.0.1:8484`"),
@@ -87,6 +93,12 @@ impl Kind {
                 wrong("a path for a shell to expand", "write the whole path, or one relative to the home")
             }
             Self::Path => Ok(Value::Text(text.clone())),
+            Self::Variable if is_variable(text) => Ok(Value::Text(text.clone())),
+            Self::Variable => {
+                // It may be the secret itself, put in the wrong place.
+                let what = "what is written here is no name of a variable".to_owned();
+                Err((what, "write a name like `VAULT_KEY`, and set that variable to the secret".to_owned()))
+            }
             Self::Truth => match text.parse() {
                 Ok(truth) => Ok(Value::Truth(truth)),
                 Err(_) => wrong("neither `true` nor `false`", "write one of them"),
@@ -138,6 +150,7 @@ impl Kind {
             Self::Address => "address and port".to_owned(),
             Self::Url => "URL".to_owned(),
             Self::Path => "path, relative to the home".to_owned(),
+            Self::Variable => "name of an environment variable".to_owned(),
             Self::Truth => "`true` or `false`".to_owned(),
             Self::Size => "size: `B`, `KB`, `MB`, `GB`, decimal".to_owned(),
             Self::Duration => "time: `ms`, `s`, `m`, `h`, `d`".to_owned(),
@@ -199,6 +212,13 @@ fn origin(text: &str) -> Option<String> {
     plain.then(|| text.trim_end_matches('/').to_ascii_lowercase())
 }
 
+/// POSIX: letters, digits and underscores, no digit first. A hexadecimal key is longer than such names are.
+fn is_variable(text: &str) -> bool {
+    text.len() < 64
+        && text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
+        && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+}
+
 fn host(text: &str) -> Option<String> {
     let authority: http::uri::Authority = text.parse().ok()?;
     let plain = !authority.as_str().contains('@') && !authority.host().is_empty() && !text.contains('*');
@@ -253,6 +273,18 @@ mod tests {
         assert_eq!(read(Kind::Duration, "500ms"), Some(Value::Duration(Duration::from_millis(500))));
         for bad in ["", "30", "s", "0s", "1w", "99999999999999999d", "-1s", "1 s"] {
             assert_eq!(read(Kind::Duration, bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_secret_in_the_place_of_its_variable_is_not_repeated() {
+        assert_eq!(read(Kind::Variable, "VAULT_KEY"), Some(Value::Text("VAULT_KEY".to_owned())));
+        assert_eq!(read(Kind::Variable, "none"), Some(Value::None));
+        for bad in
+            ["1A", "A-B", "$A", "A B", &"a7".repeat(32), "4OHi4+Tl5ufo6err7O3u7/Dx8vP09fb3+Pn6+/z9/v8="]
+        {
+            let (what, instead) = Kind::Variable.read(&[bad.to_owned()]).unwrap_err();
+            assert!(!what.contains(bad) && !instead.contains(bad), "{bad}");
         }
     }
 

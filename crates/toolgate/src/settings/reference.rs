@@ -59,6 +59,7 @@ fn leaf(setting: &Setting) -> Json {
             json!({ "type": "string", "pattern": "^[0-9]+(ms|s|m|h|d)$", "default": setting.default })
         }
         Kind::Address => json!({ "type": "string", "default": setting.default }),
+        Kind::Variable => json!({ "type": ["string", "null"] }),
         Kind::Url | Kind::Path if setting.default == "none" => json!({ "type": ["string", "null"] }),
         Kind::Url | Kind::Path => json!({ "type": "string", "default": setting.default }),
     };

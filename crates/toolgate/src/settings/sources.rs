@@ -185,6 +185,11 @@ impl Choices {
         choice.map_or(&Value::None, |choice| &choice.value)
     }
 
+    /// Whether somebody chose it, be it the default.
+    pub(super) fn is_chosen(&self, path: &str) -> bool {
+        self.choices.iter().any(|choice| choice.setting.path == path && choice.from != From::Default)
+    }
+
     /// A word, path or URL; `None` when nothing was chosen.
     pub(super) fn text(&self, path: &str) -> Option<&str> {
         match self.value(path) {

@@ -147,6 +147,18 @@ pub const SETTINGS: &[Setting] = &[
         "The file that holds the vault's 256-bit key; nobody but its owner may read it.",
     ),
     setting(
+        "vault.key_env",
+        Kind::Variable,
+        "none",
+        "Instead of the file: the environment variable that holds the key as 64 hex digits or base64.",
+    ),
+    setting(
+        "vault.passphrase_env",
+        Kind::Variable,
+        "none",
+        "Instead of the file: the environment variable that holds a passphrase, which goes through scrypt.",
+    ),
+    setting(
         "audit.sync",
         Kind::OneOf(&["flush", "os"]),
         "flush",

@@ -11,7 +11,8 @@ use super::{sources::Faults, table::SETTINGS};
 /// # Errors
 /// One sentence with the nearest setting.
 pub fn refuse_unknown(name: &str, rest: &str) -> Result<(), Faults> {
-    if ["HOME", "KEY", "URL", "OPERATOR_TOKEN"].contains(&rest) {
+    // The last two are what people call the variables that the vault's settings name.
+    if ["HOME", "KEY", "URL", "OPERATOR_TOKEN", "VAULT_KEY", "VAULT_PASSPHRASE"].contains(&rest) {
         return Ok(());
     }
     // Kubernetes sets such names for every service of a namespace.
@@ -85,7 +86,14 @@ mod tests {
             "there is no setting `TOOLGATE_GATEWAY_LISEN` (environment); did you mean `TOOLGATE_GATEWAY_LISTEN`?"
         );
         assert!(faults(&environment("TOOLGATE_AUDIT_WHATEVER_ELSE")).contains("there is no setting"));
-        for fine in ["TOOLGATE_KEY", "TOOLGATE_HOME", "TOOLGATE_X", "PATH", "TOOLGATE_GATEWAY_SERVICE_HOST"] {
+        for fine in [
+            "TOOLGATE_KEY",
+            "TOOLGATE_HOME",
+            "TOOLGATE_X",
+            "PATH",
+            "TOOLGATE_GATEWAY_SERVICE_HOST",
+            "TOOLGATE_VAULT_KEY",
+        ] {
             assert!(environment(fine).choose().is_ok(), "{fine}");
         }
     }

@@ -2,6 +2,7 @@
 //! It must never know how the binary does what it promises.
 
 mod agent;
+mod api;
 mod child;
 mod gateway;
 mod home;
@@ -11,10 +12,11 @@ mod upstream;
 use std::time::Duration;
 
 pub use agent::{Agent, call};
+pub use api::{API_POLICY, ApiStage, SECRET};
 pub use child::{ChildServer, is_running};
 pub use gateway::Gateway;
 pub use home::Home;
-pub use http::{Answer, Reply, Request, attempt, open, send, send_bytes, send_raw};
+pub use http::{Answer, Reply, Request, attempt, open, send, send_bytes};
 pub use upstream::{
     Hit, Latch, Step, TOOLS, Upstream, answer, closed_port, events, json, mcp, rpc, say, stream_head,
 };

@@ -1,9 +1,9 @@
-//! The demo's agent: an MCP client as small as it can be, over real HTTP.
+//! The demo's agent: an MCP client and an HTTP client as small as they can be, over real HTTP.
 
 use anyhow::Context as _;
 use bytes::Bytes;
 use domain::service::{HttpUpstream, Network, UpstreamUrl};
-use http::{HeaderValue, Request, header};
+use http::{HeaderValue, Method, Request, header};
 use http_body_util::{BodyExt, Full};
 use hyper_util::{client::legacy::Client, rt::TokioExecutor};
 use pipeline::dial::{Connector, Dialler};
@@ -47,11 +47,24 @@ impl Agent {
     }
 
     async fn send(&self, method: &str, params: &Value) -> anyhow::Result<Answer> {
-        let message = json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": params }).to_string();
-        let mut request = Request::post(self.url.uri().clone())
+        let message = json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": params });
+        self.request(Method::POST, "", Some(&message)).await
+    }
+
+    /// Asks an HTTP API for `path`, which is put behind the agent's own address.
+    pub(super) async fn request(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+    ) -> anyhow::Result<Answer> {
+        let body = body.map(Value::to_string).unwrap_or_default();
+        let mut request = Request::builder()
+            .method(method)
+            .uri(format!("{}{path}", self.url))
             .header(header::CONTENT_TYPE, "application/json")
             .header(header::ACCEPT, "application/json, text/event-stream")
-            .body(Full::new(Bytes::from(message)))?;
+            .body(Full::new(Bytes::from(body)))?;
         if let Some(key) = &self.key {
             request.headers_mut().insert(header::AUTHORIZATION, key.clone());
         }

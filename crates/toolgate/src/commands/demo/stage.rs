@@ -17,9 +17,9 @@ use domain::{
     service::parse_declarations,
 };
 use store::{Query, Store, StoreOptions};
-use vault::VaultKey;
+use vault::RootKey;
 
-use super::{notes::Notes, temporary_home};
+use super::{billing::Billing, notes, temporary_home, upstream::Upstream};
 use crate::{
     commands::Context,
     settings::{Settings, Sources},
@@ -33,6 +33,7 @@ roles:
   user:
     allow:
       - { service: notes, tools: [\"list_*\", \"read_*\", \"search_*\"] }
+      - { service: billing, requests: [\"GET /v1/**\"] }
 deny:
   - { service: \"*\", tools: [\"delete_*\"] }
 limits:
@@ -41,7 +42,9 @@ limits:
 
 /// A home, an upstream and a gateway, all of them real.
 pub(super) struct Stage {
-    pub(super) upstream: Notes,
+    pub(super) notes: Upstream,
+    pub(super) billing: Billing,
+    secret: String,
     home: PathBuf,
     running: Running,
     key: String,
@@ -65,7 +68,10 @@ impl Stage {
     }
 
     async fn set_in(home: &Path, context: &Context) -> anyhow::Result<Self> {
-        let upstream = Notes::start().await.context("the demo's upstream cannot listen on 127.0.0.1")?;
+        let cannot_listen = "the demo's upstreams cannot listen on 127.0.0.1";
+        let secret = random_secret(vault::random::bytes());
+        let notes = notes::start().await.context(cannot_listen)?;
+        let billing = Billing::start(&secret).await.context(cannot_listen)?;
         let text = format!(
             "gateway: {{ listen: \"{}\" }}\nconsole: {{ listen: \"{}\" }}\n",
             free_address(8484)?,
@@ -76,7 +82,7 @@ impl Stage {
         let file = Some(("toolgate.yaml", text.as_str()));
         let choices = Sources { file, dotenv: None, environment: Vec::new(), set: &[] }.choose()?;
         let settings = Settings::build(&choices, home)?;
-        VaultKey::create(&settings.vault_key_file)?;
+        RootKey::create(&home.join("vault.key"))?;
 
         let (policy, _) = wiring::read_policy(&settings.policy_file, &context.invocation)?;
         let running = wiring::start(&settings, &context.invocation, policy, None, Box::new(|_| ())).await?;
@@ -84,8 +90,11 @@ impl Stage {
         let admin = Admin::new(Arc::clone(&running.store));
         let actor = Actor::os_user("demo");
         let services = format!(
-            "services:\n  - {{ name: notes, kind: mcp, url: \"{}\", network: private }}\n",
-            upstream.url()
+            "services:\n  - {{ name: notes, kind: mcp, url: \"{}/mcp\", network: private }}\n  \
+             - {{ name: billing, kind: http, url: \"{}\", network: private, \
+             credentials: [{{ name: secret_key, kind: bearer }}] }}\n",
+            notes.origin(),
+            billing.upstream.origin()
         );
         let declared = parse_declarations("services.yaml", &services)
             .map_err(|faults| anyhow::anyhow!("the demo's own service is not accepted: {faults:?}"))?;
@@ -94,14 +103,14 @@ impl Stage {
         let new = NewKey {
             agent: AgentName::parse("demo-agent")?,
             role: Some(RoleName::parse("user")?),
-            scope: Some([ServiceName::parse("notes")?].into()),
+            scope: Some([ServiceName::parse("notes")?, ServiceName::parse("billing")?].into()),
             expires_at: None,
         };
         let created = admin.create_key(&actor, now, &running.gateway.pepper, new).await?;
         let key = created.key.reveal().to_owned();
         // The gateway would notice within a moment; the demo does not wait.
         running.gateway.freshness.refresh().await?;
-        Ok(Self { upstream, home: home.to_owned(), running, key })
+        Ok(Self { notes, billing, secret, home: home.to_owned(), running, key })
     }
 
     pub(super) fn home(&self) -> &Path {
@@ -112,8 +121,32 @@ impl Stage {
         self.running.gateway_address
     }
 
-    pub(super) fn url(&self) -> String {
-        format!("http://{}/mcp/notes", self.running.gateway_address)
+    /// An endpoint of the gateway.
+    pub(super) fn url(&self, endpoint: &str) -> String {
+        format!("http://{}/{endpoint}", self.running.gateway_address)
+    }
+
+    /// Where the notes really are.
+    pub(super) fn notes_address(&self) -> String {
+        format!("{}/mcp", self.notes.origin())
+    }
+
+    /// What only the HTTP API and the vault should ever see.
+    pub(super) fn secret(&self) -> &str {
+        &self.secret
+    }
+
+    /// How often the secret is in an answer, or in any file of the home: store, trail, settings.
+    pub(super) fn secret_elsewhere(&self, answer: &[u8]) -> anyhow::Result<usize> {
+        let count = |bytes: &[u8]| memchr::memmem::find_iter(bytes, self.secret.as_bytes()).count();
+        let mut found = count(answer);
+        for entry in std::fs::read_dir(&self.home)? {
+            let path = entry?.path();
+            if path.is_file() {
+                found += count(&std::fs::read(&path)?);
+            }
+        }
+        Ok(found)
     }
 
     pub(super) fn key(&self) -> &str {
@@ -218,6 +251,13 @@ impl fmt::Display for Proof {
             None => f.write_str("an altered byte was not found"),
         }
     }
+}
+
+/// A secret that was never used before.
+fn random_secret(random: [u8; 16]) -> String {
+    let mut secret = String::from("sk_demo_");
+    domain::audit::push_hex(&mut secret, &random);
+    secret
 }
 
 /// The port that people expect, else a free one.

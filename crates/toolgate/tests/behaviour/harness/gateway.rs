@@ -18,6 +18,9 @@ use serde_json::Value;
 
 use super::{Agent, Answer, Home, Reply, Request, eventually, http, is_running, open, send, until};
 
+/// What the last line of the introduction has in it.
+const READY: &str = "ready in";
+
 /// A running `serve`.
 struct Serving {
     process: Child,
@@ -28,7 +31,9 @@ struct Serving {
 }
 
 impl Serving {
-    fn start(mut command: Command) -> Self {
+    /// Waits until a line of its talk has `sign` in it; the first address of that line, or of the line that begins
+    /// with `gateway`, is where agents knock.
+    fn start(mut command: Command, sign: &str) -> Self {
         let mut process = command.spawn().unwrap();
         let (mut stdout, stderr) = (process.stdout.take().unwrap(), process.stderr.take().unwrap());
         let said = Arc::new(Mutex::new(String::new()));
@@ -45,7 +50,8 @@ impl Serving {
         let address = eventually("the gateway to listen", || {
             assert!(process.try_wait().unwrap().is_none(), "serve ended: {}", said.lock().unwrap());
             let said = said.lock().unwrap();
-            said.contains("ready in").then(|| address_in(&said, "gateway"))
+            let told = said.lines().find(|line| line.contains(sign) && said.ends_with('\n'))?;
+            Some(if told.contains("http://") { address_of(told) } else { address_in(&said, "gateway") })
         });
         Self { process, address, said, talk, answer }
     }
@@ -61,7 +67,10 @@ impl Serving {
 
 /// Where a line of the introduction says that a listener is: `gateway   http://127.0.0.1:8484`.
 fn address_in(said: &str, listener: &str) -> SocketAddr {
-    let line = said.lines().find(|line| line.starts_with(listener)).unwrap();
+    address_of(said.lines().find(|line| line.starts_with(listener)).unwrap())
+}
+
+fn address_of(line: &str) -> SocketAddr {
     let (_, rest) = line.split_once("http://").unwrap();
     rest.split_whitespace().next().unwrap().parse().unwrap()
 }
@@ -93,7 +102,12 @@ impl Deref for Gateway {
 
 impl Gateway {
     pub(super) fn start(home: Home) -> Self {
-        let serving = Serving::start(home.serving());
+        let serving = Serving::start(home.serving(), READY);
+        Self { home, serving: Some(serving) }
+    }
+
+    pub(super) fn start_sealed(home: Home) -> Self {
+        let serving = Serving::start(home.serving(), "answers 503");
         Self { home, serving: Some(serving) }
     }
 
@@ -179,7 +193,7 @@ impl Gateway {
     /// Starts it again on the same home.
     pub fn restart(&mut self) {
         assert!(self.serving.is_none(), "it runs");
-        self.serving = Some(Serving::start(self.home.serving()));
+        self.serving = Some(Serving::start(self.home.serving(), READY));
     }
 
     fn serving(&self) -> &Serving {

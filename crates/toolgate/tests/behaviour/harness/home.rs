@@ -1,7 +1,7 @@
 //! A temporary home, and the commands that are run on it.
 
 use std::{
-    io::Read as _,
+    io::{Read as _, Write as _},
     os::unix::process::CommandExt as _,
     path::Path,
     process::{Command, Stdio},
@@ -17,6 +17,7 @@ use super::{Gateway, eventually};
 pub struct Home {
     folder: TempDir,
     settings: Vec<String>,
+    variables: Vec<(String, String)>,
     cramped: bool,
     pub(super) keys: Mutex<Vec<String>>,
 }
@@ -34,13 +35,19 @@ pub struct Ran {
 impl Home {
     /// A home as `init` makes it, with this policy.
     pub fn new(policy: &str) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let settings =
-            ["gateway", "console"].map(|listener| format!("{listener}.listen=127.0.0.1:0")).to_vec();
-        let home = Self { folder, settings, cramped: false, keys: Mutex::default() };
+        let home = Self::empty();
         home.ok(&["init"]);
         home.write("policy.yaml", policy);
         home
+    }
+
+    /// A folder where no home was made yet.
+    pub fn empty() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let settings =
+            ["gateway", "console"].map(|listener| format!("{listener}.listen=127.0.0.1:0")).to_vec();
+        let variables = Vec::new();
+        Self { folder, settings, variables, cramped: false, keys: Mutex::default() }
     }
 
     /// With this setting on the command line of `serve`.
@@ -102,6 +109,27 @@ impl Home {
         }
     }
 
+    /// Runs a command that reads `input`.
+    pub fn run_with(&self, arguments: &[&str], input: &[u8]) -> Ran {
+        let mut command = self.command(arguments);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut process = command.spawn().unwrap();
+        // A command that refuses before it reads closes its end; what it says counts.
+        let _ = process.stdin.take().unwrap().write_all(input);
+        let output = process.wait_with_output().unwrap();
+        Ran {
+            code: output.status.code().unwrap_or(-1),
+            stdout: String::from_utf8(output.stdout).unwrap(),
+            stderr: String::from_utf8(output.stderr).unwrap(),
+        }
+    }
+
+    /// Sets a credential's value.
+    pub fn credential(&self, service: &str, name: &str, value: &str) {
+        let ran = self.run_with(&["credentials", "set", service, name], value.as_bytes());
+        assert_eq!(ran.code, 0, "{}{}", ran.stdout, ran.stderr);
+    }
+
     /// Runs a command that must succeed.
     pub fn ok(&self, arguments: &[&str]) -> Ran {
         let ran = self.run(arguments);
@@ -133,6 +161,39 @@ impl Home {
         Gateway::start(self)
     }
 
+    /// Starts a gateway whose vault stays sealed.
+    pub fn serve_sealed(self) -> Gateway {
+        Gateway::start_sealed(self)
+    }
+
+    /// With this variable in the environment of every command.
+    pub fn variable(mut self, name: &str, value: &str) -> Self {
+        self.variables.retain(|(known, _)| known != name);
+        self.variables.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Starts a command and lets it run.
+    pub fn spawn(&self, arguments: &[&str]) -> std::process::Child {
+        let mut command = self.command(arguments);
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+    }
+
+    /// Runs a command that reads `input`.
+    pub fn feed(&self, arguments: &[&str], input: &str) -> Ran {
+        use std::io::Write as _;
+        let mut command = self.command(arguments);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut process = command.spawn().unwrap();
+        process.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+        let output = process.wait_with_output().unwrap();
+        Ran {
+            code: output.status.code().unwrap_or(-1),
+            stdout: String::from_utf8(output.stdout).unwrap(),
+            stderr: String::from_utf8(output.stderr).unwrap(),
+        }
+    }
+
     /// Every event of the trail, oldest first.
     pub fn events(&self) -> Vec<Value> {
         let listed = self.ok(&["audit", "list", "--json", "--limit", "100000"]).stdout;
@@ -160,6 +221,7 @@ impl Home {
         // A secret of ours that no child may see, and the few variables that one needs.
         command.env("OUR_SECRET", "kept from children").env("HOME", self.path()).env("LANG", "C.UTF-8");
         command.env("PATH", std::env::var_os("PATH").unwrap_or_default());
+        command.envs(self.variables.iter().map(|(name, value)| (name, value)));
         command
     }
 

@@ -36,6 +36,12 @@ impl Request {
         Self { body: body.into(), ..request }
     }
 
+    /// With this body.
+    pub fn body(mut self, body: impl Into<Vec<u8>>) -> Self {
+        self.body = body.into();
+        self
+    }
+
     /// A GET of an event stream.
     pub fn listen(target: &str) -> Self {
         Self::new("GET", target).header("Accept", "text/event-stream")
@@ -95,11 +101,6 @@ pub fn open(address: SocketAddr, request: &Request) -> Answer {
 /// Sends a request and reads nothing.
 pub fn begin(address: SocketAddr, request: &Request) -> TcpStream {
     send_bytes(address, &request.bytes(address))
-}
-
-/// Sends bytes as they are, and reads what is answered to them.
-pub fn send_raw(address: SocketAddr, bytes: &[u8]) -> Reply {
-    read_answer(send_bytes(address, bytes)).expect("an answer comes").whole()
 }
 
 /// Opens a connection and writes bytes to it.

@@ -50,6 +50,11 @@ impl Hit {
         serde_json::from_slice(&self.body).unwrap_or_default()
     }
 
+    /// Path and query as they stand on the request line.
+    pub fn target(&self) -> &str {
+        self.head.split(' ').nth(1).unwrap_or_default()
+    }
+
     /// The JSON-RPC method; empty when there is none.
     pub fn rpc_method(&self) -> String {
         self.json()["method"].as_str().unwrap_or_default().to_owned()
@@ -135,6 +140,12 @@ impl Upstream {
         format!("  - {{ name: {name}, kind: mcp, url: \"http://{}/mcp\", network: private }}\n", self.address)
     }
 
+    /// Its declaration as an HTTP service, with more keys in the words of services.yaml.
+    pub fn declare_api(&self, name: &str, more: &str) -> String {
+        let url = format!("http://{}", self.address);
+        format!("  - {{ name: {name}, kind: http, url: \"{url}\", network: private{more} }}\n")
+    }
+
     /// Everything that arrived.
     pub fn hits(&self) -> Vec<Hit> {
         self.state.hits.lock().unwrap().clone()
@@ -205,10 +216,31 @@ fn read_request(reader: &mut impl BufRead) -> Option<Hit> {
         }
     }
     let mut hit = Hit { method: head.split(' ').next()?.to_owned(), head, body: Vec::new() };
+    if hit.header("transfer-encoding").is_some_and(|coding| coding.eq_ignore_ascii_case("chunked")) {
+        hit.body = read_chunks(reader)?;
+        return Some(hit);
+    }
     let length = hit.header("content-length").and_then(|length| length.parse().ok()).unwrap_or(0);
     hit.body = vec![0; length];
     reader.read_exact(&mut hit.body).ok()?;
     Some(hit)
+}
+
+/// A chunked body (RFC 9112 §7.1); none when it breaks off.
+fn read_chunks(reader: &mut impl BufRead) -> Option<Vec<u8>> {
+    let mut body = Vec::new();
+    loop {
+        let mut line = String::new();
+        reader.read_line(&mut line).ok()?;
+        let length = usize::from_str_radix(line.trim(), 16).ok()?;
+        let start = body.len();
+        body.resize(start + length, 0);
+        reader.read_exact(&mut body[start..]).ok()?;
+        reader.read_line(&mut line).ok()?;
+        if length == 0 {
+            return Some(body);
+        }
+    }
 }
 
 /// An answer with these headers (each with its line end) and this body.

@@ -1,4 +1,4 @@
-//! How much of a body is read, and for how long: little for strangers, `gateway.body_limit` for key holders.
+//! How much of a body is read whole, and for how long: little for strangers, `gateway.body_limit` for key holders.
 
 use std::time::Duration;
 
@@ -18,11 +18,11 @@ const STRANGER_BYTES_MAX: u64 = 64 * 1024;
 /// How long a body may take to arrive.
 const ARRIVAL_MAX: Duration = Duration::from_secs(30);
 
-/// Reads the whole body.
+/// Reads the whole body of a message that we must read ourselves.
 ///
 /// # Errors
 /// 413 over the limit; 400 when it is compressed, breaks off or takes too long.
-pub(super) async fn read_body(
+pub(crate) async fn read_message(
     headers: &HeaderMap,
     body: Incoming,
     front: &Front,
@@ -31,10 +31,20 @@ pub(super) async fn read_body(
     if headers.contains_key(header::CONTENT_ENCODING) {
         return Err(Refusal::Unreadable(Unreadable::Header("content-encoding".into())));
     }
-    let announced = headers
-        .get(header::CONTENT_LENGTH)
-        .and_then(|length| length.to_str().ok())
-        .and_then(|length| length.parse::<u64>().ok());
+    read_whole(headers, body, front, key).await
+}
+
+/// Reads the whole body, whatever it is.
+///
+/// # Errors
+/// 413 over the limit; 400 when it breaks off or takes too long.
+pub(crate) async fn read_whole(
+    headers: &HeaderMap,
+    body: Incoming,
+    front: &Front,
+    key: Option<&PresentedKey>,
+) -> Result<Bytes, Refusal> {
+    let announced = announced(headers);
     // A small body needs no look at the key before it is read.
     let small = announced.is_some_and(|bytes| bytes <= STRANGER_BYTES_MAX);
     let known = !small && key.is_some_and(|key| front.gateway.knows(key));
@@ -50,4 +60,9 @@ pub(super) async fn read_body(
         }
         Ok(Err(_)) | Err(_) => Err(Refusal::Unreadable(Unreadable::CutOff)),
     }
+}
+
+/// The length that the head announces (bytes).
+pub(crate) fn announced(headers: &HeaderMap) -> Option<u64> {
+    headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }

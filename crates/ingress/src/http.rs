@@ -1,0 +1,221 @@
+//! The HTTP door: `/http/{service}/{path}?{query}`. Method, target, headers and body are read strictly, judged by
+//! the walk, and travel on as they came; small bodies are read here, larger ones flow.
+
+mod travel;
+
+use std::{convert::Infallible, sync::Arc};
+
+use bytes::Bytes;
+use domain::{
+    call::{Action, Call},
+    idempotency::Repeatable,
+    key::PresentedKey,
+    service::{OddPaths, Upstream},
+    stop::{Fault, Refusal, Unreadable},
+};
+use http::{HeaderMap, Method, Response};
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+use pipeline::{
+    ApiRequest, Arrival, CallBody, Exchange,
+    flow::{self, Broken, Flow},
+    turn_away, walk,
+};
+use tokio::sync::oneshot;
+use wire::{OddTargets, Target, mcp::Class};
+
+use crate::{
+    Front, Knock, answer,
+    identity::{self, Claims},
+    limits,
+    mcp::Form,
+    repeatable::repeatable,
+};
+
+/// Bodies up to this size (bytes) are read at the door, so that trail and digest can hold them.
+const WHOLE_BYTES_MAX: u64 = 64 * 1024;
+
+pub(crate) fn takes(path: &str) -> bool {
+    path.strip_prefix("/http/").is_some_and(|rest| !rest.is_empty() && !rest.starts_with('/'))
+}
+
+pub(crate) async fn open(knock: Knock) -> Response<Flow> {
+    let Knock { front, peer, request } = knock;
+    let at = front.gateway.clock.now();
+    let rest = request.uri().path().strip_prefix("/http/").unwrap_or_default();
+    let (service, path) = match rest.find('/') {
+        Some(slash) => rest.split_at(slash),
+        None => (rest, "/"),
+    };
+    let method = request.method().as_str();
+    let mut call = Call {
+        id: front.gateway.ids.next(at.wall),
+        service: service.to_owned(),
+        // What cannot be read is told apart by its refusal; the trail keeps no foreign word for it.
+        method: wire::target::method(method).map_or("other".into(), |method| method.to_owned().into()),
+        action: Action::Request(format!("{method} {path}")),
+        class: Class::Call,
+    };
+    if let Err(foreign) = front.names.check(request.uri(), request.headers()) {
+        let stop = turn_away(&call, at, Refusal::ForeignOrigin(foreign).into(), &front.gateway);
+        return answer::stopped(&stop, &call, &Form::Http, None);
+    }
+
+    let source = identity::source(&front, peer, request.headers());
+    let claims = Claims::of(request.headers(), request.uri(), front.key_in_query);
+    let (path, query) = (path.to_owned(), request.uri().query().map(str::to_owned));
+    let query = query.and_then(|query| without_key(&query, front.key_in_query));
+    let repeatable = repeatable(request.headers(), None);
+    let (head, body) = request.into_parts();
+    let asked = match read_head(&front, &call.service, &head.method, &path, query.as_deref(), &head.headers) {
+        Ok((method, target, headers)) => {
+            let body = read_body(&head.headers, body, &front, claims.key()).await;
+            body.map(|body| (ApiRequest { method, target, body }, headers))
+        }
+        Err(unreadable) => Err(Refusal::Unreadable(unreadable)),
+    };
+    let (exchange, headers) = match asked {
+        Ok((request, headers)) => (Ok(Exchange::Request(request)), headers),
+        Err(refusal) => {
+            // What cannot be read was not judged either: the trail must not show it as a path that is one.
+            if matches!(refusal, Refusal::Unreadable(Unreadable::Target(_))) {
+                call.action = Action::Unknown;
+            }
+            (Err(refusal), HeaderMap::new())
+        }
+    };
+    let exchange = repeatable.as_ref().map_or_else(|bad| Err(bad.clone().into()), |_| exchange);
+    send(&front, Asked { at, source, claims, call, exchange, headers, repeatable: repeatable.ok().flatten() })
+        .await
+}
+
+/// A request to an HTTP service as a door has read it.
+pub(crate) struct Asked {
+    pub(crate) at: domain::clock::Now,
+    pub(crate) source: std::net::IpAddr,
+    pub(crate) claims: Claims,
+    pub(crate) call: Call,
+    pub(crate) exchange: Result<Exchange, Refusal>,
+    pub(crate) headers: HeaderMap,
+    pub(crate) repeatable: Option<Repeatable>,
+}
+
+/// Walks with a request, and answers as HTTP does.
+pub(crate) async fn send(front: &Front, asked: Asked) -> Response<Flow> {
+    let Asked { at, source, claims, call, exchange, headers, repeatable } = asked;
+    // While this future lives, so does the client. The walk itself must not end with it.
+    let (_alive, gone) = oneshot::channel::<Infallible>();
+    let call = Arc::new(call);
+    let keyed = repeatable.is_some();
+    let arrival = Arrival {
+        at,
+        source,
+        key: claims.into_presented(),
+        call: Arc::clone(&call),
+        exchange,
+        headers,
+        session: None,
+        modern: false,
+        repeatable,
+        gone,
+    };
+    let walking = Arc::clone(&front.gateway);
+    match tokio::spawn(async move { walk(arrival, &walking).await }).await {
+        Ok(Ok(reply)) => answer::forwarded(reply, &call),
+        Ok(Err(stop)) => {
+            let mut response = answer::stopped(&stop, &call, &Form::Http, None);
+            if keyed {
+                answer::mark_unknown(&mut response, &stop);
+            }
+            response
+        }
+        Err(panicked) => {
+            tracing::error!(call = %call.id, "a walk ended by itself: {panicked}");
+            answer::stopped(&Fault::Internal.into(), &call, &Form::Http, None)
+        }
+    }
+}
+
+/// Method, target and the headers that travel on. `service` decides only how strictly a path is read.
+pub(crate) fn read_head(
+    front: &Front,
+    service: &str,
+    method: &Method,
+    path: &str,
+    query: Option<&str>,
+    headers: &HeaderMap,
+) -> Result<(Method, Target, HeaderMap), Unreadable> {
+    wire::target::method(method.as_str()).map_err(|bad| Unreadable::Target(bad.to_string()))?;
+    let target = Target::parse(path, query, oddness(front, service))
+        .map_err(|bad| Unreadable::Target(bad.to_string()))?;
+    Ok((method.clone(), target, travel::travelling(headers)?))
+}
+
+fn oddness(front: &Front, service: &str) -> OddTargets {
+    let world = front.gateway.freshness.current();
+    match world.services.get(service).map(|service| &service.upstream) {
+        Some(Upstream::Api(api)) => api.odd_paths,
+        _ => OddPaths::Refuse,
+    }
+    .into()
+}
+
+/// A small body whole, a larger one flowing. One that is announced as too large is not read at all.
+async fn read_body(
+    headers: &HeaderMap,
+    body: Incoming,
+    front: &Front,
+    key: Option<&PresentedKey>,
+) -> Result<CallBody, Refusal> {
+    use http_body::Body as _;
+    if body.is_end_stream() {
+        return Ok(CallBody::Whole(Bytes::new()));
+    }
+    let bytes_max = front.gateway.bounds.body_bytes_max;
+    match limits::announced(headers) {
+        Some(bytes) if bytes > bytes_max => Err(Refusal::TooLarge(bytes_max)),
+        Some(bytes) if bytes <= WHOLE_BYTES_MAX => {
+            limits::read_whole(headers, body, front, key).await.map(CallBody::Whole)
+        }
+        _ => Ok(CallBody::Flow(flow::limited(body.map_err(|_| Broken::Client).boxed_unsync(), bytes_max))),
+    }
+}
+
+/// The query without the agent's key; `None` when nothing is left.
+fn without_key(query: &str, key_in_query: bool) -> Option<String> {
+    let is_key = |pair: &&str| {
+        pair.strip_prefix("api_key=")
+            .is_some_and(|value| key_in_query || PresentedKey::parse(value).is_some())
+    };
+    if !query.split('&').any(|pair| is_key(&pair)) {
+        return Some(query.to_owned());
+    }
+    let kept: Vec<&str> = query.split('&').filter(|pair| !is_key(pair)).collect();
+    (!kept.is_empty()).then(|| kept.join("&"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_agents_key_is_cut_out_of_the_query() {
+        let key = domain::key::mint([1; 5], [2; 32]);
+        let key = key.reveal();
+        assert_eq!(without_key("a=b&c", false).as_deref(), Some("a=b&c"));
+        assert_eq!(without_key("", true).as_deref(), Some(""));
+        assert_eq!(without_key(&format!("a=b&api_key={key}&c=d"), false).as_deref(), Some("a=b&c=d"));
+        assert_eq!(without_key("api_key=theirs", false).as_deref(), Some("api_key=theirs"));
+        assert_eq!(without_key("api_key=junk", true), None);
+    }
+
+    #[test]
+    fn the_door_takes_a_service_and_what_is_behind_it() {
+        for path in ["/http/billing", "/http/billing/", "/http/billing/v1/x", "/http/b//x"] {
+            assert!(takes(path), "{path}");
+        }
+        for path in ["/http", "/http/", "/http//x", "/https/x", "/mcp/x"] {
+            assert!(!takes(path), "{path}");
+        }
+    }
+}

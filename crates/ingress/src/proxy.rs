@@ -1,0 +1,225 @@
+//! The proxy door: `POST /proxy`, a request to an HTTP service as one JSON envelope. It is put into the same form as
+//! what comes in at the HTTP door, and walks as that does.
+
+use bytes::Bytes;
+use domain::{
+    call::{Action, Call},
+    idempotency::Repeatable,
+    stop::{Refusal, Unreadable},
+};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, header};
+use pipeline::{ApiRequest, CallBody, Exchange, flow::Flow, turn_away};
+use wire::{
+    Limits, Raw,
+    json::{self, Kind},
+    mcp::Class,
+};
+
+use crate::{
+    Front, Knock, answer,
+    http::{Asked, read_head, send},
+    identity::{self, Claims},
+    limits,
+    mcp::Form,
+    repeatable::{self, repeatable},
+};
+
+/// The members of an envelope (contract §5).
+const MEMBERS: [&str; 8] =
+    ["service", "method", "path", "query", "headers", "body", "intent", "idempotency_key"];
+/// The longest statement of intent (bytes).
+const INTENT_BYTES_MAX: usize = 4 * 1024;
+
+pub(crate) fn takes(path: &str) -> bool {
+    path == "/proxy"
+}
+
+pub(crate) async fn open(knock: Knock) -> Response<Flow> {
+    let Knock { front, peer, request } = knock;
+    let at = front.gateway.clock.now();
+    let mut call = Call {
+        id: front.gateway.ids.next(at.wall),
+        service: String::new(),
+        method: "proxy".into(),
+        action: Action::Unknown,
+        class: Class::Call,
+    };
+    if let Err(foreign) = front.names.check(request.uri(), request.headers()) {
+        let stop = turn_away(&call, at, Refusal::ForeignOrigin(foreign).into(), &front.gateway);
+        return answer::stopped(&stop, &call, &Form::Http, None);
+    }
+    let source = identity::source(&front, peer, request.headers());
+    let claims = Claims::of(request.headers(), request.uri(), front.key_in_query);
+    let (head, body) = request.into_parts();
+    let whole = match head.method {
+        Method::POST => limits::read_message(&head.headers, body, &front, claims.key()).await,
+        _ => Err(Refusal::MethodNotAllowed),
+    };
+    let read = whole.and_then(|bytes| read(&bytes, &head.headers, &front, &mut call));
+    let (exchange, headers, repeatable) = match read {
+        Ok(read) => (Ok(Exchange::Request(read.request)), read.headers, read.repeatable),
+        Err(refusal) => (Err(refusal), HeaderMap::new(), None),
+    };
+    send(&front, Asked { at, source, claims, call, exchange, headers, repeatable }).await
+}
+
+/// An envelope that could be read.
+struct Read {
+    request: ApiRequest,
+    headers: HeaderMap,
+    repeatable: Option<Repeatable>,
+}
+
+fn read(bytes: &Bytes, outer: &HeaderMap, front: &Front, call: &mut Call) -> Result<Read, Refusal> {
+    let envelope = json::read(bytes, &Limits::of_bytes(bytes.len())).map_err(Unreadable::Body)?;
+    if !envelope.is_object() {
+        return Err(envelope_fault("the body is no JSON object").into());
+    }
+    for member in envelope.members() {
+        let (name, _) = member;
+        let name = name.decoded();
+        if !MEMBERS.contains(&name.as_ref()) {
+            let known = MEMBERS.join(", ");
+            let shown: String = name.chars().take(40).flat_map(char::escape_default).collect();
+            return Err(envelope_fault(&format!("unknown member `{shown}`; known: {known}")).into());
+        }
+    }
+    call.service = required(envelope, "service")?;
+    let method = required(envelope, "method")?;
+    let path = required(envelope, "path")?;
+    if path.contains("://") && !path.starts_with('/') {
+        return Err(envelope_fault("`path` is an address; give the path alone, it starts with `/`").into());
+    }
+    if let Some(intent) = optional_text(envelope, "intent")?
+        && intent.len() > INTENT_BYTES_MAX
+    {
+        return Err(envelope_fault("`intent` is longer than 4 KiB").into());
+    }
+    let query = envelope.get("query").map(query_text).transpose()?.flatten();
+    let mut inner = envelope.get("headers").map(header_map).transpose()?.unwrap_or_default();
+    let body = match envelope.get("body").filter(|body| body.kind() != Kind::Null) {
+        None => Bytes::new(),
+        Some(body) => body_bytes(body, &mut inner),
+    };
+    let method = wire::target::method(&method).map_err(|bad| Unreadable::Target(bad.to_string())).and_then(
+        |method| {
+            Method::from_bytes(method.as_bytes()).map_err(|_| envelope_fault("`method` is no HTTP method"))
+        },
+    )?;
+    call.method = method.as_str().to_owned().into();
+    let (method, target, headers) =
+        read_head(front, &call.service, &method, &path, query.as_deref(), &inner)?;
+    call.action = Action::Request(format!("{method} {}", target.path()));
+
+    let stated = optional_text(envelope, "idempotency_key")?;
+    // A header of the request wins over the envelope (contract §5).
+    let stated = stated.filter(|_| !outer.contains_key(repeatable::HEADER));
+    let repeatable = repeatable(outer, stated.as_deref())?;
+    Ok(Read { request: ApiRequest { method, target, body: CallBody::Whole(body) }, headers, repeatable })
+}
+
+fn envelope_fault(what: &str) -> Unreadable {
+    Unreadable::Envelope(what.to_owned())
+}
+
+fn required(envelope: Raw<'_>, name: &str) -> Result<String, Unreadable> {
+    optional_text(envelope, name)?.ok_or_else(|| envelope_fault(&format!("`{name}` is missing")))
+}
+
+fn optional_text(envelope: Raw<'_>, name: &str) -> Result<Option<String>, Unreadable> {
+    match envelope.get(name) {
+        None => Ok(None),
+        Some(value) if value.kind() == Kind::Null => Ok(None),
+        Some(value) => match value.as_str() {
+            Some(text) => Ok(Some(text.into_owned())),
+            None => Err(envelope_fault(&format!("`{name}` must be a text"))),
+        },
+    }
+}
+
+/// A query as a text, sent as it is, or as an object of texts, numbers and booleans, or lists of them.
+fn query_text(query: Raw<'_>) -> Result<Option<String>, Unreadable> {
+    if query.kind() == Kind::Null {
+        return Ok(None);
+    }
+    if let Some(text) = query.as_str() {
+        return Ok(Some(text.strip_prefix('?').unwrap_or(&text).to_owned()));
+    }
+    if !query.is_object() {
+        return Err(envelope_fault("`query` must be a text or an object"));
+    }
+    let mut pairs = Vec::new();
+    for (name, value) in query.members() {
+        let name = encoded(&name.decoded());
+        let values: Vec<Raw<'_>> = match value.kind() {
+            Kind::Array => value.elements().collect(),
+            _ => vec![value],
+        };
+        for value in values {
+            pairs.push(format!("{name}={}", encoded(&scalar(value)?)));
+        }
+    }
+    Ok((!pairs.is_empty()).then(|| pairs.join("&")))
+}
+
+/// A text as it is, a number or a boolean as it was written.
+fn scalar(value: Raw<'_>) -> Result<String, Unreadable> {
+    match value.kind() {
+        Kind::Object | Kind::Array | Kind::Null => {
+            Err(envelope_fault("values in `query` must be texts, numbers or booleans"))
+        }
+        _ => Ok(value.as_str().map_or_else(|| value.text().to_owned(), std::borrow::Cow::into_owned)),
+    }
+}
+
+/// Percent-encodes everything but unreserved characters (RFC 3986 §2.3).
+fn encoded(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~') {
+            out.push(char::from(byte));
+        } else {
+            out.push('%');
+            for nibble in [byte >> 4, byte & 15] {
+                out.extend(char::from_digit(nibble.into(), 16).map(|digit| digit.to_ascii_uppercase()));
+            }
+        }
+    }
+    out
+}
+
+/// Header names and values; a list gives several values of one name.
+fn header_map(headers: Raw<'_>) -> Result<HeaderMap, Unreadable> {
+    if !headers.is_object() {
+        return Err(envelope_fault("`headers` must be an object of texts"));
+    }
+    let mut map = HeaderMap::new();
+    for (name, value) in headers.members() {
+        let name = name.decoded();
+        let bad = || {
+            let shown: String = name.chars().take(40).flat_map(char::escape_default).collect();
+            envelope_fault(&format!("`headers` holds `{shown}`, which cannot be a header"))
+        };
+        let field = HeaderName::from_bytes(name.as_bytes()).map_err(|_| bad())?;
+        let values: Vec<Raw<'_>> = match value.kind() {
+            Kind::Array => value.elements().collect(),
+            _ => vec![value],
+        };
+        for value in values {
+            let text = value.as_str().ok_or_else(bad)?;
+            map.append(field.clone(), HeaderValue::from_str(&text).map_err(|_| bad())?);
+        }
+    }
+    Ok(map)
+}
+
+/// A text is sent as it is, anything else as the JSON that it is, to the byte.
+fn body_bytes(body: Raw<'_>, headers: &mut HeaderMap) -> Bytes {
+    match body.as_str() {
+        Some(text) => Bytes::from(text.into_owned()),
+        None => {
+            headers.entry(header::CONTENT_TYPE).or_insert(HeaderValue::from_static("application/json"));
+            Bytes::copy_from_slice(body.text().as_bytes())
+        }
+    }
+}

@@ -1,0 +1,107 @@
+//! Which headers of an upstream's answer travel on: a few of an MCP server's, nearly all of an HTTP service's.
+
+use domain::service::Upstream;
+use http::{HeaderMap, HeaderName, HeaderValue, header, response};
+
+/// The headers of an MCP server's answer that travel on.
+const OF_MCP: [HeaderName; 4] =
+    [header::CONTENT_TYPE, header::CACHE_CONTROL, header::RETRY_AFTER, header::ALLOW];
+
+/// Headers of the upstream's connection (RFC 9110 §7.6.1), and those that would lead around the gateway.
+///
+/// A cookie is a credential that the upstream made for ours: an agent that held it could go there by itself.
+const WITHHELD: [HeaderName; 10] = [
+    header::CONNECTION,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+    header::PROXY_AUTHENTICATE,
+    header::TE,
+    header::TRAILER,
+    header::TRANSFER_ENCODING,
+    header::UPGRADE,
+    header::SET_COOKIE,
+    header::ALT_SVC,
+];
+
+/// Our own headers; an upstream must not speak for us.
+const OURS: [HeaderName; 3] = [
+    HeaderName::from_static("x-call-id"),
+    HeaderName::from_static("x-proxy-status"),
+    HeaderName::from_static("x-idempotency-status"),
+];
+
+/// Says of an event stream that nobody in between may hold it back.
+const ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
+
+/// Status and the headers that travel on.
+pub(super) fn travelling(upstream: &response::Parts, service: &Upstream, is_stream: bool) -> response::Parts {
+    let (mut head, ()) = http::Response::new(()).into_parts();
+    head.status = upstream.status;
+    match service {
+        Upstream::Api(_) => head.headers = of_api(&upstream.headers),
+        Upstream::Http(_) | Upstream::Stdio(_) => {
+            for name in OF_MCP {
+                if let Some(value) = upstream.headers.get(&name) {
+                    head.headers.insert(name, value.clone());
+                }
+            }
+            if is_stream {
+                head.headers.insert(ACCEL_BUFFERING, HeaderValue::from_static("no"));
+                head.headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-cache"));
+            }
+        }
+    }
+    head
+}
+
+fn of_api(headers: &HeaderMap) -> HeaderMap {
+    let named: Vec<HeaderName> = headers
+        .get_all(header::CONNECTION)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .filter_map(|name| HeaderName::from_bytes(name.trim().as_bytes()).ok())
+        .collect();
+    let mut travelling = HeaderMap::with_capacity(headers.len());
+    for (name, value) in headers {
+        if !WITHHELD.contains(name) && !OURS.contains(name) && !named.contains(name) {
+            travelling.append(name.clone(), value.clone());
+        }
+    }
+    travelling
+}
+
+/// The media type without parameters, as far as we compare it (RFC 9110 §8.3: case does not count, but our
+/// comparison may be strict: an odd spelling is passed on as bytes, or refused where it must be read).
+pub(super) fn media_type(headers: &HeaderMap) -> Option<&str> {
+    let value = headers.get(header::CONTENT_TYPE)?.to_str().ok()?;
+    Some(value.split(';').next().unwrap_or(value).trim())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_of_an_http_service_keeps_its_headers_but_not_its_connection() {
+        let mut headers = HeaderMap::new();
+        for (name, value) in [
+            ("content-type", "text/plain"),
+            ("location", "/elsewhere"),
+            ("etag", "\"1\""),
+            ("x-custom", "a"),
+            ("x-custom", "b"),
+            ("connection", "x-hop"),
+            ("x-hop", "1"),
+            ("set-cookie", "session=1"),
+            ("transfer-encoding", "chunked"),
+            ("x-proxy-status", "forwarded"),
+        ] {
+            headers.append(name, HeaderValue::from_static(value));
+        }
+        let travelled = of_api(&headers);
+        let names: Vec<&str> = travelled.keys().map(HeaderName::as_str).collect();
+        assert_eq!(names, ["content-type", "location", "etag", "x-custom"]);
+        assert_eq!(travelled.get_all("x-custom").iter().count(), 2);
+    }
+}
