@@ -33,6 +33,13 @@ const TABLES: &[SealedTable] = &[
             "0",
         ],
     },
+    // An answer belongs to its agent, where others belong to a service.
+    SealedTable {
+        name: "idempotency",
+        keys: &["agent", "key"],
+        value: "answer",
+        label: ["'stored-answer'", "agent", "''", "key", "0"],
+    },
 ];
 
 /// A sealed value, where it lies, and what it is.

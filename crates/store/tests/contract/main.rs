@@ -11,6 +11,7 @@
 
 mod chain;
 mod changes;
+mod idempotency;
 mod opening;
 mod reading;
 mod tampering;
