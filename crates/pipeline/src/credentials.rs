@@ -5,12 +5,15 @@ use std::sync::Arc;
 use domain::{service::Service, stop::Fault, world::World};
 use http::request;
 use vault::Secret;
+use wire::mask::Masker;
 
 /// What the credentials of a service add to one call. It holds secrets, so it has no `Debug`.
 #[derive(Default)]
 pub(crate) struct Injection {
     /// Variables for a child's environment.
     pub(crate) environment: Vec<(String, Arc<Secret>)>,
+    /// Finds its secrets in what the upstream sends back; none where nothing was injected.
+    pub(crate) masker: Option<Masker>,
     /// The versions of the values in it, so that connections and children of older values are not used again.
     pub(crate) versions: Vec<u64>,
 }
