@@ -62,7 +62,11 @@ fn what_is_not_allowed_or_not_an_envelope_reaches_nobody() {
         (r#"{"service":1,"method":"GET","path":"/v1/x"}"#, 400, "`service`"),
         (r#"{"service":"api","method":"GET","path":"/v1/x","headers":{"a\r\nb":"c"}}"#, 400, "headers"),
         (r#"{"service":"api","method":"GET","path":"/v1/x","headers":{"a":"b\r\nc: d"}}"#, 400, "headers"),
-        (r#"{"service":"api","method":"GET","path":"/v1/x","headers":{"X-HTTP-Method":"PUT"}}"#, 400, "x-http-method"),
+        (
+            r#"{"service":"api","method":"GET","path":"/v1/x","headers":{"X-HTTP-Method":"PUT"}}"#,
+            400,
+            "x-http-method",
+        ),
         (r#"{"service":"api","method":"GET","path":"/v1/x","query":{"a":{"b":1}}}"#, 400, "query"),
         (r#"{"service":"api","method":"GET","path":"/v1/x","query":"a=1#b"}"#, 400, "query"),
         (r#"[1]"#, 400, "object"),
@@ -103,11 +107,8 @@ fn an_agent_finds_its_services_and_what_to_read_about_them() {
     let home = Home::new(API_POLICY);
     home.write("about.md", "# Billing\nGET /v1/balance\n");
     let more = ", documentation: about.md, credentials: [{ name: secret_key, kind: bearer }]";
-    let home = home.services(&[
-        web.declare("web"),
-        api.declare_api("api", more),
-        api.declare_api("hidden", ""),
-    ]);
+    let home =
+        home.services(&[web.declare("web"), api.declare_api("api", more), api.declare_api("hidden", "")]);
     let key = home.key("laptop", "user", "web,api");
     let gateway = home.serve();
     let reply = gateway.send(&Request::new("GET", "/v1/services").key(&key));
