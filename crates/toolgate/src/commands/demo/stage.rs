@@ -98,7 +98,7 @@ impl Stage {
         );
         let declared = parse_declarations("services.yaml", &services)
             .map_err(|faults| anyhow::anyhow!("the demo's own service is not accepted: {faults:?}"))?;
-        let declared: Vec<_> = declared.into_iter().map(|declared| declared.service).collect();
+        let declared: Vec<_> = declared.into_iter().map(|declared| declared.service.into()).collect();
         admin.apply_services(&actor, now, declared).await?;
         let new = NewKey {
             agent: AgentName::parse("demo-agent")?,
