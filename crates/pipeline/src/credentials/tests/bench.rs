@@ -78,7 +78,8 @@ impl Bench {
     }
 
     pub async fn put(&self, service: Service, replaces: Option<i64>) {
-        assert!(self.change(Change::PutService { service, replaces }).await);
+        let keeps = service.credentials.iter().map(|slot| slot.name.clone()).collect();
+        assert!(self.change(Change::PutService { service, documentation: None, keeps, replaces }).await);
     }
 
     /// Sets a value as an operator does; the version is one above the last.
