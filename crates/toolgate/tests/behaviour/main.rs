@@ -23,6 +23,7 @@ mod children_cannot_do_harm;
 mod commands_explain_themselves;
 mod connect_sets_up_clients;
 mod every_forwarded_call_is_recorded;
+mod examples_work_as_written;
 mod harness;
 mod headers_and_body_agree;
 mod heads_are_read_one_way;
