@@ -78,7 +78,9 @@ impl Bench {
     }
 
     pub async fn put(&self, service: Service, replaces: Option<i64>) {
-        assert!(self.change(Change::PutService { service, replaces }).await);
+        let keeps = service.credentials.iter().map(|slot| slot.name.clone()).collect();
+        let change = Change::PutService { service, replaces, documentation: None, keeps };
+        assert!(self.change(change).await);
     }
 
     /// Sets a value as an operator does; the version is one above the last.
