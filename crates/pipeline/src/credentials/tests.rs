@@ -1,6 +1,6 @@
 //! What leaves with a credential in it, to the byte; and what keeps it from leaving.
 
-pub(super) mod bench;
+pub(crate) mod bench;
 
 use std::{collections::BTreeMap, time::Duration};
 
