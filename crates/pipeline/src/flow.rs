@@ -5,12 +5,10 @@
 mod closing;
 mod cut;
 mod deadline;
-#[allow(dead_code, reason = "gate 90 takes them up with credentials")]
 mod decode;
 mod hash;
 mod leash;
 mod limit;
-#[allow(dead_code, reason = "gate 90 takes them up with credentials")]
 mod mask;
 
 use bytes::Bytes;
@@ -20,13 +18,11 @@ use thiserror::Error;
 pub(crate) use closing::Closing;
 pub(crate) use cut::cut_events;
 pub(crate) use deadline::Deadline;
-#[allow(unused_imports, reason = "gate 90 takes them up with credentials")]
-pub(crate) use decode::{codings, decode};
+pub(crate) use decode::{Coding, codings, decode};
 pub use hash::BodyHash;
 pub(crate) use hash::Hash;
 pub(crate) use leash::Leash;
 pub(crate) use limit::Limit;
-#[allow(unused_imports, reason = "gate 90 takes them up with credentials")]
 pub(crate) use mask::{Mask, mask_headers};
 
 /// A body under way.

@@ -128,6 +128,9 @@ pub async fn start(
         }
     };
 
+    let dialler = Dialler::new();
+    let credentials =
+        Credentials::new(Arc::clone(&secrets.vault), Arc::clone(&store), Arc::clone(&clock), dialler.clone());
     let freshness =
         Freshness::load(Arc::clone(&store), Arc::clone(&clock), Arc::new(policy), secrets.vault).await?;
     let (recorder, recorder_task) =
@@ -138,9 +141,9 @@ pub async fn start(
         pepper: secrets.pepper,
         store: Arc::clone(&store),
         counters: Counters::new(BUCKETS_MAX),
-        upstreams: Upstreams::new(Dialler::new(), Arc::clone(&clock), LINE_BYTES_MAX),
+        upstreams: Upstreams::new(dialler, Arc::clone(&clock), LINE_BYTES_MAX),
         sessions: SessionTokens::new(secrets.sessions),
-        credentials: Credentials::default(),
+        credentials,
         bodies: BodyBudget::new(BODIES_BYTES_MAX),
         bounds: Bounds {
             body_bytes_max: settings.gateway.body_limit,
@@ -270,5 +273,6 @@ async fn sweep(gateway: Arc<Gateway>) {
         tick.tick().await;
         let world = gateway.freshness.current();
         gateway.upstreams.sweep(&world.services).await;
+        gateway.credentials.sweep(&world);
     }
 }
