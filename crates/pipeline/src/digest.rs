@@ -9,11 +9,12 @@ use wire::{Raw, canonical};
 use crate::arrival::{ApiRequest, Exchange};
 
 /// Headers that say how a request travels or who carries it, not what it asks for.
-const CARRIAGE: [HeaderName; 9] = [
+const CARRIAGE: [HeaderName; 10] = [
     header::USER_AGENT,
     header::ACCEPT_ENCODING,
     header::CONTENT_LENGTH,
     header::DATE,
+    HeaderName::from_static("prefer"),
     HeaderName::from_static("traceparent"),
     HeaderName::from_static("tracestate"),
     HeaderName::from_static("baggage"),

@@ -46,6 +46,9 @@ pub enum Broken {
     /// A content coding cannot be undone.
     #[error("the answer cannot be decoded: {0}")]
     Coding(String),
+    /// The answer must be held, and as many bytes of bodies as the gateway may hold are held.
+    #[error("the answer cannot be held: the bodies that are held fill their bound")]
+    Unheld,
     /// The caller lost the right to read on.
     #[error("the key, the agent or the scope has been withdrawn")]
     Withdrawn,

@@ -39,6 +39,13 @@ const TABLES: &[SealedTable] = &[
         value: "sealed",
         label: ["'credential'", "service", "origin", "name", "version"],
     },
+    // An answer belongs to its agent, where others belong to a service.
+    SealedTable {
+        name: "idempotency",
+        keys: &["agent", "key"],
+        value: "answer",
+        label: ["'stored-answer'", "agent", "''", "key", "0"],
+    },
 ];
 
 /// A sealed value, where it lies, and what it is.
