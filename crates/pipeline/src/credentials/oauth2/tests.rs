@@ -9,9 +9,20 @@ use domain::{
     service::{Service, UpstreamUrl},
     stop::Fault,
 };
-use http::Request;
+use http::{HeaderMap, HeaderValue, Method, Request, header};
 
-use super::super::{Credentials, Injection, label, tests::bench::Bench};
+use super::{
+    super::{
+        Credentials, Injection, label,
+        tests::bench::{Bench, caller},
+    },
+    REFUSED_MIN_AGE,
+};
+use crate::{
+    arrival::{ApiRequest, CallBody, Exchange},
+    dial::Dialler,
+    upstreams::{Outbound, Upstreams},
+};
 use server::{Answer, TokenServer};
 
 const API: &str = "https://api.example.com/";
@@ -276,6 +287,33 @@ async fn a_refused_token_is_not_used_again() {
     assert_eq!(stage.server.hits(), 2);
     stage.advance(5);
     assert_eq!(stage.token().await, "Bearer access-3");
+}
+
+#[tokio::test]
+async fn a_service_that_answers_401_costs_the_token_and_is_not_asked_again() {
+    let (server, api) =
+        (TokenServer::start(tokens()).await, TokenServer::start(Answer::Status(401, "no")).await);
+    let bench = Bench::new().await;
+    let kind = CredentialKind::Oauth2ClientCredentials(client(&server, ClientAuth::Basic));
+    let service = bench.api(&api.url(), &[("token", kind)]).await;
+    assert!(bench.set(&service, "token", b"client secret").await);
+    let upstreams = Upstreams::new(Dialler::new(), Arc::clone(&bench.clock) as _, 1_024);
+    let caller = caller();
+    for call in 1..=3 {
+        let injection = bench.credentials.injection(&service, &bench.world().await).await.ok().unwrap();
+        let target = wire::Target::parse("/v1/balance", None, wire::OddTargets::Refuse).unwrap();
+        let body = CallBody::Whole(bytes::Bytes::new());
+        let exchange = Exchange::Request(ApiRequest { method: Method::GET, target, body });
+        let headers = HeaderMap::from_iter([(header::AUTHORIZATION, HeaderValue::from_static("agent"))]);
+        let outbound = Outbound { caller: &caller, exchange, session: None, headers, modern: false };
+        let answer = upstreams.exchange(&service, outbound, &injection).await.ok().unwrap();
+        assert_eq!(answer.response.status(), 401);
+        let asked = api.last();
+        assert_eq!(asked.path, "GET /token/v1/balance");
+        assert_eq!(asked.authorization, Some(format!("Bearer access-{call}")));
+        assert_eq!((api.hits(), server.hits()), (call, call));
+        bench.clock.advance(REFUSED_MIN_AGE);
+    }
 }
 
 #[tokio::test]
