@@ -304,7 +304,10 @@ fn an_answer_that_was_lost_is_never_asked_for_again() {
     for (steps, verdict) in breaking {
         let latch = Latch::new();
         let held = Arc::clone(&latch);
-        let home = Home::new(POLICY).set("gateway.upstream_timeout=2s").set("gateway.body_limit=100KB");
+        let mut home = Home::new(POLICY).set("gateway.body_limit=100KB");
+        if verdict == 504 {
+            home = home.set("gateway.upstream_timeout=1s");
+        }
         let stage = Stage::behind(home, Upstream::start(move |_| steps(Arc::clone(&held))));
         let reply = keyed(&stage.at_web(), "k", 1, "{}");
         assert_eq!((reply.verdict(), status(&reply)), (verdict, "unknown"), "{}", reply.text());
