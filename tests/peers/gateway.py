@@ -7,7 +7,7 @@ import pathlib
 import subprocess
 import urllib.request
 
-from processes import descendants, free_port, running, stop, wait_for_port, wait_until
+from processes import PATIENCE, descendants, free_port, running, stop, wait_for_port, wait_until
 
 BINARY = os.environ.get("TOOLGATE_BIN", "")
 
@@ -58,7 +58,7 @@ class Gateway:
         """Runs one command on this home, however it ends."""
         return subprocess.run(
             [BINARY, *arguments, "--home", str(self.home)],
-            stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60, env=clean_environment(),
+            stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=PATIENCE, env=clean_environment(),
         )
 
     def apply(self, services: str) -> str:
@@ -74,10 +74,25 @@ class Gateway:
         return key.strip()
 
     def events(self, **filters: str) -> list[dict]:
-        """The trail as `audit list --json` gives it, oldest first."""
+        """The trail as `audit list --json` gives it, oldest first.
+
+        What nobody waits for (outcomes, refusals) gets there a moment after its answer: see `recorded`.
+        """
         flags = [word for name, value in filters.items() for word in (f"--{name}", value)]
         lines = self.run("audit", "list", "--json", "--limit", "10000", *flags).splitlines()
         return sorted((json.loads(line) for line in lines), key=lambda event: event["seq"])
+
+    def recorded(self, count: int, kinds: tuple[str, ...] = ("intent", "outcome", "refusal"), **filters: str) -> list[dict]:
+        """The events of these kinds, as soon as there are `count` of them; one more is a failure."""
+        found = []
+
+        def there() -> bool:
+            found[:] = [event for event in self.events(**filters) if event["kind"] in kinds]
+            return len(found) >= count
+
+        wait_until(there, f"{count} events in the trail")
+        assert len(found) == count, found
+        return found
 
     def start(self) -> None:
         """Serves the home from now on; returns when it takes calls."""
@@ -92,7 +107,7 @@ class Gateway:
     def ready(self) -> bool:
         """Whether the gateway says that it takes calls."""
         try:
-            return urllib.request.urlopen(f"{self.address}/readyz", timeout=5).status == 200
+            return urllib.request.urlopen(f"{self.address}/readyz", timeout=PATIENCE).status == 200
         except OSError:
             return False
 
@@ -103,7 +118,7 @@ class Gateway:
         children = descendants(self.process.pid)
         code = stop(self.process)
         self.process = None
-        wait_until(lambda: not running(children), f"the end of what the gateway started: {children}", 5)
+        wait_until(lambda: not running(children), f"the end of what the gateway started: {children}")
         assert code == 0, f"serve ended with {code}: {self.log.read_text(errors='replace')[-2000:]}"
 
 

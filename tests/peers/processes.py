@@ -7,14 +7,25 @@ import subprocess
 import time
 
 
+# Far more than anything here takes that works: who waits so long has found a broken promise, not a slow machine.
+PATIENCE = 60
+reserved = []
+
+
 def free_port() -> int:
-    """A port of 127.0.0.1 that nobody listened on a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """A port of 127.0.0.1 for a server of ours.
+
+    It stays bound here, without listening, until the tests end: nobody is given it by chance, a connection to it
+    is refused, and a server that sets SO_REUSEADDR (all of ours do) can take it.
+    """
+    holder = socket.socket()
+    holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    holder.bind(("127.0.0.1", 0))
+    reserved.append(holder)
+    return holder.getsockname()[1]
 
 
-def wait_for_port(port: int, process: subprocess.Popen, log: pathlib.Path, seconds: float = 30) -> None:
+def wait_for_port(port: int, process: subprocess.Popen, log: pathlib.Path, seconds: float = PATIENCE) -> None:
     """Returns when somebody listens on the port; fails when the process ends first."""
     until = time.monotonic() + seconds
     while time.monotonic() < until:
@@ -28,7 +39,7 @@ def wait_for_port(port: int, process: subprocess.Popen, log: pathlib.Path, secon
     raise AssertionError(f"{process.args} does not listen on port {port}: {log.read_text(errors='replace')[-2000:]}")
 
 
-def stop(process: subprocess.Popen, seconds: float = 20) -> int:
+def stop(process: subprocess.Popen, seconds: float = PATIENCE) -> int:
     """SIGTERM, a wait, SIGKILL; the exit code."""
     if process.poll() is None:
         process.send_signal(signal.SIGTERM)
@@ -73,7 +84,7 @@ def running(pids) -> list[int]:
     return found
 
 
-def wait_until(holds, what: str, seconds: float = 10):
+def wait_until(holds, what: str, seconds: float = PATIENCE):
     """Returns the first true answer of `holds()`; fails when there is none in time."""
     until = time.monotonic() + seconds
     while time.monotonic() < until:

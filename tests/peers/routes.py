@@ -14,6 +14,7 @@ from mcp.client.streamable_http import streamable_http_client
 from mcp.shared._httpx_utils import create_mcp_http_client
 
 from gateway import BINARY, Gateway
+from processes import PATIENCE
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,7 +36,7 @@ class Route:
         """A connected client of the Python SDK; another key makes it another agent."""
         async with contextlib.AsyncExitStack() as stack:
             transport = await self.transport(stack, key or self.key)
-            yield await stack.enter_async_context(Client(transport, mode=mode, read_timeout_seconds=30, **options))
+            yield await stack.enter_async_context(Client(transport, mode=mode, read_timeout_seconds=PATIENCE, **options))
 
     async def transport(self, stack: contextlib.AsyncExitStack, key: str):
         if self.through == "gateway":

@@ -4,6 +4,8 @@ import anyio
 import mcp_types as types
 import pytest
 
+from processes import PATIENCE
+
 pytestmark = pytest.mark.anyio
 
 
@@ -58,7 +60,7 @@ async def test_progress_arrives_while_the_call_runs(everything):
 
     async with everything.client() as client:
         await client.call_tool(
-            "trigger-long-running-operation", {"duration": 0.4, "steps": 4}, progress_callback=progress
+            "trigger-long-running-operation", {"duration": 1.2, "steps": 4}, progress_callback=progress
         )
     assert steps[:3] == [(1, 4), (2, 4), (3, 4)]  # the last one races with the answer
 
@@ -68,23 +70,27 @@ async def test_a_session_goes_on_after_a_cancelled_call(everything):
         with anyio.move_on_after(0.5) as scope:
             await client.call_tool("trigger-long-running-operation", {"duration": 60, "steps": 2})
         assert scope.cancelled_caught
-        with anyio.fail_after(10):
+        with anyio.fail_after(PATIENCE):
             assert (await client.call_tool("echo", {"message": "still here"})).content[0].text == "Echo: still here"
 
 
 async def test_calls_of_one_session_run_side_by_side(everything):
     async with everything.client() as client:
-        done = []
+        begun = anyio.Event()
 
-        async def call(name, arguments):
-            await client.call_tool(name, arguments)
-            done.append(name)
+        async def progress(_done, _total, _message):
+            begun.set()
+
+        async def long():
+            arguments = {"duration": 3 * PATIENCE, "steps": 10 * PATIENCE}
+            await client.call_tool("trigger-long-running-operation", arguments, progress_callback=progress)
 
         async with anyio.create_task_group() as group:
-            group.start_soon(call, "trigger-long-running-operation", {"duration": 1.5, "steps": 1})
-            await anyio.sleep(0.2)
-            group.start_soon(call, "echo", {"message": "first"})
-        assert done == ["echo", "trigger-long-running-operation"]
+            group.start_soon(long)
+            with anyio.fail_after(PATIENCE):
+                await begun.wait()
+                await client.call_tool("echo", {"message": "meanwhile"})
+            group.cancel_scope.cancel()
 
 
 async def test_resources_are_listed_and_read(everything):
@@ -107,7 +113,7 @@ async def test_a_subscriber_hears_of_a_changed_resource(everything):
     async with everything.client(message_handler=heard) as client:
         await client.session.subscribe_resource(uri)
         await client.call_tool("toggle-subscriber-updates", {})
-        with anyio.fail_after(15):
+        with anyio.fail_after(PATIENCE):
             await updated.wait()
         await client.session.unsubscribe_resource(uri)
 
@@ -143,7 +149,7 @@ async def test_log_messages_arrive_from_the_level_asked_for(everything):
     async with everything.client(logging_callback=log) as client:
         await client.set_logging_level("info")
         await client.session.subscribe_resource("demo://resource/dynamic/text/5")  # the server logs each
-        with anyio.fail_after(10):
+        with anyio.fail_after(PATIENCE):
             while not any("Received Subscribe" in str(params.data) for params in logged):
                 await anyio.sleep(0.02)
 

@@ -43,7 +43,7 @@ def tour(client: str, mode: str, route) -> dict:
     if route.through == "bridge":
         environment |= {"TOOLGATE_URL": route.gateway.address, "TOOLGATE_KEY": route.key}
     done = subprocess.run(
-        [*CLIENTS[client], mode, *target], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60, env=environment
+        [*CLIENTS[client], mode, *target], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120, env=environment
     )
     assert done.returncode == 0, done.stderr[-3000:]
     return json.loads(done.stdout)

@@ -5,7 +5,7 @@ import mcp_types as types
 import pytest
 from mcp.shared.exceptions import MCPError
 
-from processes import wait_until
+from processes import PATIENCE, wait_until
 
 pytestmark = pytest.mark.anyio
 
@@ -49,7 +49,7 @@ async def test_a_cancelled_call_ends_at_the_server(probe, mode):
                 await client.call_tool("slow", {}, progress_callback=progress)
 
             group.start_soon(call)
-            with anyio.fail_after(20):
+            with anyio.fail_after(PATIENCE):
                 await begun.wait()
             group.cancel_scope.cancel()
         await anyio.to_thread.run_sync(
@@ -68,7 +68,7 @@ async def test_a_listener_of_the_newest_version_hears_of_a_change(probe):
     async with probe.client(mode="auto") as client:
         async with client.listen(resource_subscriptions=[NOTE]) as subscription:
             await client.call_tool("touch", {})
-            with anyio.fail_after(10):
+            with anyio.fail_after(PATIENCE):
                 async for event in subscription:
                     assert event.uri == NOTE
                     break

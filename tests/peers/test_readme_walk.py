@@ -44,7 +44,7 @@ async def test_a_newcomer_reads_a_file_is_refused_a_write_is_limited_and_finds_a
             with pytest.raises(MCPError) as limited:
                 await client.call_tool("list_directory", {"path": str(folder)})
             assert limited.value.code == 429
-        ends = [(event["action"], event["kind"], event["status"]) for event in gateway.events() if event["kind"] in ("outcome", "refusal")]
+        ends = [(event["action"], event["kind"], event["status"]) for event in gateway.recorded(5, ("outcome", "refusal"))]
         assert ends == [
             ("list_directory", "outcome", 200),
             ("read_text_file", "outcome", 200),

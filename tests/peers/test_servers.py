@@ -3,7 +3,7 @@
 import pytest
 
 import servers
-from processes import wait_until
+from processes import descendants, wait_until
 from routes import Route
 
 pytestmark = pytest.mark.anyio
@@ -73,8 +73,6 @@ async def test_answers_equal_those_straight_from_the_server(way, gateway, keys, 
 
 
 async def test_a_closed_session_takes_its_process_along(gateway, keys):
-    from processes import descendants
-
     def running():
         return [command for command in descendants(gateway.process.pid).values() if "server-memory" in command]
 

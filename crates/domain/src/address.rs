@@ -47,6 +47,16 @@ pub fn zone(address: IpAddr) -> Zone {
     }
 }
 
+/// Where a host lies that is written as an address, or as `localhost`. Other names are judged when they are dialled.
+#[must_use]
+pub fn literal_zone(host: &str) -> Option<Zone> {
+    let host = host.trim_end_matches('.').to_ascii_lowercase();
+    if host == "localhost" || host.ends_with(".localhost") {
+        return Some(Zone::Private("this machine"));
+    }
+    host.parse().ok().map(zone)
+}
+
 fn zone_v4(address: Ipv4Addr) -> Zone {
     match address.octets() {
         [169, 254, 169, 254] | [169, 254, 170, 2] | [100, 100, 100, 200] | [168, 63, 129, 16] => {

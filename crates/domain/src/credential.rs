@@ -1,12 +1,20 @@
 //! Credentials of a service: what they are called and how they go into a request. Their values are never here;
 //! only the sealed bytes pass through, which nobody on this floor can open.
 
+mod kind;
+mod slot;
+mod value;
+
 use std::{collections::HashMap, sync::Arc};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::names::{CredentialName, ServiceName};
+
+pub use kind::{BadKind, PARAMETERS, kind_of};
+pub use slot::{BadSlot, SLOTS_MAX, carries_over, check_slots, is_reserved_header};
+pub use value::{AwsValue, BadValue, RefreshValue, VALUE_BYTES_MAX, check_value};
 
 /// One credential that a service declares. Its value is set apart from it, and may not be there yet.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -15,6 +23,15 @@ pub struct CredentialSlot {
     pub name: CredentialName,
     /// How its value goes into a request.
     pub kind: CredentialKind,
+}
+
+impl CredentialSlot {
+    /// The slots in the order of their names, which is how services hold them.
+    #[must_use]
+    pub fn by_name(mut slots: Vec<Self>) -> Vec<Self> {
+        slots.sort_by(|a, b| a.name.cmp(&b.name));
+        slots
+    }
 }
 
 /// How a credential's value goes into a request, with everything about it that is no secret.
@@ -84,24 +101,6 @@ pub enum ClientAuth {
     Body,
     /// Not at all: a public client.
     None,
-}
-
-impl CredentialKind {
-    /// The word in services.yaml and on the command line.
-    #[must_use]
-    pub fn word(&self) -> &'static str {
-        match self {
-            Self::Bearer => "bearer",
-            Self::Basic { .. } => "basic",
-            Self::Header { .. } => "header",
-            Self::Query { .. } => "query",
-            Self::Env => "env",
-            Self::Oauth2ClientCredentials(_) => "oauth2_client_credentials",
-            Self::Oauth2RefreshToken(_) => "oauth2_refresh_token",
-            Self::AwsSigv4 { .. } => "aws_sigv4",
-            Self::ClientCertificate => "client_certificate",
-        }
-    }
 }
 
 /// A credential's value as it is stored: sealed, bound to service, origin, name and version.

@@ -5,11 +5,13 @@ mod declaration;
 use std::{collections::BTreeMap, fmt, time::Duration};
 
 use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
 use thiserror::Error;
 
 pub use declaration::{DeclarationFault, Declared, parse_declarations};
 
 use crate::{
+    audit::push_hex,
     credential::CredentialSlot,
     names::{CredentialName, ServiceName},
 };
@@ -40,6 +42,19 @@ pub struct Documentation {
     pub sha256: String,
     /// Its length (bytes).
     pub bytes: u64,
+}
+
+/// The longest documentation of a service (bytes).
+pub const DOCUMENTATION_BYTES_MAX: usize = 1024 * 1024;
+
+impl Documentation {
+    /// What tells `text` from other texts.
+    #[must_use]
+    pub fn of(text: &str) -> Self {
+        let mut sha256 = String::with_capacity(64);
+        push_hex(&mut sha256, &Sha256::digest(text.as_bytes()));
+        Self { sha256, bytes: text.len() as u64 }
+    }
 }
 
 /// Where a service is.
@@ -140,6 +155,17 @@ pub enum EnvValue {
     Plain(String),
     /// A credential of the service, of the kind `env`.
     Credential(CredentialName),
+}
+
+impl EnvValue {
+    /// The credential that the value is, if it is one.
+    #[must_use]
+    pub fn credential(&self) -> Option<&CredentialName> {
+        match self {
+            Self::Plain(_) => None,
+            Self::Credential(name) => Some(name),
+        }
+    }
 }
 
 /// Which addresses a service's host may resolve to.
@@ -245,9 +271,12 @@ impl UpstreamUrl {
         self.0.scheme_str() == Some("https")
     }
 }
+/// As people write it: a path that is only `/` is left out.
 impl fmt::Display for UpstreamUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(&self.0, f)
+        let text = self.0.to_string();
+        let bare = self.0.path() == "/" && self.0.query().is_none();
+        f.pad(if bare { text.trim_end_matches('/') } else { &text })
     }
 }
 impl fmt::Debug for UpstreamUrl {

@@ -1,5 +1,7 @@
 //! The one place that opens outbound sockets: resolve once, judge every address, dial a judged one.
 
+mod wire;
+
 use std::{
     net::SocketAddr,
     pin::Pin,
@@ -13,21 +15,32 @@ use domain::{
     service::{HttpUpstream, Network},
 };
 use http::Uri;
-use hyper_util::{
-    client::legacy::connect::{Connected, Connection},
-    rt::TokioIo,
-};
+use hyper_util::rt::TokioIo;
 use rustls::{ClientConfig, RootCertStore};
 use rustls_pki_types::{CertificateDer, ServerName, pem::PemObject};
 use thiserror::Error;
-use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
-    net::TcpStream,
-};
-use tokio_rustls::{TlsConnector, client::TlsStream};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+
+pub use wire::Wire;
+
+use crate::credentials::ClientIdentity;
 
 /// How long a connection may take to come up.
 const CONNECT_MAX: Duration = Duration::from_secs(10);
+
+/// What ALPN calls HTTP/2 (RFC 9113 §3.2) and HTTP/1.1.
+const HTTP_2: &[u8] = b"h2";
+const HTTP_1: &[u8] = b"http/1.1";
+
+/// Which versions of HTTP a TLS server is offered. Without TLS it is always HTTP/1.1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Versions {
+    /// HTTP/1.1 alone.
+    Http1,
+    /// HTTP/2, or HTTP/1.1 where the server has no HTTP/2.
+    Http2OrHttp1,
+}
 
 /// Why there is no connection. Nothing was sent.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -80,16 +93,27 @@ impl Dialler {
         Self { roots: Arc::new(roots) }
     }
 
-    /// A connector for one service.
+    /// A connector for one service. Over TLS it shows `identity`, where there is one, to a server that asks who it
+    /// is talking to.
     ///
     /// # Errors
     /// [`DialError::BadAnchor`], [`DialError::Tls`].
-    pub fn connector(&self, upstream: &HttpUpstream) -> Result<Connector, DialError> {
-        let tls = if upstream.url.is_tls() { Some(self.tls(upstream)?) } else { None };
+    pub fn connector(
+        &self,
+        upstream: &HttpUpstream,
+        versions: Versions,
+        identity: Option<&ClientIdentity>,
+    ) -> Result<Connector, DialError> {
+        let tls = if upstream.url.is_tls() { Some(self.tls(upstream, versions, identity)?) } else { None };
         Ok(Connector { target: Arc::new(Target { upstream: upstream.clone(), tls }) })
     }
 
-    fn tls(&self, upstream: &HttpUpstream) -> Result<Tls, DialError> {
+    fn tls(
+        &self,
+        upstream: &HttpUpstream,
+        versions: Versions,
+        identity: Option<&ClientIdentity>,
+    ) -> Result<Tls, DialError> {
         let roots = match &upstream.ca_pem {
             None => Arc::clone(&self.roots),
             Some(pem) => {
@@ -104,12 +128,18 @@ impl Dialler {
         let host = upstream.url.host().to_owned();
         let failed = |why: String| DialError::Tls { host: host.clone(), why };
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let mut config = ClientConfig::builder_with_provider(provider)
+        let config = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
             .map_err(|error| failed(error.to_string()))?
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+            .with_root_certificates(roots);
+        let mut config = match identity {
+            Some(identity) => config.with_client_cert_resolver(identity.resolver()),
+            None => config.with_no_client_auth(),
+        };
+        config.alpn_protocols = match versions {
+            Versions::Http1 => vec![HTTP_1.to_vec()],
+            Versions::Http2OrHttp1 => vec![HTTP_2.to_vec(), HTTP_1.to_vec()],
+        };
         let name = ServerName::try_from(host.clone()).map_err(|error| failed(error.to_string()))?;
         Ok(Tls { connector: TlsConnector::from(Arc::new(config)), name })
     }
@@ -184,16 +214,19 @@ pub async fn dial(host: &str, port: u16, network: Network) -> Result<TcpStream, 
     if addresses.is_empty() {
         return Err(DialError::Unresolved(host.to_owned()));
     }
-    for address in &addresses {
+    let judge = |address: &SocketAddr| {
         address::judge(address.ip(), network)
-            .map_err(|zone| DialError::Forbidden { host: host.to_owned(), zone })?;
-    }
+            .map_err(|zone| DialError::Forbidden { host: host.to_owned(), zone })
+    };
+    addresses.iter().try_for_each(judge)?;
     let mut last = String::new();
     for address in addresses {
         #[expect(clippy::disallowed_methods, reason = "this is the one place that opens outbound sockets")]
         let attempt = TcpStream::connect(address);
         match tokio::time::timeout(CONNECT_MAX, attempt).await {
             Ok(Ok(stream)) => {
+                // Whatever stands between us and the address: who answers is judged as well.
+                judge(&stream.peer_addr().map_err(|error| unreachable(error.to_string()))?)?;
                 // Without it small answers wait for Nagle's algorithm, tens of milliseconds each.
                 stream.set_nodelay(true).map_err(|error| unreachable(error.to_string()))?;
                 return Ok(stream);
@@ -210,77 +243,5 @@ fn plain(error: &std::io::Error) -> String {
     match error.kind() {
         std::io::ErrorKind::ConnectionRefused => "connection refused".into(),
         _ => error.to_string(),
-    }
-}
-
-/// A connection to an upstream, with or without TLS.
-pub enum Wire {
-    /// TCP.
-    Plain(TcpStream),
-    /// TLS over TCP.
-    Tls(Box<TlsStream<TcpStream>>),
-}
-
-impl Connection for Wire {
-    fn connected(&self) -> Connected {
-        Connected::new()
-    }
-}
-
-impl AsyncRead for Wire {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<std::io::Result<()>> {
-        match self.get_mut() {
-            Self::Plain(stream) => Pin::new(stream).poll_read(context, buffer),
-            Self::Tls(stream) => Pin::new(stream.as_mut()).poll_read(context, buffer),
-        }
-    }
-}
-
-impl AsyncWrite for Wire {
-    fn poll_write(
-        self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<std::io::Result<usize>> {
-        match self.get_mut() {
-            Self::Plain(stream) => Pin::new(stream).poll_write(context, bytes),
-            Self::Tls(stream) => Pin::new(stream.as_mut()).poll_write(context, bytes),
-        }
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<std::io::Result<()>> {
-        match self.get_mut() {
-            Self::Plain(stream) => Pin::new(stream).poll_flush(context),
-            Self::Tls(stream) => Pin::new(stream.as_mut()).poll_flush(context),
-        }
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<std::io::Result<()>> {
-        match self.get_mut() {
-            Self::Plain(stream) => Pin::new(stream).poll_shutdown(context),
-            Self::Tls(stream) => Pin::new(stream.as_mut()).poll_shutdown(context),
-        }
-    }
-
-    fn poll_write_vectored(
-        self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        bytes: &[std::io::IoSlice<'_>],
-    ) -> Poll<std::io::Result<usize>> {
-        match self.get_mut() {
-            Self::Plain(stream) => Pin::new(stream).poll_write_vectored(context, bytes),
-            Self::Tls(stream) => Pin::new(stream.as_mut()).poll_write_vectored(context, bytes),
-        }
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        match self {
-            Self::Plain(stream) => stream.is_write_vectored(),
-            Self::Tls(stream) => stream.is_write_vectored(),
-        }
     }
 }

@@ -1,12 +1,15 @@
 //! Bodies that flow through the gateway, and what is done to them on the way, in this order:
-//! deadline → limit → cut → leash → closing. Nothing here buffers more than one frame of an event stream.
+//! deadline → limit → decode → mask → cut → leash → closing. Nothing here buffers more than one frame of an
+//! event stream, the window of a content coding, and the beginning of a secret.
 
 mod closing;
 mod cut;
 mod deadline;
+mod decode;
 mod hash;
 mod leash;
 mod limit;
+mod mask;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, combinators::UnsyncBoxBody};
@@ -15,10 +18,12 @@ use thiserror::Error;
 pub(crate) use closing::Closing;
 pub(crate) use cut::cut_events;
 pub(crate) use deadline::Deadline;
+pub(crate) use decode::{Coding, codings, decode};
 pub use hash::BodyHash;
 pub(crate) use hash::Hash;
 pub(crate) use leash::Leash;
 pub(crate) use limit::Limit;
+pub(crate) use mask::{Mask, mask_headers};
 
 /// A body under way.
 pub type Flow = UnsyncBoxBody<Bytes, Broken>;
@@ -38,6 +43,9 @@ pub enum Broken {
     /// The body is larger than it may be (bytes).
     #[error("the answer is larger than {0} bytes")]
     TooLarge(u64),
+    /// A content coding cannot be undone.
+    #[error("the answer cannot be decoded: {0}")]
+    Coding(String),
     /// The answer must be held, and as many bytes of bodies as the gateway may hold are held.
     #[error("the answer cannot be held: the bodies that are held fill their bound")]
     Unheld,

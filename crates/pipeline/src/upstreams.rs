@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use ::http::HeaderMap;
+use ::http::{HeaderMap, StatusCode};
 use arc_swap::ArcSwap;
 use domain::{
     clock::Clock,
@@ -86,11 +86,16 @@ impl Upstreams {
         injection: &Injection,
     ) -> Result<Answer, Stop> {
         let end = self.end(service, injection)?;
-        match &end.kind {
-            Kind::Api(end) => end.exchange(outbound, injection).await,
-            Kind::Http(end) => end.exchange(outbound, injection).await,
+        let at = self.clock.now().wall;
+        let answer = match &end.kind {
+            Kind::Api(end) => end.exchange(outbound, injection, at).await,
+            Kind::Http(end) => end.exchange(outbound, injection, at).await,
             Kind::Stdio(end) => end.exchange(outbound).await,
+        };
+        if answer.as_ref().is_ok_and(|answer| answer.response.status() == StatusCode::UNAUTHORIZED) {
+            injection.refused();
         }
+        answer
     }
 
     /// Stops children that have had nothing to do, and those of services that are gone or changed.
@@ -141,8 +146,8 @@ impl Upstreams {
             return Ok(Arc::clone(end));
         }
         let kind = match &service.upstream {
-            Upstream::Api(api) => Kind::Api(Http::new(api, &self.dialler)?),
-            Upstream::Http(http) => Kind::Http(McpHttp::new(http, &self.dialler)?),
+            Upstream::Api(api) => Kind::Api(Http::new(api, &self.dialler, injection)?),
+            Upstream::Http(http) => Kind::Http(McpHttp::new(http, &self.dialler, injection)?),
             Upstream::Stdio(stdio) => Kind::Stdio(McpStdio::new(
                 service.name.clone(),
                 stdio.clone(),

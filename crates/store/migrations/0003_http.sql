@@ -1,9 +1,11 @@
 -- A credential's value is sealed under its service, origin, name and version; the store never sees it.
+-- origin is the one that it was sealed for: scheme, host and port.
 -- A version is never given twice: the row of a removed credential stays without a value.
 CREATE TABLE credentials (
     service TEXT NOT NULL,
     name    TEXT NOT NULL,
     version INTEGER NOT NULL,
+    origin  TEXT NOT NULL,
     sealed  BLOB,
     set_at  INTEGER NOT NULL,
     PRIMARY KEY (service, name)

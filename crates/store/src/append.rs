@@ -18,8 +18,8 @@ use crate::{Applied, Entry, Store, StoreError, Sync, change, open::connect_write
 pub use insert::GROUP_MAX;
 use insert::Inserts;
 
-/// How often a group is linked anew because another process appended meanwhile.
-const RELINKS_MAX: usize = 16;
+/// How often a group is linked anew because another process appended meanwhile, before it takes the lock for itself.
+const RELINKS_MAX: usize = 3;
 
 /// The connection that writes, and the end of the chain as it knows it.
 pub struct Writer {
@@ -127,7 +127,21 @@ impl Writer {
                 Err(error) => return self.settle(first, next, error).await,
             }
         }
-        Err(StoreError::Crowded)
+        self.append_under_lock(events).await
+    }
+
+    /// Where others append all the time, the head is read and followed in one transaction.
+    async fn append_under_lock(&mut self, events: &[&Event]) -> Result<(), StoreError> {
+        let mut transaction = self.connection.begin_with("BEGIN IMMEDIATE").await?;
+        let head = read_head(&mut transaction).await?;
+        let (linked, next) = link(events.iter().copied(), &self.name, head);
+        let first = linked.first().map(|first| (first.seq, first.hash));
+        self.inserts.statement(linked).execute(&mut *transaction).await?;
+        match transaction.commit().await {
+            Ok(()) => self.head = Some(next),
+            Err(error) => self.settle(first, next, error).await?,
+        }
+        Ok(())
     }
 
     async fn append_entries(

@@ -5,7 +5,10 @@ use std::collections::BTreeSet;
 use domain::names::ServiceName;
 use sqlx::SqliteConnection;
 
-use crate::{Change, StoreError, idempotency, identities::state_word, keyring, row::micros, verifier};
+use crate::{
+    Change, StoreError, credentials, idempotency, identities::state_word, keyring, row::micros, services,
+    verifier,
+};
 
 /// Makes the change, if its condition holds; says whether it did.
 pub async fn apply(connection: &mut SqliteConnection, change: &Change) -> Result<bool, StoreError> {
@@ -39,7 +42,7 @@ pub async fn apply(connection: &mut SqliteConnection, change: &Change) -> Result
             let update = "UPDATE keys SET revoked_at = $2 WHERE id = $1 AND revoked_at IS NULL";
             sqlx::query(update).bind(id.as_str()).bind(micros(*at)).execute(connection).await?
         }
-        Change::PutService { service, replaces } => {
+        Change::PutService { service, replaces, documentation, keeps } => {
             let definition = serde_json::to_string(service).map_err(|_| StoreError::damaged("a service"))?;
             let text = match replaces {
                 None => {
@@ -53,16 +56,37 @@ pub async fn apply(connection: &mut SqliteConnection, change: &Change) -> Result
                 }
             };
             let query = sqlx::query(text).bind(service.name.as_str()).bind(definition);
-            match replaces {
-                Some(revision) => query.bind(*revision).execute(connection).await?,
-                None => query.execute(connection).await?,
+            let query = match replaces {
+                Some(revision) => query.bind(*revision),
+                None => query,
+            };
+            let done = query.execute(&mut *connection).await?;
+            if done.rows_affected() > 0 {
+                services::put_documentation(connection, &service.name, documentation.as_deref()).await?;
+                credentials::drop_all_but(connection, &service.name, keeps).await?;
             }
+            done
         }
         Change::RemoveService(name) => {
-            sqlx::query("DELETE FROM services WHERE name = $1")
-                .bind(name.as_str())
-                .execute(connection)
-                .await?
+            let delete = "DELETE FROM services WHERE name = $1";
+            let done = sqlx::query(delete).bind(name.as_str()).execute(&mut *connection).await?;
+            if done.rows_affected() > 0 {
+                services::put_documentation(connection, name, None).await?;
+                credentials::drop_all_but(connection, name, &BTreeSet::new()).await?;
+            }
+            done
+        }
+        Change::PutCredential { service, origin, name, version, replaces, sealed, at } => {
+            if !services::takes_credential(connection, service, origin, name).await? {
+                return Ok(false);
+            }
+            let (place, versions) = ((service, name), (*version, *replaces));
+            return credentials::put(connection, place, versions, (origin, sealed), *at).await;
+        }
+        Change::RemoveCredential { service, name } => {
+            let update = "UPDATE credentials SET sealed = NULL \
+                          WHERE service = $1 AND name = $2 AND sealed IS NOT NULL";
+            sqlx::query(update).bind(service.as_str()).bind(name.as_str()).execute(connection).await?
         }
         Change::CreateOperator(operator) => {
             let insert = "INSERT INTO operators (email, role, password_hash, created_at) VALUES ($1, $2, $3, $4) \

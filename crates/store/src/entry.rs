@@ -8,7 +8,7 @@ use domain::{
     idempotency::IdempotencyKey,
     key::KeyId,
     keyring::RingKey,
-    names::{AgentName, CallId, RoleName, ServiceName},
+    names::{AgentName, CallId, CredentialName, RoleName, ServiceName},
     operator::Operator,
     service::Service,
 };
@@ -67,9 +67,38 @@ pub enum Change {
         service: Service,
         /// The revision that the change was worked out from (see [`crate::StoredService`]).
         replaces: Option<i64>,
+        /// The text of its documentation; `None`: it has none.
+        documentation: Option<String>,
+        /// The credentials whose values stay; those of all others are dropped.
+        keeps: BTreeSet<CredentialName>,
     },
-    /// Removes a service. Condition: it exists.
+    /// Removes a service, the values of its credentials and its documentation. Condition: it exists.
     RemoveService(ServiceName),
+    /// Sets a credential's value. Condition: the service is there, has the origin, declares the name; the stored
+    /// version is `replaces`, or `None` and there is no value; `version` was never given before.
+    PutCredential {
+        /// Whose.
+        service: ServiceName,
+        /// Scheme, host and port that it is sealed for.
+        origin: String,
+        /// Which one.
+        name: CredentialName,
+        /// The version that it is sealed under.
+        version: u64,
+        /// The version that it takes the place of.
+        replaces: Option<u64>,
+        /// The ciphertext.
+        sealed: Vec<u8>,
+        /// When.
+        at: Timestamp,
+    },
+    /// Drops a credential's value; its version stays taken. Condition: there is a value.
+    RemoveCredential {
+        /// Whose.
+        service: ServiceName,
+        /// Which one.
+        name: CredentialName,
+    },
     /// A new operator. Condition: the address is new.
     CreateOperator(Operator),
     /// Another key ring: a new term, terms that only open from now on, a new root key. Condition: the stored ring is

@@ -47,9 +47,6 @@ pub enum StoreError {
         /// Which row.
         what: String,
     },
-    /// Other processes append faster than this one can.
-    #[error("the trail could not be appended to: other processes kept writing; try again")]
-    Crowded,
     /// The folder or the file cannot be made.
     #[error("the store cannot be made ({}): {source}", path.display())]
     Io {

@@ -27,6 +27,7 @@ use domain::clock::Clock;
 use sqlx::SqlitePool;
 use tokio::sync::Mutex;
 
+pub use credentials::StoredCredential;
 pub use entry::{Applied, Change, Entry, IdempotencyClaim, Settled};
 pub use events::{EventRow, OfCall, Order, Query};
 pub use fault::StoreError;

@@ -33,6 +33,12 @@ const TABLES: &[SealedTable] = &[
             "0",
         ],
     },
+    SealedTable {
+        name: "credentials",
+        keys: &["service", "name"],
+        value: "sealed",
+        label: ["'credential'", "service", "origin", "name", "version"],
+    },
     // An answer belongs to its agent, where others belong to a service.
     SealedTable {
         name: "idempotency",

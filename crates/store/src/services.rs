@@ -1,6 +1,9 @@
-//! Services, read.
+//! Services and their documentation.
 
-use domain::{names::ServiceName, service::Service};
+use domain::{
+    names::{CredentialName, ServiceName},
+    service::Service,
+};
 use sqlx::{Row as _, SqliteConnection, sqlite::SqliteRow};
 
 use crate::{Store, StoreError};
@@ -22,10 +25,8 @@ impl Store {
     pub async fn load_services(&self) -> Result<Vec<StoredService>, StoreError> {
         services(&mut *self.readers.acquire().await?).await
     }
-}
 
-impl Store {
-    /// What agents may read about a service, if there is anything.
+    /// What agents may read about a service; `None` when it has no documentation, or there is no such service.
     ///
     /// # Errors
     /// [`StoreError`] when the store does not answer.
@@ -33,6 +34,41 @@ impl Store {
         let select = "SELECT body FROM documentation WHERE service = $1";
         Ok(sqlx::query_scalar(select).bind(service.as_str()).fetch_optional(&self.readers).await?)
     }
+}
+
+/// Stores a service's documentation, or takes it away.
+pub async fn put_documentation(
+    connection: &mut SqliteConnection,
+    service: &ServiceName,
+    text: Option<&str>,
+) -> Result<(), StoreError> {
+    let statement = match text {
+        Some(_) => {
+            "INSERT INTO documentation (service, body) VALUES ($1, $2) \
+             ON CONFLICT (service) DO UPDATE SET body = $2"
+        }
+        None => "DELETE FROM documentation WHERE service = $1",
+    };
+    let query = sqlx::query(statement).bind(service.as_str());
+    match text {
+        Some(text) => query.bind(text).execute(connection).await?,
+        None => query.execute(connection).await?,
+    };
+    Ok(())
+}
+
+/// Whether a value for this credential may be stored: the service is there, at that origin, and declares the name.
+pub async fn takes_credential(
+    connection: &mut SqliteConnection,
+    name: &ServiceName,
+    origin: &str,
+    credential: &CredentialName,
+) -> Result<bool, StoreError> {
+    let select = "SELECT name, definition, revision FROM services WHERE name = $1";
+    let row = sqlx::query(select).bind(name.as_str()).fetch_optional(connection).await?;
+    let Some(row) = row else { return Ok(false) };
+    let service = self::service(&row)?.service;
+    Ok(service.upstream.origin() == origin && service.credentials.iter().any(|slot| slot.name == *credential))
 }
 
 pub async fn services(connection: &mut SqliteConnection) -> Result<Vec<StoredService>, StoreError> {

@@ -34,6 +34,7 @@ use pipeline::{
 };
 use store::{Birth, Store, StoreOptions};
 use tokio::{sync::watch, task::JoinHandle};
+use vault::Vault;
 
 use crate::{
     output::Invocation,
@@ -71,6 +72,8 @@ pub struct Running {
     pub gateway: Arc<Gateway>,
     /// What survives restarts.
     pub store: Arc<Store>,
+    /// What seals and opens.
+    pub vault: Arc<Vault>,
     drain: watch::Sender<bool>,
     listeners: Vec<JoinHandle<usize>>,
     helpers: Vec<JoinHandle<()>>,
@@ -132,6 +135,9 @@ pub async fn start(
         }
     };
 
+    let dialler = Dialler::new();
+    let credentials =
+        Credentials::new(Arc::clone(&secrets.vault), Arc::clone(&store), Arc::clone(&clock), dialler.clone());
     let freshness =
         Freshness::load(Arc::clone(&store), Arc::clone(&clock), Arc::new(policy), Arc::clone(&secrets.vault))
             .await?;
@@ -143,10 +149,10 @@ pub async fn start(
         pepper: secrets.pepper,
         store: Arc::clone(&store),
         counters: Counters::new(BUCKETS_MAX),
-        upstreams: Upstreams::new(Dialler::new(), Arc::clone(&clock), LINE_BYTES_MAX),
+        upstreams: Upstreams::new(dialler, Arc::clone(&clock), LINE_BYTES_MAX),
         sessions: SessionTokens::new(secrets.sessions),
         idempotency: IdempotencyKeys::new(Arc::clone(&store), Arc::clone(&secrets.vault)),
-        credentials: Credentials::default(),
+        credentials,
         bodies: BodyBudget::new(BODIES_BYTES_MAX),
         bounds: Bounds {
             body_bytes_max: settings.gateway.body_limit,
@@ -195,7 +201,17 @@ pub async fn start(
         tokio::spawn(forget_keys(Arc::clone(&store), Arc::clone(&clock))),
         tokio::spawn(policy_watch::run(settings.policy_file.clone(), invocation.clone(), freshness, news)),
     ];
-    Ok(Running { gateway_address, console_address, gateway, store, drain, listeners, helpers, recorder_task })
+    Ok(Running {
+        gateway_address,
+        console_address,
+        gateway,
+        store,
+        vault: secrets.vault,
+        drain,
+        listeners,
+        helpers,
+        recorder_task,
+    })
 }
 
 impl Running {
@@ -306,5 +322,6 @@ async fn sweep(gateway: Arc<Gateway>) {
         tick.tick().await;
         let world = gateway.freshness.current();
         gateway.upstreams.sweep(&world.services).await;
+        gateway.credentials.sweep(&world);
     }
 }

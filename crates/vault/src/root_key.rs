@@ -41,7 +41,7 @@ pub enum KeyFileFault {
         path: PathBuf,
     },
     /// There is no such file.
-    #[error("there is no vault key ({}); `toolgate init` makes one, or bring yours back from its copy", path.display())]
+    #[error("there is no vault key ({}); bring it back from its copy, or make a new home: toolgate init", path.display())]
     Missing {
         /// Where it was looked for.
         path: PathBuf,
@@ -53,7 +53,11 @@ pub enum KeyFileFault {
         path: PathBuf,
     },
     /// The file's mode lets others read or write it.
-    #[error("others can read {} (mode {mode:04o}); chmod 600 {}", name(path), path.display())]
+    #[error(
+        "others can read {} (mode {mode:04o}); chmod 600 {}, and if it was seen: toolgate vault rekey",
+        name(path),
+        path.display()
+    )]
     OthersCanRead {
         /// The file.
         path: PathBuf,
@@ -226,7 +230,10 @@ mod tests {
             let fault = RootKey::load(&path).err().unwrap();
             assert_eq!(
                 fault.to_string(),
-                format!("others can read vault.key (mode {mode:04o}); chmod 600 {}", path.display())
+                format!(
+                    "others can read vault.key (mode {mode:04o}); chmod 600 {}, and if it was seen: toolgate vault rekey",
+                    path.display()
+                )
             );
         }
         fs::set_permissions(&path, fs::Permissions::from_mode(0o400)).unwrap();
@@ -246,8 +253,15 @@ mod tests {
         ] {
             assert_eq!(RootKey::from_text(text).unwrap().reveal(), bytes, "{text}");
         }
-        for bad in ["", &hex[1..], &format!("{hex}00"), &hex.replace('e', "g"), "4OHi4+Tl", "+f0e", "ääää"]
-        {
+        for bad in [
+            "",
+            hex.strip_prefix('e').unwrap(),
+            &format!("{hex}00"),
+            &hex.replace('e', "g"),
+            "4OHi4+Tl",
+            "+f0e",
+            "ääää",
+        ] {
             assert!(RootKey::from_text(bad).is_err(), "{bad}");
         }
     }

@@ -8,6 +8,7 @@ pub mod json;
 pub mod jsonrpc;
 pub mod list;
 pub mod malformed;
+pub mod mask;
 pub mod mcp;
 pub mod sse;
 pub mod target;

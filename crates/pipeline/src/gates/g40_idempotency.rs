@@ -14,6 +14,7 @@ use super::g30_rate_limit::Within;
 use crate::{
     arrival::Exchange,
     budget::BodyBudget,
+    credentials::needs_whole_body,
     digest,
     gateway::Bounds,
     idempotency::{Asked, Claim, IdempotencyKeys},
@@ -44,7 +45,8 @@ impl Unique {
     }
 }
 
-/// Without a key it costs nothing.
+/// Without a key it costs nothing. A body that a signature will cover is read whole here too, before the intent, so
+/// that the trail can hold its digest.
 pub(crate) async fn idempotency(
     mut call: Within,
     keys: &Arc<IdempotencyKeys>,
@@ -52,10 +54,12 @@ pub(crate) async fn idempotency(
     bounds: &Bounds,
     clock: &dyn Clock,
 ) -> Result<Unique, Stop> {
+    if call.repeatable.is_some() || needs_whole_body(&call.service) {
+        call.hold_body(bodies, bounds.body_bytes_max).await?;
+    }
     let Some(Repeatable { key, wait }) = call.repeatable.clone() else {
         return Ok(Unique { call, claim: None });
     };
-    call.hold_body(bodies, bounds.body_bytes_max).await?;
     let agent = &call.caller.agent.name;
     let Some(fingerprint) = digest::of_exchange(agent, &call.call, &call.exchange, &call.headers) else {
         // Only sessions have no digest, and those are housekeeping.

@@ -10,7 +10,7 @@ use domain::{
     service::{ApiUpstream, Upstream},
     stop::{Fault, Stop},
 };
-use http::{HeaderName, HeaderValue, StatusCode, header, response};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header, response};
 use http_body::Body as _;
 use http_body_util::BodyExt;
 use tokio::time::Sleep;
@@ -19,7 +19,7 @@ use self::head::media_type;
 use super::{g20_authorize::Authorized, g80_inject_credential::Equipped};
 use crate::{
     arrival::{ApiRequest, CallBody, Exchange, Origin, Reply},
-    flow::{self, BodyHash, Broken, Deadline, Flow, Hash, Leash, Limit},
+    flow::{self, BodyHash, Broken, Coding, Deadline, Flow, Hash, Leash, Limit, Mask},
     gateway::Gateway,
     listing::Catalog,
     upstreams::{Answer, Outbound},
@@ -59,16 +59,17 @@ pub(crate) async fn forward(call: Equipped, gateway: &Gateway) -> Result<Reply, 
     };
 
     let Answer { response, session } = answer;
-    let (upstream, body) = response.into_parts();
-    let is_api = matches!(service.upstream, Upstream::Api(_));
-    // We have asked for `identity`. Its coding does not travel on, and nothing could be read or cut in it.
-    if !is_api && upstream.headers.get(header::CONTENT_ENCODING).is_some_and(|coding| coding != "identity") {
-        return Err(Fault::UpstreamBroken("its answer is compressed, unasked".into()).into());
+    let (mut upstream, body) = response.into_parts();
+    if let Some(masker) = &injection.masker {
+        flow::mask_headers(masker, &mut upstream.headers);
     }
     let is_stream = match &service.upstream {
         Upstream::Api(api) => api.stream,
         _ => media_type(&upstream.headers) == Some("text/event-stream"),
     };
+    // We have asked for `identity`. What comes in another coding is undone where somebody must read it.
+    let is_read = injection.masker.is_some() || !matches!(service.upstream, Upstream::Api(_));
+    let codings = if is_read { undo_codings(&mut upstream.headers)? } else { Vec::new() };
     let mut head = head::travelling(&upstream, &service.upstream, is_stream);
     if let Some(session) = session {
         let token = gateway.sessions.seal(&caller.agent.name, &service.name, &session);
@@ -81,7 +82,15 @@ pub(crate) async fn forward(call: Equipped, gateway: &Gateway) -> Result<Reply, 
     if !is_stream && body.size_hint().lower() > bytes_max {
         return Err(Fault::AnswerTooLarge(bytes_max).into());
     }
+    let readable = |body: Flow, bytes_max| {
+        let body = if codings.is_empty() { body } else { flow::decode(body, &codings, bytes_max) };
+        match &injection.masker {
+            Some(masker) => Mask::new(body, masker.clone()).boxed_unsync(),
+            None => body,
+        }
+    };
     let body = if is_stream {
+        let body = readable(body, u64::MAX);
         let body = match catalog {
             Some(catalog) => {
                 flow::cut_events(body, catalog, usize::try_from(bytes_max).unwrap_or(usize::MAX))
@@ -92,7 +101,7 @@ pub(crate) async fn forward(call: Equipped, gateway: &Gateway) -> Result<Reply, 
         let stopping = only_listens.then(|| gateway.stopping.clone());
         Leash::new(body, freshness, clock, caller, call.service.clone(), stopping).boxed_unsync()
     } else {
-        let body = bounded(body, timer, bytes_max);
+        let body = readable(bounded(body, timer, bytes_max), bytes_max);
         match catalog {
             Some(catalog) => cut_whole(&upstream, body, &catalog, bytes_max, timeout).await?,
             None => body,
@@ -111,6 +120,16 @@ fn hash_on_its_way(exchange: Exchange) -> (Exchange, Option<BodyHash>) {
         }
         other => (other, None),
     }
+}
+
+/// The codings to undo; the head then tells of the body without them.
+fn undo_codings(headers: &mut HeaderMap) -> Result<Vec<Coding>, Stop> {
+    let codings = flow::codings(headers).map_err(|broken| Fault::UpstreamBroken(broken.to_string()))?;
+    if !codings.is_empty() {
+        headers.remove(header::CONTENT_ENCODING);
+        headers.remove(header::CONTENT_LENGTH);
+    }
+    Ok(codings)
 }
 
 /// A body that must be whole in time and not too large.

@@ -10,12 +10,13 @@ use hyper_util::{
     client::legacy::Client,
     rt::{TokioExecutor, TokioTimer},
 };
+use jiff::Timestamp;
 
 use super::{Answer, Outbound, fault};
 use crate::{
     arrival::{ApiRequest, CallBody, Exchange},
     credentials::Injection,
-    dial::Dialler,
+    dial::{Dialler, Versions},
     flow::{Broken, Flow},
 };
 
@@ -26,9 +27,13 @@ pub(super) struct Http {
 }
 
 impl Http {
-    pub(super) fn new(upstream: &ApiUpstream, dialler: &Dialler) -> Result<Self, Fault> {
+    pub(super) fn new(
+        upstream: &ApiUpstream,
+        dialler: &Dialler,
+        injection: &Injection,
+    ) -> Result<Self, Fault> {
         let connector = dialler
-            .connector(&upstream.http)
+            .connector(&upstream.http, Versions::Http2OrHttp1, injection.identity.as_deref())
             .map_err(|error| Fault::UpstreamUnreachable(error.to_string()))?;
         let client = Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
@@ -41,6 +46,7 @@ impl Http {
         &self,
         outbound: Outbound<'_>,
         injection: &Injection,
+        at: Timestamp,
     ) -> Result<Answer, Stop> {
         let Exchange::Request(ApiRequest { method, target, body }) = outbound.exchange else {
             // Gate 20 lets nothing else through to an HTTP service.
@@ -63,7 +69,7 @@ impl Http {
         parts.headers = outbound.headers;
         // Nobody but us reads the answer on its way, and we read it uncompressed.
         parts.headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
-        injection.apply(&mut parts, whole.as_deref())?;
+        injection.apply(&mut parts, whole.as_deref(), at)?;
 
         let response =
             self.client.request(Request::from_parts(parts, flow)).await.map_err(|error| fault(&error))?;

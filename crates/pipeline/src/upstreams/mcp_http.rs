@@ -11,6 +11,7 @@ use hyper_util::{
     client::legacy::Client,
     rt::{TokioExecutor, TokioTimer},
 };
+use jiff::Timestamp;
 use wire::{
     Message, Shape,
     mcp::{self, Subject},
@@ -20,7 +21,7 @@ use super::{Answer, Outbound, fault};
 use crate::{
     arrival::Exchange,
     credentials::Injection,
-    dial::{Connector, Dialler},
+    dial::{Connector, Dialler, Versions},
     flow::Broken,
     session::Session,
 };
@@ -36,9 +37,14 @@ pub(super) struct McpHttp {
 }
 
 impl McpHttp {
-    pub(super) fn new(upstream: &HttpUpstream, dialler: &Dialler) -> Result<Self, Fault> {
-        let connector =
-            dialler.connector(upstream).map_err(|error| Fault::UpstreamUnreachable(error.to_string()))?;
+    pub(super) fn new(
+        upstream: &HttpUpstream,
+        dialler: &Dialler,
+        injection: &Injection,
+    ) -> Result<Self, Fault> {
+        let connector = dialler
+            .connector(upstream, Versions::Http1, injection.identity.as_deref())
+            .map_err(|error| Fault::UpstreamUnreachable(error.to_string()))?;
         let client = Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
             .pool_max_idle_per_host(256)
@@ -50,6 +56,7 @@ impl McpHttp {
         &self,
         outbound: Outbound<'_>,
         injection: &Injection,
+        at: Timestamp,
     ) -> Result<Answer, Stop> {
         let mut headers = outbound.headers;
         // Nobody but us reads the answer on its way, and we read it uncompressed.
@@ -75,7 +82,7 @@ impl McpHttp {
         parts.method = method;
         parts.uri = self.uri.clone();
         parts.headers = headers;
-        injection.apply(&mut parts, Some(&body))?;
+        injection.apply(&mut parts, Some(&body), at)?;
 
         let request = Request::from_parts(parts, Full::new(body));
         let response = self.client.request(request).await.map_err(|error| fault(&error))?;

@@ -1,5 +1,7 @@
 //! A change and its event are written together, or neither is.
 
+use std::collections::BTreeSet;
+
 use domain::{
     agent::AgentState,
     key::KeyId,
@@ -35,7 +37,7 @@ async fn a_failed_condition_writes_no_event_and_moves_no_revision() {
         Change::SetAgentState { name: name("laptop"), state: AgentState::Active },
         Change::CreateKey(key("7kq2m9xd", "nobody", 1)),
         Change::RevokeKey { id: KeyId::parse("7kq2m9xd").unwrap(), at: moment(3) },
-        Change::PutService { service: service("https://a.example/"), replaces: Some(1) },
+        put(service("https://a.example/"), Some(1)),
         Change::RemoveService(ServiceName::parse("far").unwrap()),
     ];
     for change in failing {
@@ -70,7 +72,7 @@ async fn every_change_of_the_world_moves_the_revision_once() {
         Change::CreateKey(key("7kq2m9xd", "laptop", 1)),
         Change::SetAgentState { name: name("laptop"), state: AgentState::Disabled },
         Change::RevokeKey { id, at: moment(3) },
-        Change::PutService { service: service("https://a.example/"), replaces: None },
+        put(service("https://a.example/"), None),
         Change::RemoveService(ServiceName::parse("far").unwrap()),
     ];
     for change in moving {
@@ -123,14 +125,10 @@ async fn a_unique_start_of_a_key_id_will_do() {
 #[tokio::test]
 async fn a_service_is_replaced_only_as_it_was_seen() {
     let world = World::new().await;
-    assert!(
-        world.change(Change::PutService { service: service("https://a.example/"), replaces: None }).await
-    );
-    assert!(
-        !world.change(Change::PutService { service: service("https://b.example/"), replaces: None }).await
-    );
+    assert!(world.change(put(service("https://a.example/"), None)).await);
+    assert!(!world.change(put(service("https://b.example/"), None)).await);
     let seen = world.store.load_services().await.unwrap()[0].revision;
-    let replace = |url| Change::PutService { service: service(url), replaces: Some(seen) };
+    let replace = |url| put(service(url), Some(seen));
     assert!(world.change(replace("https://b.example/")).await);
     assert!(!world.change(replace("https://c.example/")).await, "somebody else was quicker");
     let stored = world.store.load_services().await.unwrap();
@@ -177,7 +175,11 @@ async fn the_first_sealed_value_wins() {
     assert!(world.store.sealed_get("pepper").await.unwrap().is_some());
 }
 
-fn service(url: &str) -> Service {
+pub fn put(service: Service, replaces: Option<i64>) -> Change {
+    Change::PutService { service, replaces, documentation: None, keeps: BTreeSet::new() }
+}
+
+pub fn service(url: &str) -> Service {
     let url = UpstreamUrl::parse(url).unwrap();
     Service {
         name: ServiceName::parse("far").unwrap(),

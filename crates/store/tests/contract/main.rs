@@ -11,6 +11,7 @@
 
 mod chain;
 mod changes;
+mod credentials;
 mod idempotency;
 mod opening;
 mod reading;

@@ -145,10 +145,7 @@ fn on_a_vault_key_that_is_none() {
             "error: vault.key is not a key of 32 bytes (~/vault.key); bring it back from its copy",
         );
     }
-    fs::remove_file(home.path().join("vault.key")).unwrap();
-    shows(&home, "error: there is no vault key (~/vault.key)");
-    assert!(!home.path().join("vault.key").exists(), "a new key would make the store unreadable for ever");
-    fs::create_dir(home.path().join("vault.key")).unwrap();
+    replace_by_folder(&home, "vault.key");
     set_mode(&home, "vault.key", 0o700);
     shows(&home, "error: ");
 }

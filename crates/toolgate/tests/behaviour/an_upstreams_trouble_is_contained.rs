@@ -29,7 +29,8 @@ fn answering(steps: impl Fn() -> Vec<Step> + Send + Sync + 'static) -> Stage {
 
 #[test]
 fn an_upstream_that_is_down_is_told_without_its_address() {
-    let port = closed_port();
+    let closed = ClosedPort::new();
+    let port = closed.address().port();
     let down =
         format!("  - {{ name: web, kind: mcp, url: \"http://127.0.0.1:{port}/mcp\", network: private }}\n");
     let nothing = "  - { name: child, kind: mcp, command: [/no/such/program] }\n".to_owned();
@@ -87,7 +88,7 @@ fn an_upstream_that_hangs_is_given_up() {
         assert!(reply.message().contains("The call may have happened."), "{}", reply.message());
         latch.release();
     }
-    let stage = Stage::with(Home::new(POLICY).set("gateway.upstream_timeout=1s"));
+    let stage = Stage::with(Home::new(POLICY).set("gateway.upstream_timeout=4s"));
     let agent = stage.at_child();
     let reply = agent.call("hang", "{}");
     assert_failed(&stage, &reply, 504, "upstream-timeout");
@@ -103,7 +104,7 @@ fn a_body_that_does_not_end_in_time_is_cut() {
             "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{\"half\":";
         vec![say(head), Step::Wait(std::sync::Arc::clone(&held))]
     });
-    let stage = Stage::behind(Home::new(POLICY).set("gateway.upstream_timeout=1s"), web);
+    let stage = Stage::behind(Home::new(POLICY).set("gateway.upstream_timeout=3s"), web);
     let reply = stage.at_web().call("read_note", "{}");
     assert!(reply.cut_off, "{}", reply.text());
     let outcome = outcome(&stage.gateway, reply.call_id());

@@ -12,10 +12,10 @@ use std::{
     time::Duration,
 };
 
-use crate::terminal::Terminal;
+use crate::{harness::ClosedPort, terminal::Terminal};
 
 /// Longer than anything here takes; a test that waits so long has failed.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 #[derive(Debug, Clone)]
 struct Request {
@@ -284,9 +284,8 @@ fn requests_do_not_wait_for_each_other() {
 
 #[test]
 fn an_absent_gateway_is_told_to_both_sides_and_tried_again() {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap();
-    drop(listener);
+    let closed = ClosedPort::new();
+    let address = closed.address();
     let mut bridge = Bridge::start(&format!("http://{address}"));
     let sentence =
         format!("no gateway answers (http://{address}); start `toolgate serve`, or set TOOLGATE_URL");
@@ -297,7 +296,7 @@ fn an_absent_gateway_is_told_to_both_sides_and_tried_again() {
             format!(r#"{{"jsonrpc":"2.0","id":{id},"error":{{"code":502,"message":"{sentence}"}}}}"#)
         );
     }
-    let _gateway = FakeGateway::on(TcpListener::bind(address).unwrap(), |_, connection| {
+    let _gateway = FakeGateway::on(closed.listen(), |_, connection| {
         json(connection, "", r#"{"jsonrpc":"2.0","id":3,"result":{}}"#);
     });
     bridge.say(r#"{"jsonrpc":"2.0","id":3,"method":"ping"}"#);

@@ -114,7 +114,7 @@ fn a_service_has_no_more_children_than_it_may() {
 fn a_child_with_nothing_to_do_is_stopped() {
     let web = Upstream::mcp();
     let child = ChildServer::new();
-    let home = Home::new(POLICY).services(&[web.declare("web"), child.declare_with("child", ", idle: 1s")]);
+    let home = Home::new(POLICY).services(&[web.declare("web"), child.declare_with("child", ", idle: 4s")]);
     let key = home.key("laptop", "user", "web,child");
     let gateway = home.serve();
     let agent = gateway.agent(&key, "child").connected();

@@ -18,7 +18,7 @@ pub use gateway::Gateway;
 pub use home::Home;
 pub use http::{Answer, Reply, Request, attempt, open, send, send_bytes};
 pub use upstream::{
-    Hit, Latch, Step, TOOLS, Upstream, answer, closed_port, events, json, mcp, rpc, say, stream_head,
+    ClosedPort, Hit, Latch, Step, TOOLS, Upstream, answer, events, json, mcp, rpc, say, stream_head,
 };
 
 /// A policy without limits that a test would meet by accident. `user` may read, nobody may delete.
@@ -50,8 +50,8 @@ limits:
   refusals: 100000/1s
 "#;
 
-/// How often something is looked for before the test gives up: for about 20 seconds.
-const LOOKS: usize = 1_000;
+/// How often something is looked for before the test gives up: for at least a minute.
+const LOOKS: usize = 3_000;
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 /// Waits until `look` finds something. A slow machine waits longer; only a broken promise waits in vain.

@@ -293,7 +293,8 @@ fn an_answer_that_does_not_come_in_time_is_504() {
 #[test]
 fn a_service_that_is_not_there_is_502_and_nothing_was_sent() {
     let home = Home::new(API_POLICY);
-    let port = closed_port();
+    let nobody = ClosedPort::new();
+    let port = nobody.address().port();
     let home = home.services(&[format!(
         "  - {{ name: api, kind: http, url: \"http://127.0.0.1:{port}\", network: private }}\n"
     )]);

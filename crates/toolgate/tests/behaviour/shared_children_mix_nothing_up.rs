@@ -10,10 +10,17 @@ struct Shared {
 }
 
 fn shared() -> Shared {
+    shared_on(Home::new(POLICY))
+}
+
+/// A home where nobody waits long for a child that hangs.
+fn impatient() -> Home {
+    Home::new(POLICY).set("gateway.upstream_timeout=6s")
+}
+
+fn shared_on(home: Home) -> Shared {
     let child = ChildServer::new();
-    let home = Home::new(POLICY)
-        .set("gateway.upstream_timeout=3s")
-        .services(&[child.declare_with("child", ", share: true")]);
+    let home = home.services(&[child.declare_with("child", ", share: true")]);
     let keys = ["one", "two"].map(|agent| home.key(agent, "user", "child"));
     Shared { gateway: home.serve(), child, keys }
 }
@@ -67,9 +74,8 @@ fn colliding_ids_and_progress_tokens_are_told_apart() {
 
 #[test]
 fn a_cancellation_reaches_the_child_with_its_own_id_and_only_from_whom_it_belongs_to() {
-    for shared in [Some(shared()), None] {
-        let stage =
-            shared.is_none().then(|| Stage::with(Home::new(POLICY).set("gateway.upstream_timeout=3s")));
+    for shared in [Some(shared_on(impatient())), None] {
+        let stage = shared.is_none().then(|| Stage::with(impatient()));
         let (child, agents) = match (&shared, &stage) {
             (Some(shared), _) => (&shared.child, shared.agents()),
             (_, Some(stage)) => (&stage.child, [stage.at_child(), stage.at_child()]),

@@ -39,7 +39,7 @@ const STDIN_QUEUE_MAX: usize = 64;
 /// How long a child may take to end after its input was closed, and again after SIGTERM.
 const POLITE: Duration = Duration::from_secs(2);
 /// How long its last words are waited for.
-const LAST_WORDS_WAIT: Duration = Duration::from_millis(100);
+const LAST_WORDS_WAIT: Duration = Duration::from_secs(1);
 /// How much of the last line on stderr is kept for the trail (bytes).
 const LAST_WORDS_MAX: usize = 400;
 

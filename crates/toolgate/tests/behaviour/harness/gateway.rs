@@ -65,13 +65,13 @@ impl Serving {
     }
 }
 
-/// Where a line of the introduction says that a listener is: `gateway   http://127.0.0.1:8484`.
+/// Where a line of the introduction says that a listener is: `gateway   http://127.0.0.1:8484`, or `https`.
 fn address_in(said: &str, listener: &str) -> SocketAddr {
     address_of(said.lines().find(|line| line.starts_with(listener)).unwrap())
 }
 
 fn address_of(line: &str) -> SocketAddr {
-    let (_, rest) = line.split_once("http://").unwrap();
+    let (_, rest) = line.split_once("://").unwrap();
     rest.split_whitespace().next().unwrap().parse().unwrap()
 }
 

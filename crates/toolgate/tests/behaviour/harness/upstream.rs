@@ -12,6 +12,7 @@ use std::{
 };
 
 use serde_json::{Value, value::RawValue};
+use socket2::{Domain, Socket, Type};
 
 /// A server of this process, gone with it.
 pub struct Upstream {
@@ -176,9 +177,26 @@ impl Drop for Upstream {
     }
 }
 
-/// A port where nobody listens.
-pub fn closed_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+/// A port where nobody listens, and that nobody else is given while this is kept.
+pub struct ClosedPort(Socket);
+
+impl ClosedPort {
+    pub fn new() -> Self {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+        Self(socket)
+    }
+
+    /// Its address.
+    pub fn address(&self) -> SocketAddr {
+        self.0.local_addr().unwrap().as_socket().unwrap()
+    }
+
+    /// From now on somebody listens.
+    pub fn listen(self) -> TcpListener {
+        self.0.listen(16).unwrap();
+        self.0.into()
+    }
 }
 
 /// Serves one connection until either side ends it.

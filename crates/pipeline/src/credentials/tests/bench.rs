@@ -1,0 +1,149 @@
+//! A real store and vault on a temporary folder, a clock that the test moves, and services with values.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use domain::{
+    audit::{Event, Kind},
+    clock::{Clock, Now},
+    credential::{CredentialKind, CredentialSlot},
+    names::{CredentialName, ServiceName},
+    policy,
+    service::{
+        ApiUpstream, HttpUpstream, Network, OddPaths, RefusalForm, Service, UnknownMethods, Upstream,
+        UpstreamUrl,
+    },
+    world::World,
+};
+use jiff::Timestamp;
+use store::{Applied, Birth, Change, Entry, Store, StoreOptions, Sync};
+use tempfile::TempDir;
+use vault::{RootKey, Vault};
+
+use super::super::{Credentials, label};
+use crate::dial::Dialler;
+
+/// A clock that stands still until it is moved.
+pub struct TestClock(Mutex<Duration>);
+
+impl TestClock {
+    pub fn advance(&self, by: Duration) {
+        *self.0.lock().unwrap() += by;
+    }
+}
+
+impl Clock for TestClock {
+    fn now(&self) -> Now {
+        let monotonic = *self.0.lock().unwrap();
+        let start: Timestamp = "2026-11-23T14:00:00Z".parse().unwrap();
+        Now { wall: start + monotonic, monotonic }
+    }
+}
+
+pub struct Bench {
+    pub store: Arc<Store>,
+    pub vault: Arc<Vault>,
+    pub clock: Arc<TestClock>,
+    pub credentials: Credentials,
+    _folder: TempDir,
+}
+
+impl Bench {
+    pub async fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let clock = Arc::new(TestClock(Mutex::new(Duration::from_secs(1_000))));
+        let birth = Birth { install: [7; 16], now: clock.now().wall };
+        let path = folder.path().join("toolgate.db");
+        let options = StoreOptions { path, sync: Sync::Os, create: Some(birth) };
+        let store = Arc::new(Store::open(&options).await.unwrap());
+        let (vault, _first) = Vault::birth(&RootKey::generate(), *store.install());
+        let vault = Arc::new(vault);
+        let credentials = another(&store, &vault, &clock);
+        Self { store, vault, clock, credentials, _folder: folder }
+    }
+
+    /// Another gateway on the same store.
+    pub fn another_gateway(&self) -> Credentials {
+        another(&self.store, &self.vault, &self.clock)
+    }
+
+    /// An HTTP API with these slots, in the store and as the world has it.
+    pub async fn api(&self, url: &str, slots: &[(&str, CredentialKind)]) -> Arc<Service> {
+        let service = service(Upstream::Api(api(url)), slots);
+        self.put(service.clone(), None).await;
+        Arc::new(service)
+    }
+
+    pub async fn put(&self, service: Service, replaces: Option<i64>) {
+        let keeps = service.credentials.iter().map(|slot| slot.name.clone()).collect();
+        assert!(self.change(Change::PutService { service, documentation: None, keeps, replaces }).await);
+    }
+
+    /// Sets a value as an operator does; the version is one above the last.
+    pub async fn set(&self, service: &Service, name: &str, value: &[u8]) -> bool {
+        let name = CredentialName::parse(name).unwrap();
+        let stored = self.store.snapshot().await.unwrap().credentials;
+        let old = stored
+            .get(&service.name)
+            .and_then(|all| all.iter().find(|one| one.name == name))
+            .map(|one| one.version);
+        let version = old.unwrap_or(0) + 1;
+        let origin = service.upstream.origin();
+        let sealed = self.vault.seal(&label(service, &origin, &name, version), value);
+        let (service, at) = (service.name.clone(), self.clock.now().wall);
+        self.change(Change::PutCredential { service, origin, name, version, replaces: old, sealed, at }).await
+    }
+
+    pub async fn change(&self, change: Change) -> bool {
+        let event = Event::new(self.clock.now().wall, Kind::Operator);
+        let applied = self.store.append(&[Entry { change: Some(change), event }]).await.unwrap();
+        matches!(applied[..], [Applied::Done])
+    }
+
+    /// The world as the store has it now.
+    pub async fn world(&self) -> World {
+        let snapshot = self.store.snapshot().await.unwrap();
+        let services: HashMap<ServiceName, Arc<Service>> =
+            snapshot.services.into_iter().map(|service| (service.name.clone(), Arc::new(service))).collect();
+        World {
+            revision: snapshot.revision,
+            confirmed_at: self.clock.now().monotonic,
+            policy: Arc::new(policy::parse("policy.yaml", "version: 1").unwrap().0),
+            services: Arc::new(services),
+            agents: Arc::default(),
+            credentials: Arc::new(snapshot.credentials),
+            keys: Arc::default(),
+        }
+    }
+}
+
+fn another(store: &Arc<Store>, vault: &Arc<Vault>, clock: &Arc<TestClock>) -> Credentials {
+    let clock: Arc<dyn Clock> = Arc::clone(clock) as _;
+    Credentials::new(Arc::clone(vault), Arc::clone(store), clock, Dialler::new())
+}
+
+pub fn service(upstream: Upstream, slots: &[(&str, CredentialKind)]) -> Service {
+    let slot = |(name, kind): &(&str, CredentialKind)| CredentialSlot {
+        name: CredentialName::parse(name).unwrap(),
+        kind: kind.clone(),
+    };
+    Service {
+        name: ServiceName::parse("billing").unwrap(),
+        upstream,
+        unknown_methods: UnknownMethods::Refuse,
+        refusals: RefusalForm::Error,
+        credentials: slots.iter().map(slot).collect(),
+        documentation: None,
+    }
+}
+
+pub fn api(url: &str) -> ApiUpstream {
+    ApiUpstream { http: upstream(url), stream: false, idempotency_header: None, odd_paths: OddPaths::Refuse }
+}
+
+pub fn upstream(url: &str) -> HttpUpstream {
+    HttpUpstream { url: UpstreamUrl::parse(url).unwrap(), network: Network::Private, ca_pem: None }
+}
