@@ -255,9 +255,10 @@ fn a_key_that_cannot_be_read_in_one_way_is_refused() {
 #[test]
 fn a_call_that_was_not_sent_leaves_its_key_free() {
     let home = Home::new(POLICY);
-    let down = closed_port();
+    let down = ClosedPort::new();
     home.apply(&[format!(
-        "  - {{ name: web, kind: mcp, url: \"http://127.0.0.1:{down}/mcp\", network: private }}\n"
+        "  - {{ name: web, kind: mcp, url: \"http://{}/mcp\", network: private }}\n",
+        down.address()
     )]);
     let key = home.key("laptop", "user", "web");
     let gateway = home.serve();
@@ -276,7 +277,8 @@ fn a_call_that_was_not_sent_leaves_its_key_free() {
     assert_eq!(web.count(), 1);
     // Another request may take a key that was never spent.
     gateway.apply(&[format!(
-        "  - {{ name: web, kind: mcp, url: \"http://127.0.0.1:{down}/mcp\", network: private }}\n"
+        "  - {{ name: web, kind: mcp, url: \"http://{}/mcp\", network: private }}\n",
+        down.address()
     )]);
     until("the change to be noticed", || agent.call("echo", "{}").verdict() == 502);
     assert_eq!(keyed(&agent, "l", 1, "{}").verdict(), 502);
@@ -422,6 +424,8 @@ fn crashes_at_odd_moments_make_no_call_twice() {
             });
         }
         for turn in 0..KILLS {
+            let before = answered.lock().unwrap().len();
+            until("calls to be answered", || answered.lock().unwrap().len() > before);
             std::thread::sleep(Duration::from_millis(20 + turn * 37 % 120));
             stage.gateway.crash_and_restart();
             *address.lock().unwrap() = stage.gateway.address();
@@ -437,7 +441,6 @@ fn crashes_at_odd_moments_make_no_call_twice() {
     let twice: Vec<_> = counts.iter().filter(|(_, count)| **count > 1).collect();
     assert!(twice.is_empty(), "made twice: {twice:?}");
     let answered = answered.into_inner().unwrap();
-    assert!(answered.len() > 10, "there was load: {}", answered.len());
     let before = stage.web.count();
     for n in counts.keys() {
         let reply = stage.gateway.send(&request(*n));
