@@ -12,13 +12,12 @@ fn folder(example: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples").join(example)
 }
 
-/// A home with an example's policy and services, whose foreign addresses all are `server`.
-fn home(example: &str, server: &Upstream) -> Home {
-    let read = |name: &str| std::fs::read_to_string(folder(example).join(name)).unwrap();
-    let home = Home::new(&read("policy.yaml"));
+/// The services of an example, whose foreign addresses all are `server`.
+fn services(example: &str, server: &Upstream) -> String {
+    let text = std::fs::read_to_string(folder(example).join("services.yaml")).unwrap();
     let here = format!("http://{}", server.address);
     let mut services = String::new();
-    for line in read("services.yaml").lines() {
+    for line in text.lines() {
         let at_home = ["https://api.example.com", "https://calendar.example.com", "https://auth.example.com"]
             .iter()
             .fold(line.to_owned(), |line, there| line.replace(there, &here));
@@ -29,7 +28,13 @@ fn home(example: &str, server: &Upstream) -> Home {
         }
     }
     assert!(services.contains(&here) && !services.contains("https://"), "{services}");
-    home.write("services.yaml", &services);
+    services
+}
+
+/// A home with an example's policy and services.
+fn home(example: &str, server: &Upstream) -> Home {
+    let home = Home::new(&std::fs::read_to_string(folder(example).join("policy.yaml")).unwrap());
+    home.write("services.yaml", &services(example, server));
     for file in std::fs::read_dir(folder(example)).unwrap() {
         let file = file.unwrap().path();
         let name = file.file_name().unwrap().to_str().unwrap();
@@ -138,4 +143,57 @@ fn tokens_are_fetched_and_shared() {
     assert!(form(&asked[0]).contains("grant_type=client_credentials"), "{}", form(&asked[0]));
     assert!(form(&asked[0]).contains("scope=reports.read"), "{}", form(&asked[0]));
     assert!(form(&asked[1]).contains(&format!("refresh_token={VALUE}")), "{}", form(&asked[1]));
+}
+
+/// The first block of commands under a heading of the README, and the first block of policy anywhere in it.
+fn readme(heading: &str) -> (Vec<String>, String) {
+    let text =
+        std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../../README.md")).unwrap();
+    let block = |text: &str, first: &str| -> Vec<String> {
+        let from = text.lines().skip_while(|line| !line.starts_with(&format!("    {first}")));
+        from.map_while(|line| line.strip_prefix("    ")).map(str::to_owned).collect()
+    };
+    let (_, section) = text.split_once(&format!("## {heading}\n")).unwrap();
+    (block(section, "toolgate "), block(&text, "roles:").join("\n"))
+}
+
+#[test]
+fn the_readmes_walk_in_front_of_an_http_api_leads_to_the_api() {
+    let (commands, policy) = readme("In front of an HTTP API");
+    let [apply, set, create, serve, curl] = commands.as_slice() else {
+        panic!("five commands: {commands:?}")
+    };
+    assert!(serve.starts_with("toolgate serve "), "{serve}");
+    let api = Upstream::start(|_| json("[]"));
+    let home = Home::new(&format!("version: 1\n{policy}\n"));
+    let here = home.path().join("examples/http-api");
+    std::fs::create_dir_all(&here).unwrap();
+    std::fs::write(here.join("services.yaml"), services("http-api", &api)).unwrap();
+    std::fs::copy(folder("http-api").join("notes.md"), here.join("notes.md")).unwrap();
+    home.write("token.txt", &format!("{VALUE}\n"));
+
+    let binary = Path::new(env!("CARGO_BIN_EXE_toolgate"));
+    let paths = [binary.parent().unwrap().as_os_str(), &std::env::var_os("PATH").unwrap()].map(PathBuf::from);
+    let typed = std::process::Command::new("sh")
+        .args(["-ec", &format!("{apply}\n{set}\n{create}\necho \"$TOOLGATE_KEY\"")])
+        .current_dir(home.path())
+        .env_clear()
+        .env("HOME", home.path())
+        .env("LANG", "C.UTF-8")
+        .env("PATH", std::env::join_paths(paths.iter().flat_map(std::env::split_paths)).unwrap())
+        .env("TOOLGATE_HOME", home.path())
+        .output()
+        .unwrap();
+    let (said, told) = (String::from_utf8(typed.stdout).unwrap(), String::from_utf8(typed.stderr).unwrap());
+    assert!(typed.status.success(), "{said}{told}");
+    assert!(!said.contains("no allow rule names it"), "the README's policy lets nobody in: {said}");
+    let key = said.lines().last().unwrap();
+
+    let gateway = home.serve();
+    let target =
+        curl.strip_prefix("curl -H \"Authorization: Bearer $TOOLGATE_KEY\" http://127.0.0.1:8484").unwrap();
+    let reply = gateway.send(&Request::new("GET", target).key(key));
+    assert_eq!((reply.status, reply.text().as_str()), (200, "[]"));
+    assert_eq!(api.last().target(), "/v1/notes");
+    assert_eq!(api.last().header("authorization"), Some(format!("Bearer {VALUE}").as_str()));
 }
