@@ -232,6 +232,7 @@ impl Running {
             let _ = helper.await;
         }
         gateway.upstreams.stop(CHILDREN_MAX).await;
+        gateway.credentials.settle().await;
         system_event(&gateway, "gateway.stop").await?;
         // Walks that outlived their connection hold the gateway until they are recorded.
         drop(gateway);
