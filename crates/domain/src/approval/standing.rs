@@ -37,8 +37,10 @@ pub enum Move<'m> {
         /// The approval digest that was shown.
         digest: &'m [u8; 32],
     },
-    /// An operator says no; one no is enough.
+    /// An operator says no; one no is enough, also of somebody who approved before.
     Deny {
+        /// Who.
+        operator: &'m Email,
         /// The approval digest that was shown.
         digest: &'m [u8; 32],
     },
@@ -122,8 +124,9 @@ impl Standing {
                     Status::Approved
                 }
             }
-            (Status::Pending, Move::Deny { digest }) => {
+            (Status::Pending, Move::Deny { operator, digest }) => {
                 self.decidable(digest, at)?;
+                next.approved_by.retain(|one| one != *operator);
                 Status::Denied
             }
             (Status::Pending | Status::Approved, Move::Expire) if self.is_overdue(at) => Status::Expired,
@@ -193,14 +196,17 @@ mod tests {
         assert_eq!(one.after(&yes(&ada), moment(2)), Err(NotNow::ApprovedBefore));
         let two = one.after(&yes(&grace), moment(3)).unwrap();
         assert_eq!((two.status, two.execute_by), (Status::Approved, Some(moment(13))));
-        assert_eq!(one.after(&Move::Deny { digest: &[7; 32] }, moment(3)).unwrap().status, Status::Denied);
+        let no = |operator| Move::Deny { operator, digest: &[7; 32] };
+        assert_eq!(one.after(&no(&grace), moment(3)).unwrap().status, Status::Denied);
+        let changed = one.after(&no(&ada), moment(3)).unwrap();
+        assert_eq!((changed.status, changed.approved_by), (Status::Denied, vec![]), "minds may change");
     }
 
     #[test]
     fn a_decision_is_about_what_was_shown_and_in_time() {
         let ada = email("ada");
         for digest in [[8; 32], [0; 32]] {
-            let (yes, no) = (Move::Approve { operator: &ada, digest: &digest }, Move::Deny { digest: &digest });
+            let (yes, no) = (Move::Approve { operator: &ada, digest: &digest }, Move::Deny { operator: &ada, digest: &digest });
             assert_eq!(pending(1).after(&yes, moment(1)), Err(NotNow::OtherDigest));
             assert_eq!(pending(1).after(&no, moment(1)), Err(NotNow::OtherDigest));
         }
