@@ -1,11 +1,14 @@
 //! Why a change was not made, in sentences that end in what to do.
 
+use std::time::Duration;
+
 use domain::{
     credential::{BadSlot, BadValue},
     key::KeyId,
     names::{AgentName, CredentialName, ServiceName},
-    operator::Email,
+    operator::{Email, TokenId},
 };
+use jiff::Timestamp;
 use store::StoreError;
 use thiserror::Error;
 use vault::{HashFault, Unopened};
@@ -107,6 +110,63 @@ pub enum AdminError {
     /// There is such an operator already.
     #[error("there is an operator `{0}` already; nothing was changed")]
     OperatorExists(Email),
+    /// There is no such operator.
+    #[error("there is no operator `{email}`; {}all: toolgate operators list", hint(near.as_deref()))]
+    NoSuchOperator {
+        /// As they were named.
+        email: Email,
+        /// The operator that it is close to.
+        near: Option<String>,
+    },
+    /// Somebody must be left who may change things.
+    #[error(
+        "`{0}` is the last active owner, and without one nobody could change anything; make another first: toolgate operators create EMAIL --role owner"
+    )]
+    LastOwner(Email),
+    /// Nobody has the address, or not that password.
+    #[error("e-mail or password are wrong; repeat, or set another: toolgate operators reset EMAIL")]
+    WrongCredentials,
+    /// Too many wrong passwords in a row.
+    #[error("too many wrong passwords for `{email}`; wait {} s, then repeat", seconds_up(*left))]
+    WrongPasswords {
+        /// For whom.
+        email: Email,
+        /// How long the address waits.
+        left: Duration,
+    },
+    /// The operator was disabled.
+    #[error("operator `{0}` is disabled; to let them in again: toolgate operators enable {0}")]
+    OperatorDisabled(Email),
+    /// A token that nobody has here.
+    #[error("there is no operator token `{0}` here; make one: toolgate operators token EMAIL")]
+    UnknownToken(TokenId),
+    /// A token that was stopped.
+    #[error("the operator token `{id}` was revoked ({at}); make another: toolgate operators token EMAIL")]
+    TokenRevoked {
+        /// Which one.
+        id: TokenId,
+        /// When.
+        at: Timestamp,
+    },
+    /// A token that has run out.
+    #[error("the operator token `{id}` has expired ({at}); make another: toolgate operators token EMAIL")]
+    TokenExpired {
+        /// Which one.
+        id: TokenId,
+        /// When.
+        at: Timestamp,
+    },
+    /// No token has an id that starts so.
+    #[error("there is no operator token `{0}`; all: toolgate operators list")]
+    NoSuchToken(String),
+    /// Several tokens have ids that start so.
+    #[error("`{start}` is the start of several tokens ({}); give more of it", found.iter().map(TokenId::as_str).collect::<Vec<_>>().join(", "))]
+    SeveralTokens {
+        /// As it was given.
+        start: String,
+        /// Their ids, ten at most.
+        found: Vec<TokenId>,
+    },
     /// A password that is guessed too soon.
     #[error("the password has {0} characters; use {PASSWORD_CHARACTERS_MIN} or more")]
     PasswordTooShort(usize),
@@ -135,6 +195,11 @@ impl From<Unopened> for AdminError {
     fn from(_: Unopened) -> Self {
         Self::WrongVaultKey
     }
+}
+
+/// Whole seconds, so that whoever waits them has waited long enough.
+fn seconds_up(left: Duration) -> u64 {
+    left.as_secs().saturating_add(u64::from(left.subsec_nanos() > 0))
 }
 
 fn hint(near: Option<&str>) -> String {

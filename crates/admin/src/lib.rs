@@ -9,6 +9,8 @@ mod operators;
 mod pepper;
 mod service_text;
 mod services;
+mod sign_in;
+mod tokens;
 mod vault;
 
 use std::{collections::BTreeSet, sync::Arc};
@@ -16,6 +18,7 @@ use std::{collections::BTreeSet, sync::Arc};
 use domain::{
     audit::{Event, Kind, redact},
     names::ServiceName,
+    operator::{Email, OperatorRole},
     yaml::did_you_mean,
 };
 use jiff::Timestamp;
@@ -29,23 +32,40 @@ pub use operators::PASSWORD_CHARACTERS_MIN;
 pub use pepper::{open_pepper, open_session_sealer};
 pub use service_text::Difference;
 pub use services::{Dropped, ServiceChange, WantedService, What, Why};
+pub use sign_in::ActingOperator;
+pub use tokens::{CreatedToken, RevokedToken};
 pub use vault::{Rotated, TermView, open_vault};
 
 /// Who makes a change, as the trail names them: an e-mail address, or `os:<user>` for whoever owns the home.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Actor(Arc<str>);
+pub struct Actor {
+    name: Arc<str>,
+    role: Option<OperatorRole>,
+}
 
 impl Actor {
     /// The operating system's user who runs a command.
     #[must_use]
     pub fn os_user(name: &str) -> Self {
-        Self(format!("os:{name}").into())
+        Self { name: format!("os:{name}").into(), role: None }
+    }
+
+    /// An operator who has proven who they are.
+    #[must_use]
+    pub fn operator(email: &Email, role: OperatorRole) -> Self {
+        Self { name: email.as_str().into(), role: Some(role) }
+    }
+
+    /// The operator's role; `None`: it is no operator but whoever can write the home.
+    #[must_use]
+    pub fn role(&self) -> Option<OperatorRole> {
+        self.role
     }
 
     /// The name in the trail.
     #[must_use]
     pub fn as_str(&self) -> &str {
-        &self.0
+        &self.name
     }
 }
 
@@ -92,7 +112,7 @@ impl Admin {
 fn event(actor: &Actor, now: Timestamp, action: &'static str, args: &serde_json::Value) -> Event {
     let mut event = Event::new(now, Kind::Operator);
     event.action = Some(action.into());
-    event.operator = Some(actor.0.clone());
+    event.operator = Some(actor.name.clone());
     let text = args.to_string();
     let limits = wire::json::Limits { bytes: usize::MAX, depth: wire::json::Limits::DEFAULT_DEPTH };
     event.args = wire::json::read(text.as_bytes(), &limits)

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::names::{CredentialName, ServiceName};
 
-pub use kind::{BadKind, PARAMETERS, kind_of};
+pub use kind::{BadKind, KIND_WORDS, PARAMETERS, kind_of};
 pub use slot::{BadSlot, SLOTS_MAX, carries_over, check_slots, is_reserved_header};
 pub use value::{AwsValue, BadValue, RefreshValue, VALUE_BYTES_MAX, check_value};
 

@@ -415,7 +415,14 @@ impl Fault {
     /// Whether the call may have happened all the same. Every other fault means that nothing was sent.
     #[must_use]
     pub fn may_have_happened(&self) -> bool {
-        matches!(self, Self::UpstreamBroken(_) | Self::UpstreamTimeout(_) | Self::Internal | Self::ClientGone)
+        matches!(
+            self,
+            Self::UpstreamBroken(_)
+                | Self::AnswerTooLarge(_)
+                | Self::UpstreamTimeout(_)
+                | Self::Internal
+                | Self::ClientGone
+        )
     }
 
     /// The gate where it broke.

@@ -9,7 +9,7 @@ use wire::{Raw, canonical};
 use crate::arrival::{ApiRequest, Exchange};
 
 /// Headers that say how a request travels or who carries it, not what it asks for.
-const CARRIAGE: [HeaderName; 10] = [
+const CARRIAGE: [HeaderName; 11] = [
     header::USER_AGENT,
     header::ACCEPT_ENCODING,
     header::CONTENT_LENGTH,
@@ -20,7 +20,12 @@ const CARRIAGE: [HeaderName; 10] = [
     HeaderName::from_static("baggage"),
     HeaderName::from_static("x-request-id"),
     HeaderName::from_static("x-correlation-id"),
+    // Stripe's SDKs tell how long their last request took.
+    HeaderName::from_static("x-stripe-client-telemetry"),
 ];
+
+/// What headers begin with in which many generated SDKs (OpenAI's, Anthropic's) count their tries.
+const CARRIAGE_PREFIX: &str = "x-stainless-";
 
 /// The digest of an exchange; `None` for what has none: sessions, and bodies that flow by unread.
 #[must_use]
@@ -59,7 +64,7 @@ fn of_request(agent: &AgentName, call: &Call, request: &ApiRequest, headers: &He
     let body: [u8; 32] = Sha256::digest(request.body.bytes()?).into();
     let mut lines: Vec<(&str, &[u8])> = headers
         .iter()
-        .filter(|(name, _)| !CARRIAGE.contains(name))
+        .filter(|(name, _)| !CARRIAGE.contains(name) && !name.as_str().starts_with(CARRIAGE_PREFIX))
         .map(|(name, value)| (name.as_str(), value.as_bytes()))
         .collect();
     // Stable: values of one name keep their order, which has a meaning.

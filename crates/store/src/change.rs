@@ -6,8 +6,8 @@ use domain::names::ServiceName;
 use sqlx::SqliteConnection;
 
 use crate::{
-    Change, StoreError, approvals, credentials, idempotency, identities::state_word, keyring, row::micros, services,
-    verifier,
+    Change, StoreError, approvals, credentials, idempotency, identities::state_word, keyring, operators, row::micros,
+    services, verifier,
 };
 
 /// Makes the change, if its condition holds; says whether it did.
@@ -88,16 +88,15 @@ pub async fn apply(connection: &mut SqliteConnection, change: &Change) -> Result
                           WHERE service = $1 AND name = $2 AND sealed IS NOT NULL";
             sqlx::query(update).bind(service.as_str()).bind(name.as_str()).execute(connection).await?
         }
-        Change::CreateOperator(operator) => {
-            let insert = "INSERT INTO operators (email, role, password_hash, created_at) VALUES ($1, $2, $3, $4) \
-                          ON CONFLICT DO NOTHING";
-            let query = sqlx::query(insert).bind(operator.email.as_str()).bind(operator.role.as_str());
-            query
-                .bind(operator.password_hash.as_str())
-                .bind(micros(operator.created_at))
-                .execute(connection)
-                .await?
+        Change::CreateOperator(operator) => return operators::create(connection, operator).await,
+        Change::SetOperatorState { email, state } => {
+            return operators::set_state(connection, email, *state).await;
         }
+        Change::ResetOperator { email, password_hash, at } => {
+            return operators::reset(connection, email, password_hash, *at).await;
+        }
+        Change::CreateToken(token) => return operators::create_token(connection, token).await,
+        Change::RevokeToken { id, at } => return operators::revoke_token(connection, *id, *at).await,
         Change::ClaimIdempotency(claim) => return idempotency::claim(connection, claim).await,
         Change::SettleIdempotency { agent, key, call, settled } => {
             return idempotency::settle(connection, agent, key, *call, settled).await;
@@ -129,7 +128,13 @@ pub async fn apply(connection: &mut SqliteConnection, change: &Change) -> Result
 /// The revision that the change moves: `world` where running gateways must read their snapshot again.
 pub fn area(change: &Change) -> Option<&'static str> {
     match change {
-        Change::CreateOperator(_) | Change::ClaimIdempotency(_) | Change::SettleIdempotency { .. } => None,
+        Change::CreateOperator(_)
+        | Change::SetOperatorState { .. }
+        | Change::ResetOperator { .. }
+        | Change::CreateToken(_)
+        | Change::RevokeToken { .. }
+        | Change::ClaimIdempotency(_)
+        | Change::SettleIdempotency { .. } => None,
         Change::HoldCall(_)
         | Change::DecideApproval { .. }
         | Change::CancelApproval { .. }

@@ -10,7 +10,7 @@ use domain::{
     key::KeyId,
     keyring::RingKey,
     names::{AgentName, ApprovalId, CallId, CredentialName, RoleName, ServiceName},
-    operator::Operator,
+    operator::{Email, Operator, OperatorState, Token, TokenId},
     service::Service,
 };
 use jiff::Timestamp;
@@ -102,6 +102,31 @@ pub enum Change {
     },
     /// A new operator. Condition: the address is new.
     CreateOperator(Operator),
+    /// Disables, enables. Condition: the operator is in another state; another active owner is left.
+    SetOperatorState {
+        /// Who.
+        email: Email,
+        /// Their state from now on.
+        state: OperatorState,
+    },
+    /// Another password; their tokens are revoked, wrong passwords forgotten. Condition: the operator exists.
+    ResetOperator {
+        /// Who.
+        email: Email,
+        /// argon2id in PHC form.
+        password_hash: String,
+        /// When.
+        at: Timestamp,
+    },
+    /// A new token. Condition: its operator exists and is active, its id and its MAC are new.
+    CreateToken(Token),
+    /// Stops a token. Condition: it exists and is not revoked.
+    RevokeToken {
+        /// Which token.
+        id: TokenId,
+        /// Since when.
+        at: Timestamp,
+    },
     /// Another key ring: a new term, terms that only open from now on, a new root key. Condition: the stored ring is
     /// `from`. Terms are added or changed, never removed.
     SetKeyring {

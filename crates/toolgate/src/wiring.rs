@@ -34,6 +34,7 @@ use pipeline::{
 };
 use store::{Birth, Store, StoreOptions};
 use tokio::{sync::watch, task::JoinHandle};
+use vault::Vault;
 
 use crate::{
     output::Invocation,
@@ -71,6 +72,8 @@ pub struct Running {
     pub gateway: Arc<Gateway>,
     /// What survives restarts.
     pub store: Arc<Store>,
+    /// What seals and opens.
+    pub vault: Arc<Vault>,
     drain: watch::Sender<bool>,
     listeners: Vec<JoinHandle<usize>>,
     helpers: Vec<JoinHandle<()>>,
@@ -198,7 +201,17 @@ pub async fn start(
         tokio::spawn(forget_keys(Arc::clone(&store), Arc::clone(&clock))),
         tokio::spawn(policy_watch::run(settings.policy_file.clone(), invocation.clone(), freshness, news)),
     ];
-    Ok(Running { gateway_address, console_address, gateway, store, drain, listeners, helpers, recorder_task })
+    Ok(Running {
+        gateway_address,
+        console_address,
+        gateway,
+        store,
+        vault: secrets.vault,
+        drain,
+        listeners,
+        helpers,
+        recorder_task,
+    })
 }
 
 impl Running {
@@ -219,6 +232,7 @@ impl Running {
             let _ = helper.await;
         }
         gateway.upstreams.stop(CHILDREN_MAX).await;
+        gateway.credentials.settle().await;
         system_event(&gateway, "gateway.stop").await?;
         // Walks that outlived their connection hold the gateway until they are recorded.
         drop(gateway);

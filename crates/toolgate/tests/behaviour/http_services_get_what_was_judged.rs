@@ -146,8 +146,8 @@ fn what_the_policy_does_not_allow_reaches_nobody() {
 #[test]
 fn a_service_out_of_scope_and_one_that_does_not_exist_look_the_same() {
     let api = Upstream::start(|_| answer("200 OK", "", "ok"));
-    let home = Home::new(API_POLICY).services(&[api.declare_api("api", "")]);
-    let key = home.key("outside", "user", "other-service");
+    let home = Home::new(API_POLICY).services(&[api.declare_api("api", ""), api.declare_api("other", "")]);
+    let key = home.key("outside", "user", "other");
     let gateway = home.serve();
     let problem = |target: &str| {
         let reply = gateway.send(&Request::new("GET", target).key(&key));

@@ -14,6 +14,7 @@
 mod a_bad_file_stops_the_start;
 mod a_crash_loses_nothing;
 mod a_stop_finishes_what_is_under_way;
+mod an_echoed_secret_is_masked;
 mod an_upstreams_trouble_is_contained;
 mod bridge_carries_messages;
 mod bytes_pass_untouched;
