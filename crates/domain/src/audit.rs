@@ -171,7 +171,7 @@ pub struct Event {
     pub decision: Option<Decision>,
     /// Arguments, redacted and bounded: a JSON text (see [`redact`]).
     pub args: Option<Box<str>>,
-    /// The call digest (contract §5).
+    /// The call digest (contract §5); of a decision, the approval digest that was decided on.
     pub digest: Option<[u8; 32]>,
     /// The approval that it belongs to.
     pub approval_id: Option<ApprovalId>,

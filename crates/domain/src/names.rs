@@ -227,7 +227,9 @@ mod tests {
             assert_eq!(ApprovalId::new(random).to_string(), text);
             assert_eq!(ApprovalId::parse(text), Some(ApprovalId::new(random)));
         }
-        for bad in ["", "ap_", "ap_000000000", "ap_00000000000", "ap_000000000u", "0000000000000", "AP_0000000000"] {
+        for bad in
+            ["", "ap_", "ap_000000000", "ap_00000000000", "ap_000000000u", "0000000000000", "AP_0000000000"]
+        {
             assert_eq!((ApprovalId::parse(bad), CallId::parse(bad)), (None, None), "{bad}");
         }
     }

@@ -415,14 +415,23 @@ impl Fault {
     /// Whether the call may have happened all the same. Every other fault means that nothing was sent.
     #[must_use]
     pub fn may_have_happened(&self) -> bool {
-        matches!(
-            self,
+        match self {
             Self::UpstreamBroken(_)
-                | Self::AnswerTooLarge(_)
-                | Self::UpstreamTimeout(_)
-                | Self::Internal
-                | Self::ClientGone
-        )
+            | Self::AnswerTooLarge(_)
+            | Self::UpstreamTimeout(_)
+            | Self::Internal
+            | Self::ClientGone => true,
+            Self::AuditUnavailable
+            | Self::StoreUnavailable
+            | Self::StaleAuthorization
+            | Self::UpstreamBusy
+            | Self::Draining
+            | Self::Sealed
+            | Self::BodiesFull
+            | Self::CredentialMissing(_)
+            | Self::CredentialFailed(_)
+            | Self::UpstreamUnreachable(_) => false,
+        }
     }
 
     /// The gate where it broke.

@@ -172,8 +172,7 @@ impl Explorer {
         must(moment.claims == 0 || !moment.denied, "claimed after a no")?;
         must(status != Status::Approved || moment.approvers.count_ones() >= quorum, "approved by too few")?;
         must(moment.sent == 0 || moment.claims == 1, "sent without a claim")?;
-        let begun =
-            matches!(status, Status::Executing | Status::Executed | Status::Failed | Status::Unknown);
+        let begun = matches!(status, Status::Executing | Status::Executed | Status::Failed | Status::Unknown);
         must(begun == (moment.claims == 1), "its status does not say whether it was claimed")?;
         let (claim, expire) =
             (self.after(moment, &Move::Claim).is_ok(), self.after(moment, &Move::Expire).is_ok());

@@ -66,8 +66,8 @@ impl BodyBudget {
     /// Collects the body of an answer, which must end within `timeout`. Its part of the budget grows with it.
     ///
     /// # Errors
-    /// [`Fault::UpstreamBroken`] when it breaks off, is larger than `bytes_max`, or the budget is spent;
-    /// [`Fault::UpstreamTimeout`].
+    /// [`Fault::AnswerTooLarge`]; [`Fault::UpstreamTimeout`]; [`Fault::UpstreamBroken`] when it breaks off or the
+    /// budget is spent.
     pub(crate) async fn collect(
         &self,
         body: Flow,
@@ -77,6 +77,7 @@ impl BodyBudget {
         match tokio::time::timeout(timeout, self.grow(body, bytes_max)).await {
             Ok(Ok(held)) => Ok(held),
             Ok(Err(Broken::TooSlow)) | Err(_) => Err(Fault::UpstreamTimeout(timeout)),
+            Ok(Err(Broken::TooLarge(bytes_max))) => Err(Fault::AnswerTooLarge(bytes_max)),
             Ok(Err(broken)) => Err(Fault::UpstreamBroken(broken.to_string())),
         }
     }

@@ -197,7 +197,7 @@ impl Store {
     /// [`StoreError`] when the store does not answer; nothing is dropped then.
     pub async fn forget_approvals(&self, ended_before: Timestamp) -> Result<bool, StoreError> {
         let mut writer = self.writer.lock().await;
-        let mut transaction = writer.connection().begin_with("BEGIN IMMEDIATE").await?;
+        let mut transaction = writer.begin().await?;
         let select = "SELECT id FROM approvals WHERE kept = 1 AND ended_at IS NOT NULL AND ended_at < $1 \
                       AND status <> 'unknown' ORDER BY ended_at LIMIT $2";
         let query = sqlx::query_scalar(select).bind(micros(ended_before)).bind(FORGOTTEN_AT_ONCE);

@@ -6,8 +6,8 @@ use domain::names::ServiceName;
 use sqlx::SqliteConnection;
 
 use crate::{
-    Change, StoreError, approvals, credentials, idempotency, identities::state_word, keyring, operators, row::micros,
-    services, verifier,
+    Change, StoreError, approvals, credentials, idempotency, identities::state_word, keyring, operators,
+    row::micros, services, verifier,
 };
 
 /// Makes the change, if its condition holds; says whether it did.

@@ -157,14 +157,15 @@ pub enum Change {
     /// A call waits for people. Condition: its agent has fewer pending ones than it may, and no live one of the same
     /// call (without an idempotency key) or under the same idempotency key; the id is new.
     HoldCall(Box<HoldCall>),
-    /// An operator decides. Condition: [`Standing::after`](domain::approval::Standing::after) allows it at `at`, and
-    /// as many have approved before as the operator was told.
+    /// An operator decides. Condition: they are active and may decide;
+    /// [`Standing::after`](domain::approval::Standing::after) allows it at that time; as many have approved before as
+    /// the event says.
     DecideApproval {
         /// Which approval.
         id: ApprovalId,
         /// The approval digest that was shown.
         digest: [u8; 32],
-        /// How many had approved before, so that the event tells the truth about the quorum.
+        /// How many have approved before.
         approved_before: usize,
         /// What they say, and when.
         decided: Decided,
@@ -216,7 +217,7 @@ pub enum Change {
         /// When.
         at: Timestamp,
     },
-    /// An operator says what became of it. Condition: its outcome is unknown.
+    /// An operator says what became of it. Condition: they are active and may decide; its outcome is unknown.
     ResolveApproval {
         /// Which approval.
         id: ApprovalId,

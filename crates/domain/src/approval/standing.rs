@@ -206,7 +206,10 @@ mod tests {
     fn a_decision_is_about_what_was_shown_and_in_time() {
         let ada = email("ada");
         for digest in [[8; 32], [0; 32]] {
-            let (yes, no) = (Move::Approve { operator: &ada, digest: &digest }, Move::Deny { operator: &ada, digest: &digest });
+            let (yes, no) = (
+                Move::Approve { operator: &ada, digest: &digest },
+                Move::Deny { operator: &ada, digest: &digest },
+            );
             assert_eq!(pending(1).after(&yes, moment(1)), Err(NotNow::OtherDigest));
             assert_eq!(pending(1).after(&no, moment(1)), Err(NotNow::OtherDigest));
         }

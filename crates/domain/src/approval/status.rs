@@ -62,10 +62,7 @@ impl Status {
     /// Nothing leaves a final status. `Unknown` is none: an operator resolves it.
     #[must_use]
     pub const fn is_final(self) -> bool {
-        matches!(
-            self,
-            Self::Denied | Self::Expired | Self::Cancelled | Self::Executed | Self::Failed
-        )
+        matches!(self, Self::Denied | Self::Expired | Self::Cancelled | Self::Executed | Self::Failed)
     }
 
     /// Whether waiting may bring another status soon, without an operator who resolves it.

@@ -45,8 +45,7 @@ impl Store {
         let count = "SELECT count(*) FROM audit WHERE seq > $1 AND at >= $2 AND agent = $3 AND service = $4 \
                      AND action = $5 AND kind = 'outcome' AND result IN ('forwarded', 'executed-approved')";
         let query = sqlx::query_scalar(count).bind(from).bind(micros(since)).bind(agent.as_str());
-        let forwarded: i64 =
-            query.bind(service.as_str()).bind(action).fetch_one(&mut *transaction).await?;
+        let forwarded: i64 = query.bind(service.as_str()).bind(action).fetch_one(&mut *transaction).await?;
         let oldest = "SELECT at FROM audit WHERE seq <= $1 ORDER BY seq DESC LIMIT 1";
         let oldest: Option<i64> =
             sqlx::query_scalar(oldest).bind(from).fetch_optional(&mut *transaction).await?;

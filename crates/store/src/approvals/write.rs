@@ -4,6 +4,7 @@
 use domain::{
     approval::{Decided, Ending, Move, Outcome, Resolved, Standing},
     names::{AgentName, ApprovalId, CallId},
+    operator::{Email, OperatorRole},
 };
 use jiff::Timestamp;
 use sqlx::SqliteConnection;
@@ -56,8 +57,10 @@ pub async fn decide(
     decided: &Decided,
 ) -> Changed {
     let Decided { operator, approve, reason, at } = decided;
-    let wanted =
-        if *approve { Move::Approve { operator, digest } } else { Move::Deny { operator, digest } };
+    let wanted = if *approve { Move::Approve { operator, digest } } else { Move::Deny { operator, digest } };
+    if !may_decide(connection, operator).await? {
+        return Ok(false);
+    }
     let Some((before, after)) = allowed(connection, id, &wanted, *at).await? else { return Ok(false) };
     if before.approved_by.len() != approved_before || !write(connection, id, &before, &after, *at).await? {
         return Ok(false);
@@ -123,7 +126,8 @@ pub async fn deliver(connection: &mut SqliteConnection, id: &ApprovalId, at: Tim
     if !approval.status.is_final() {
         return Ok(false);
     }
-    let update = "UPDATE approvals SET delivered_at = $3, live = 0 WHERE id = $1 AND status = $2 AND live = 1";
+    let update =
+        "UPDATE approvals SET delivered_at = $3, live = 0 WHERE id = $1 AND status = $2 AND live = 1";
     let query = sqlx::query(update).bind(id.as_str()).bind(approval.status.as_str()).bind(micros(at));
     Ok(query.execute(connection).await?.rows_affected() > 0)
 }
@@ -135,13 +139,23 @@ pub async fn resolve(
     resolved: &Resolved,
     at: Timestamp,
 ) -> Changed {
-    if !step(connection, id, &Move::Resolve(outcome), at).await? {
+    if !may_decide(connection, &resolved.operator).await?
+        || !step(connection, id, &Move::Resolve(outcome), at).await?
+    {
         return Ok(false);
     }
     let update = "UPDATE approvals SET resolved_by = $2, resolved_why = $3 WHERE id = $1";
     let query = sqlx::query(update).bind(id.as_str()).bind(resolved.operator.as_str());
     query.bind(&resolved.reason).execute(connection).await?;
     Ok(true)
+}
+
+/// Whether this is an operator who may decide, at this very moment: they may have been disabled since they signed in.
+async fn may_decide(connection: &mut SqliteConnection, operator: &Email) -> Changed {
+    let select = "SELECT role FROM operators WHERE email = $1 AND state = 'active'";
+    let query = sqlx::query_scalar(select).bind(operator.as_str());
+    let role: Option<String> = query.fetch_optional(connection).await?;
+    Ok(role.as_deref().and_then(OperatorRole::parse).is_some_and(OperatorRole::may_decide))
 }
 
 /// A move that changes nothing but the status and its times.

@@ -188,9 +188,7 @@ fn change_json(change: &ServiceChange) -> Value {
 #[cfg(test)]
 mod tests {
     use admin::Difference;
-    use domain::policy;
-
-    use domain::service::Service;
+    use domain::{policy, service::Service};
 
     use super::*;
 
