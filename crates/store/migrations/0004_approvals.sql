@@ -49,9 +49,10 @@ CREATE INDEX approvals_newest ON approvals (created_at);
 CREATE INDEX approvals_of_agent ON approvals (agent, status, created_at);
 CREATE INDEX approvals_alike ON approvals (agent, call_digest, ended_at);
 CREATE INDEX approvals_kept ON approvals (ended_at) WHERE kept = 1 AND ended_at IS NOT NULL;
-CREATE INDEX approvals_undecided ON approvals (decide_by) WHERE status = 'pending';
-CREATE INDEX approvals_unclaimed ON approvals (execute_by) WHERE status = 'approved';
-CREATE INDEX approvals_unclosed ON approvals (claimed_at) WHERE status = 'executing';
+-- The status comes first though it is always the same: without it SQLite prefers approvals_list.
+CREATE INDEX approvals_undecided ON approvals (status, decide_by) WHERE status = 'pending';
+CREATE INDEX approvals_unclaimed ON approvals (status, execute_by) WHERE status = 'approved';
+CREATE INDEX approvals_unclosed ON approvals (status, claimed_at) WHERE status = 'executing';
 -- One live row for each call, and for each idempotency key.
 CREATE UNIQUE INDEX approvals_live_call ON approvals (agent, call_digest)
     WHERE live = 1 AND idempotency_key IS NULL;

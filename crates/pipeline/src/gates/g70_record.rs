@@ -67,7 +67,8 @@ impl Draft {
                 effect: Effect::Allow,
                 rule: rule.clone(),
                 reason: (*reason).into(),
-                risk: None, policy: Some(policy.clone()),
+                risk: None,
+                policy: Some(policy.clone()),
             });
         }
     }
@@ -321,7 +322,8 @@ impl Record {
                         _ => None,
                     },
                     reason: refusal.cause(),
-                    risk: None, policy: None,
+                    risk: None,
+                    policy: None,
                 });
                 event.error = Some((refusal.code().into(), refusal.cause().into_owned()));
             }

@@ -187,7 +187,7 @@ async fn a_whole_life_is_told_by_its_row() {
     assert!(world.change(decision(1, 1, "grace", true, 12)).await);
     let approved = read(&world.store, 1).await;
     assert_eq!((approved.status, approved.execute_by), (Status::Approved, Some(moment(112))));
-    assert_eq!(world.store.claimable(moment(111), 9).await.unwrap(), [approved.clone()]);
+    assert_eq!(world.store.claimable(moment(111), 9).await.unwrap(), std::slice::from_ref(&approved));
     assert_eq!(world.store.claimable(moment(112), 9).await.unwrap(), []);
     assert!(world.change(claim(1, 20)).await);
     assert!(!world.change(claim(1, 20)).await);
