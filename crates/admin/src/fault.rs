@@ -5,7 +5,7 @@ use std::time::Duration;
 use domain::{
     credential::{BadSlot, BadValue},
     key::KeyId,
-    names::{AgentName, CredentialName, ServiceName},
+    names::{AgentName, ApprovalId, CredentialName, ServiceName},
     operator::{Email, TokenId},
 };
 use jiff::Timestamp;
@@ -13,7 +13,7 @@ use store::StoreError;
 use thiserror::Error;
 use vault::{HashFault, Unopened};
 
-use crate::operators::PASSWORD_CHARACTERS_MIN;
+use crate::{approvals::REASON_CHARACTERS_MAX, operators::PASSWORD_CHARACTERS_MIN};
 
 /// Why an operator's wish was not carried out. Nothing was changed.
 #[derive(Debug, Error)]
@@ -170,6 +170,40 @@ pub enum AdminError {
     /// A password that is guessed too soon.
     #[error("the password has {0} characters; use {PASSWORD_CHARACTERS_MIN} or more")]
     PasswordTooShort(usize),
+    /// No approval has an id that starts so.
+    #[error("there is no approval `{0}`; all: toolgate approvals list")]
+    NoSuchApproval(String),
+    /// Several approvals have ids that start so.
+    #[error("`{start}` is the start of several approvals ({}); give more of it", approval_ids(found))]
+    SeveralApprovals {
+        /// As it was given.
+        start: String,
+        /// Their ids, ten at most.
+        found: Vec<ApprovalId>,
+    },
+    /// A viewer reads only.
+    #[error("`{0}` is a viewer and may not decide; ask an approver or an owner")]
+    MayNotDecide(Email),
+    /// It was decided, or reached its end in another way; the text says how, when and by whom.
+    #[error("{0}; nothing was changed")]
+    NotDecidable(String),
+    /// The decision was about something else than what is held.
+    #[error("the digest is not that of {0} (--digest); look at it again: toolgate approvals show {0}")]
+    OtherDigest(ApprovalId),
+    /// A quorum is of different people.
+    #[error("`{operator}` has approved {id} already; another operator must approve it too")]
+    ApprovedBefore {
+        /// Which approval.
+        id: ApprovalId,
+        /// Who.
+        operator: Email,
+    },
+    /// A denial without a word helps nobody.
+    #[error("there is no reason (--reason); say in a few words why, the agent is told")]
+    NoReason,
+    /// A reason that nobody reads.
+    #[error("the reason has {0} characters (--reason); use {REASON_CHARACTERS_MAX} or fewer")]
+    ReasonTooLong(usize),
     /// Somebody else changed the same thing in between.
     #[error("somebody else changed {0} at the same moment; look, and repeat the command")]
     ChangedMeanwhile(String),
@@ -208,4 +242,8 @@ fn hint(near: Option<&str>) -> String {
 
 fn ids(found: &[KeyId]) -> String {
     found.iter().map(KeyId::as_str).collect::<Vec<_>>().join(", ")
+}
+
+fn approval_ids(found: &[ApprovalId]) -> String {
+    found.iter().map(ApprovalId::as_str).collect::<Vec<_>>().join(", ")
 }

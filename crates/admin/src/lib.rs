@@ -2,6 +2,7 @@
 //! and leave the same trace. Every change is one entry of the trail, naming who made it.
 
 mod agents;
+mod approvals;
 mod credentials;
 mod fault;
 mod keys;
@@ -25,6 +26,7 @@ use jiff::Timestamp;
 use store::{Applied, Change, Entry, Store};
 
 pub use agents::{AgentUpdate, AgentView};
+pub use approvals::{ApprovalView, REASON_CHARACTERS_MAX};
 pub use credentials::{CredentialView, SetCredential, StoredValue};
 pub use fault::AdminError;
 pub use keys::{CreatedKey, KeyView, NewKey, Revoked, Warning};
@@ -113,12 +115,16 @@ fn event(actor: &Actor, now: Timestamp, action: &'static str, args: &serde_json:
     let mut event = Event::new(now, Kind::Operator);
     event.action = Some(action.into());
     event.operator = Some(actor.name.clone());
+    event.args = redacted(args);
+    event
+}
+
+/// Particulars as the trail may keep them.
+fn redacted(args: &serde_json::Value) -> Option<Box<str>> {
     let text = args.to_string();
     let limits = wire::json::Limits { bytes: usize::MAX, depth: wire::json::Limits::DEFAULT_DEPTH };
-    event.args = wire::json::read(text.as_bytes(), &limits)
-        .ok()
-        .map(|raw| redact::redact(raw, &redact::Limits::TRAIL).into());
-    event
+    let raw = wire::json::read(text.as_bytes(), &limits).ok()?;
+    Some(redact::redact(raw, &redact::Limits::TRAIL).into())
 }
 
 /// Names as people write a scope: `files,billing`; nothing is `–`.

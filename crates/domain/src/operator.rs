@@ -72,6 +72,18 @@ impl OperatorRole {
             Self::Owner => "owner",
         }
     }
+
+    /// Reads the word back.
+    #[must_use]
+    pub fn parse(word: &str) -> Option<Self> {
+        [Self::Viewer, Self::Approver, Self::Owner].into_iter().find(|role| role.as_str() == word)
+    }
+
+    /// Whether somebody in this role may decide on held calls.
+    #[must_use]
+    pub fn may_decide(self) -> bool {
+        self >= Self::Approver
+    }
 }
 
 /// Whether an operator may log in and decide.

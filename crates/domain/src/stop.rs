@@ -57,6 +57,8 @@ pub enum Gate {
     RateLimit = 30,
     /// Was this call made before?
     Idempotency = 40,
+    /// Has a person said yes?
+    Approve = 60,
     /// Write the decision down.
     Record = 70,
     /// Add the service's credential.

@@ -6,8 +6,8 @@ use domain::names::ServiceName;
 use sqlx::SqliteConnection;
 
 use crate::{
-    Change, StoreError, credentials, idempotency, identities::state_word, keyring, operators, row::micros,
-    services, verifier,
+    Change, StoreError, approvals, credentials, idempotency, identities::state_word, keyring, operators,
+    row::micros, services, verifier,
 };
 
 /// Makes the change, if its condition holds; says whether it did.
@@ -101,6 +101,23 @@ pub async fn apply(connection: &mut SqliteConnection, change: &Change) -> Result
         Change::SettleIdempotency { agent, key, call, settled } => {
             return idempotency::settle(connection, agent, key, *call, settled).await;
         }
+        Change::HoldCall(hold) => return approvals::hold(connection, hold).await,
+        Change::DecideApproval { id, digest, approved_before, decided } => {
+            return approvals::decide(connection, id, digest, *approved_before, decided).await;
+        }
+        Change::CancelApproval { id, agent, at } => {
+            return approvals::cancel(connection, id, agent, *at).await;
+        }
+        Change::ExpireApproval { id, at } => return approvals::expire(connection, id, *at).await,
+        Change::ClaimApproval { id, call, at } => return approvals::claim(connection, id, *call, *at).await,
+        Change::CloseApproval { id, ending, http_status, answer, at } => {
+            let answer = (*http_status, answer.as_ref());
+            return approvals::close(connection, id, *ending, answer, *at).await;
+        }
+        Change::DeliverApproval { id, at } => return approvals::deliver(connection, id, *at).await,
+        Change::ResolveApproval { id, outcome, resolved, at } => {
+            return approvals::resolve(connection, id, *outcome, resolved, *at).await;
+        }
         Change::SetKeyring { from, to, salt, at } => {
             return keyring::set(connection, from, to, salt.as_ref(), *at).await;
         }
@@ -108,18 +125,26 @@ pub async fn apply(connection: &mut SqliteConnection, change: &Change) -> Result
     Ok(done.rows_affected() > 0)
 }
 
-/// Whether running gateways must read their snapshot again.
-pub fn moves_the_world(change: &Change) -> bool {
-    !matches!(
-        change,
+/// The revision that the change moves: `world` where running gateways must read their snapshot again.
+pub fn area(change: &Change) -> Option<&'static str> {
+    match change {
         Change::CreateOperator(_)
-            | Change::SetOperatorState { .. }
-            | Change::ResetOperator { .. }
-            | Change::CreateToken(_)
-            | Change::RevokeToken { .. }
-            | Change::ClaimIdempotency(_)
-            | Change::SettleIdempotency { .. }
-    )
+        | Change::SetOperatorState { .. }
+        | Change::ResetOperator { .. }
+        | Change::CreateToken(_)
+        | Change::RevokeToken { .. }
+        | Change::ClaimIdempotency(_)
+        | Change::SettleIdempotency { .. } => None,
+        Change::HoldCall(_)
+        | Change::DecideApproval { .. }
+        | Change::CancelApproval { .. }
+        | Change::ExpireApproval { .. }
+        | Change::ClaimApproval { .. }
+        | Change::CloseApproval { .. }
+        | Change::DeliverApproval { .. }
+        | Change::ResolveApproval { .. } => Some("approvals"),
+        _ => Some("world"),
+    }
 }
 
 /// Names have no blanks, so a blank parts them.

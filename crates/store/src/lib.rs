@@ -4,6 +4,7 @@
 //! one transaction. The store decides nothing, and knows neither the time nor chance.
 
 mod append;
+mod approvals;
 mod change;
 mod credentials;
 mod entry;
@@ -28,8 +29,9 @@ use domain::clock::Clock;
 use sqlx::SqlitePool;
 use tokio::sync::Mutex;
 
+pub use approvals::{ApprovalQuery, Before, FoundApproval};
 pub use credentials::StoredCredential;
-pub use entry::{Applied, Change, Entry, IdempotencyClaim, Settled};
+pub use entry::{Applied, Change, Entry, HoldCall, IdempotencyClaim, SealedBody, Settled};
 pub use events::{EventRow, OfCall, Order, Query};
 pub use fault::StoreError;
 pub use idempotency::{KnownKey, KnownState};

@@ -236,9 +236,8 @@ async fn forget_wrong_passwords(connection: &mut SqliteConnection, email: &Email
 fn operator(row: &SqliteRow) -> Result<StoredOperator, StoreError> {
     let email: &str = row.try_get(0)?;
     let (role, state): (&str, &str) = (row.try_get(1)?, row.try_get(3)?);
-    let roles = [OperatorRole::Viewer, OperatorRole::Approver, OperatorRole::Owner];
     let states = [OperatorState::Active, OperatorState::Disabled];
-    let role = roles.into_iter().find(|known| known.as_str() == role);
+    let role = OperatorRole::parse(role);
     let state = states.into_iter().find(|known| known.as_str() == state);
     match (Email::parse(email), role, state, time(row.try_get(2)?)) {
         (Ok(email), Some(role), Some(state), Some(created_at)) => {

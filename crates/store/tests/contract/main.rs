@@ -9,6 +9,7 @@
     reason = "tests may fail loudly"
 )]
 
+mod approvals;
 mod chain;
 mod changes;
 mod credentials;
