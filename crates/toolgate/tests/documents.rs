@@ -41,6 +41,26 @@ fn every_link_in_the_documents_leads_somewhere() {
 }
 
 #[test]
+fn every_file_on_the_map_is_there() {
+    let map = read(&root().join("ARCHITECTURE.md"));
+    let (mut files, mut gone) = (0, Vec::new());
+    for row in map.lines().filter(|line| line.starts_with("| `crates/")) {
+        let cell = row.split(" | ").next().unwrap_or_default();
+        let names: Vec<&str> = cell.split('`').skip(1).step_by(2).collect();
+        // The names behind the first one stand in the same folder.
+        let folder = Path::new(names.first().copied().unwrap_or_default()).parent().unwrap_or(Path::new(""));
+        for (at, name) in names.iter().enumerate() {
+            let path = if at == 0 { PathBuf::from(name) } else { folder.join(name) };
+            files += 1;
+            if !root().join(&path).exists() {
+                gone.push(path.display().to_string());
+            }
+        }
+    }
+    assert!(files > 40 && gone.is_empty(), "of {files} files, these are not there: {}", gone.join(", "));
+}
+
+#[test]
 fn every_folder_of_examples_is_among_them() {
     let folders = fs::read_dir(root().join("examples")).expect("there are examples");
     for folder in folders {
