@@ -38,6 +38,11 @@ impl From<Refusal> for Stop {
         Self::Refused(refusal)
     }
 }
+impl From<Unreadable> for Stop {
+    fn from(unreadable: Unreadable) -> Self {
+        Self::Refused(unreadable.into())
+    }
+}
 impl From<Fault> for Stop {
     fn from(fault: Fault) -> Self {
         Self::Fault(fault)
