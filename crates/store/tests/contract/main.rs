@@ -15,6 +15,7 @@ mod changes;
 mod credentials;
 mod idempotency;
 mod opening;
+mod operators;
 mod reading;
 mod tampering;
 mod vault;

@@ -16,7 +16,8 @@ const ASKED_MAX: usize = 3;
 
 impl Context {
     /// The operator who answers for this command: whose token `$TOOLGATE_OPERATOR_TOKEN` holds, else who gives their
-    /// password at the terminal. Being able to read the home is not enough.
+    /// password at the terminal. Being able to read the home is not enough. It runs its own event loop, so it is asked
+    /// outside of [`block_on`](Self::block_on).
     ///
     /// # Errors
     /// When the token is none of ours, expired or revoked, or the password wrong; when the operator is disabled; when
