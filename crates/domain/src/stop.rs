@@ -189,6 +189,8 @@ pub enum Unreadable {
     Envelope(String),
     /// A header that asks for another method than the request's own.
     MethodOverride(String),
+    /// A header that asks for another path than the request's own.
+    PathOverride(String),
     /// The idempotency key is empty, too long, or not visible ASCII.
     IdempotencyKey,
 }
@@ -211,6 +213,9 @@ impl std::fmt::Display for Unreadable {
             Self::Target(what) | Self::Envelope(what) => f.write_str(what),
             Self::MethodOverride(name) => {
                 write!(f, "the header `{name}` asks for another method; send the method itself")
+            }
+            Self::PathOverride(name) => {
+                write!(f, "the header `{name}` asks for another path; send the path itself")
             }
             Self::IdempotencyKey => f.write_str("an idempotency key is 1 to 255 visible ASCII characters"),
         }

@@ -15,7 +15,7 @@ use domain::{
 };
 use http::{HeaderMap, Method, Response};
 use http_body_util::BodyExt;
-use hyper::body::Incoming;
+use hyper::body::{Frame, Incoming};
 use pipeline::{
     ApiRequest, Arrival, CallBody, Exchange,
     flow::{self, Broken, Flow},
@@ -177,8 +177,16 @@ async fn read_body(
         Some(bytes) if bytes <= WHOLE_BYTES_MAX => {
             limits::read_whole(headers, body, front, key).await.map(CallBody::Whole)
         }
-        _ => Ok(CallBody::Flow(flow::limited(body.map_err(|_| Broken::Client).boxed_unsync(), bytes_max))),
+        _ => {
+            let body = body.map_err(|_| Broken::Client).map_frame(without_trailers);
+            Ok(CallBody::Flow(flow::limited(body.boxed_unsync(), bytes_max)))
+        }
     }
+}
+
+/// Trailers stay behind (RFC 9110 §6.5.1): they come when all is judged, and some servers take them for headers.
+fn without_trailers(frame: Frame<Bytes>) -> Frame<Bytes> {
+    if frame.is_trailers() { Frame::data(Bytes::new()) } else { frame }
 }
 
 /// The query without the agent's key; `None` when nothing is left.
@@ -207,6 +215,15 @@ mod tests {
         assert_eq!(without_key(&format!("a=b&api_key={key}&c=d"), false).as_deref(), Some("a=b&c=d"));
         assert_eq!(without_key("api_key=theirs", false).as_deref(), Some("api_key=theirs"));
         assert_eq!(without_key("api_key=junk", true), None);
+    }
+
+    #[test]
+    fn what_comes_behind_a_body_is_no_part_of_the_request() {
+        let kept = without_trailers(Frame::data(Bytes::from("a")));
+        assert_eq!(kept.into_data().unwrap(), "a");
+        let mut late = HeaderMap::new();
+        late.insert("x-http-method-override", "DELETE".parse().unwrap());
+        assert_eq!(without_trailers(Frame::trailers(late)).into_data().unwrap(), "");
     }
 
     #[test]

@@ -101,6 +101,10 @@ fn read(bytes: &Bytes, outer: &HeaderMap, front: &Front, call: &mut Call) -> Res
         None => Bytes::new(),
         Some(body) => body_bytes(body, &mut inner),
     };
+    if !body.is_empty() {
+        // The body says how long it is. A length that is stated would cut it after it was judged.
+        inner.remove(header::CONTENT_LENGTH);
+    }
     let method = wire::target::method(&method).map_err(|bad| Unreadable::Target(bad.to_string())).and_then(
         |method| {
             Method::from_bytes(method.as_bytes()).map_err(|_| envelope_fault("`method` is no HTTP method"))

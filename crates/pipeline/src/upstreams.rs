@@ -190,9 +190,15 @@ fn fault(error: &hyper_util::client::legacy::Error) -> Stop {
             Some(Broken::Client) => return Refusal::Unreadable(Unreadable::CutOff).into(),
             _ => {}
         }
-        text = cause.to_string();
+        // Of other causes the words may be the upstream's own: an HTTP/2 server says what it likes in its last frame.
+        if cause.is::<hyper::Error>() || cause.is::<std::io::Error>() {
+            text = cause.to_string();
+        }
         source = cause.source();
     }
     let fault = if error.is_connect() { Fault::UpstreamUnreachable } else { Fault::UpstreamBroken };
     fault(text).into()
 }
+
+#[cfg(test)]
+mod tests;

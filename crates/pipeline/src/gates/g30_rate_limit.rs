@@ -12,7 +12,7 @@ use domain::{
 };
 
 use super::g20_authorize::Authorized;
-use crate::{arrival::Caller, budget::BodyBudget};
+use crate::{arrival::Caller, budget::BodyBudget, gateway::Bounds};
 
 proof!(
     /// A call within its limits.
@@ -21,8 +21,8 @@ proof!(
 
 impl Within {
     /// Reads the body whole (see [`Authorized::hold_body`]).
-    pub(crate) async fn hold_body(&mut self, bodies: &BodyBudget, bytes_max: u64) -> Result<(), Stop> {
-        self.0.hold_body(bodies, bytes_max).await
+    pub(crate) async fn hold_body(&mut self, bodies: &BodyBudget, bounds: &Bounds) -> Result<(), Stop> {
+        self.0.hold_body(bodies, bounds).await
     }
 }
 
