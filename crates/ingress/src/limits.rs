@@ -57,7 +57,7 @@ pub(crate) async fn read_whole(
     let reading = async {
         if known {
             let body = body.map_err(|_| Broken::Client).boxed_unsync();
-            return front.gateway.bodies.read(body, bytes_max).await.map(Bytes::from);
+            return front.gateway.bodies.read(body, bytes_max, ARRIVAL_MAX).await.map(Bytes::from);
         }
         let limited = Limited::new(body, usize::try_from(bytes_max).unwrap_or(usize::MAX));
         match limited.collect().await {
