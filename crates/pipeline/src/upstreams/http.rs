@@ -1,5 +1,7 @@
 //! A plain HTTP API behind a base URL. The request leaves as it was judged, with the credential added last.
 
+use std::time::Duration;
+
 use domain::{
     service::ApiUpstream,
     stop::{Fault, Refusal, Stop, Unreadable},
@@ -23,6 +25,11 @@ use crate::{
     flow::{Broken, Flow},
 };
 
+/// How often an HTTP/2 connection with calls under way is asked whether it is still there.
+const HTTP2_PING_EVERY: Duration = Duration::from_secs(10);
+/// How long it may take to say so.
+const HTTP2_PING_MAX: Duration = Duration::from_secs(10);
+
 /// One service's connections.
 pub(super) struct Http {
     client: Client<crate::dial::Connector, Flow>,
@@ -39,7 +46,11 @@ impl Http {
             .connector(&upstream.http, Versions::Http2OrHttp1, injection.identity.as_deref())
             .map_err(|error| Fault::UpstreamUnreachable(error.to_string()))?;
         let client = Client::builder(TokioExecutor::new())
+            .timer(TokioTimer::new())
             .pool_timer(TokioTimer::new())
+            // A connection that all calls share and nobody answers on any more would hold every one of them up.
+            .http2_keep_alive_interval(HTTP2_PING_EVERY)
+            .http2_keep_alive_timeout(HTTP2_PING_MAX)
             .pool_max_idle_per_host(256)
             .build(connector);
         Ok(Self { client, uri: without_own_port(upstream.http.url.uri()) })
