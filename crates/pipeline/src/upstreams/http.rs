@@ -1,7 +1,5 @@
 //! A plain HTTP API behind a base URL. The request leaves as it was judged, with the credential added last.
 
-use std::time::Duration;
-
 use domain::{
     service::ApiUpstream,
     stop::{Fault, Refusal, Stop, Unreadable},
@@ -11,24 +9,16 @@ use http::{
     uri::{Authority, PathAndQuery, Scheme},
 };
 use http_body_util::{BodyExt, Full};
-use hyper_util::{
-    client::legacy::Client,
-    rt::{TokioExecutor, TokioTimer},
-};
+use hyper_util::client::legacy::Client;
 use jiff::Timestamp;
 
-use super::{Answer, Outbound, fault};
+use super::{Answer, Outbound, client, fault};
 use crate::{
     arrival::{ApiRequest, CallBody, Exchange},
     credentials::Injection,
     dial::{Dialler, Versions},
     flow::{Broken, Flow},
 };
-
-/// How often an HTTP/2 connection with calls under way is asked whether it is still there.
-const HTTP2_PING_EVERY: Duration = Duration::from_secs(10);
-/// How long it may take to say so.
-const HTTP2_PING_MAX: Duration = Duration::from_secs(10);
 
 /// One service's connections.
 pub(super) struct Http {
@@ -45,15 +35,7 @@ impl Http {
         let connector = dialler
             .connector(&upstream.http, Versions::Http2OrHttp1, injection.identity.as_deref())
             .map_err(|error| Fault::UpstreamUnreachable(error.to_string()))?;
-        let client = Client::builder(TokioExecutor::new())
-            .timer(TokioTimer::new())
-            .pool_timer(TokioTimer::new())
-            // A connection that all calls share and nobody answers on any more would hold every one of them up.
-            .http2_keep_alive_interval(HTTP2_PING_EVERY)
-            .http2_keep_alive_timeout(HTTP2_PING_MAX)
-            .pool_max_idle_per_host(256)
-            .build(connector);
-        Ok(Self { client, uri: without_own_port(upstream.http.url.uri()) })
+        Ok(Self { client: client(connector), uri: without_own_port(upstream.http.url.uri()) })
     }
 
     pub(super) async fn exchange(
