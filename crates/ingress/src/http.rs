@@ -11,7 +11,7 @@ use domain::{
     idempotency::Repeatable,
     key::PresentedKey,
     service::{OddPaths, Upstream},
-    stop::{Fault, Refusal, Unreadable},
+    stop::{Fault, Refusal, Stop, Unreadable},
 };
 use http::{HeaderMap, Method, Response};
 use http_body_util::BodyExt;
@@ -72,19 +72,20 @@ pub(crate) async fn open(knock: Knock) -> Response<Flow> {
             let body = read_body(&head.headers, body, &front, claims.key()).await;
             body.map(|body| (ApiRequest { method, target, body }, headers))
         }
-        Err(unreadable) => Err(Refusal::Unreadable(unreadable)),
+        Err(unreadable) => Err(Refusal::Unreadable(unreadable).into()),
     };
     let (exchange, headers) = match asked {
         Ok((request, headers)) => (Ok(Exchange::Request(request)), headers),
-        Err(refusal) => {
+        Err(stop) => {
             // What cannot be read was not judged either: the trail must not show it as a path that is one.
-            if matches!(refusal, Refusal::Unreadable(Unreadable::Target(_))) {
+            if matches!(stop, Stop::Refused(Refusal::Unreadable(Unreadable::Target(_)))) {
                 call.action = Action::Unknown;
             }
-            (Err(refusal), HeaderMap::new())
+            (Err(stop), HeaderMap::new())
         }
     };
-    let exchange = repeatable.as_ref().map_or_else(|bad| Err(bad.clone().into()), |_| exchange);
+    let exchange =
+        repeatable.as_ref().map_or_else(|bad| Err(Refusal::from(bad.clone()).into()), |_| exchange);
     send(&front, Asked { at, source, claims, call, exchange, headers, repeatable: repeatable.ok().flatten() })
         .await
 }
@@ -95,7 +96,7 @@ pub(crate) struct Asked {
     pub(crate) source: std::net::IpAddr,
     pub(crate) claims: Claims,
     pub(crate) call: Call,
-    pub(crate) exchange: Result<Exchange, Refusal>,
+    pub(crate) exchange: Result<Exchange, Stop>,
     pub(crate) headers: HeaderMap,
     pub(crate) repeatable: Option<Repeatable>,
 }
@@ -166,14 +167,14 @@ async fn read_body(
     body: Incoming,
     front: &Front,
     key: Option<&PresentedKey>,
-) -> Result<CallBody, Refusal> {
+) -> Result<CallBody, Stop> {
     use http_body::Body as _;
     if body.is_end_stream() {
         return Ok(CallBody::Whole(Bytes::new()));
     }
     let bytes_max = front.gateway.bounds.body_bytes_max;
     match limits::announced(headers) {
-        Some(bytes) if bytes > bytes_max => Err(Refusal::TooLarge(bytes_max)),
+        Some(bytes) if bytes > bytes_max => Err(Refusal::TooLarge(bytes_max).into()),
         Some(bytes) if bytes <= WHOLE_BYTES_MAX => {
             limits::read_whole(headers, body, front, key).await.map(CallBody::Whole)
         }
