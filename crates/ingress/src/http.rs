@@ -84,7 +84,8 @@ pub(crate) async fn open(knock: Knock) -> Response<Flow> {
             (Err(stop), HeaderMap::new())
         }
     };
-    let exchange = repeatable.as_ref().map_or_else(|bad| Err(bad.clone().into()), |_| exchange);
+    let exchange =
+        repeatable.as_ref().map_or_else(|bad| Err(Refusal::from(bad.clone()).into()), |_| exchange);
     send(&front, Asked { at, source, claims, call, exchange, headers, repeatable: repeatable.ok().flatten() })
         .await
 }
