@@ -13,6 +13,7 @@ use wire::{
     Limits, Raw,
     json::{self, Kind},
     mcp::Class,
+    percent,
 };
 
 use crate::{
@@ -154,13 +155,13 @@ fn query_text(query: Raw<'_>) -> Result<Option<String>, Unreadable> {
     }
     let mut pairs = Vec::new();
     for (name, value) in query.members() {
-        let name = encoded(&name.decoded());
+        let name = percent::encode(name.decoded().as_bytes());
         let values: Vec<Raw<'_>> = match value.kind() {
             Kind::Array => value.elements().collect(),
             _ => vec![value],
         };
         for value in values {
-            pairs.push(format!("{name}={}", encoded(&scalar(value)?)));
+            pairs.push(format!("{name}={}", percent::encode(scalar(value)?.as_bytes())));
         }
     }
     Ok((!pairs.is_empty()).then(|| pairs.join("&")))
@@ -174,22 +175,6 @@ fn scalar(value: Raw<'_>) -> Result<String, Unreadable> {
         }
         _ => Ok(value.as_str().map_or_else(|| value.text().to_owned(), std::borrow::Cow::into_owned)),
     }
-}
-
-/// Percent-encodes everything but unreserved characters (RFC 3986 §2.3).
-fn encoded(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~') {
-            out.push(char::from(byte));
-        } else {
-            out.push('%');
-            for nibble in [byte >> 4, byte & 15] {
-                out.extend(char::from_digit(nibble.into(), 16).map(|digit| digit.to_ascii_uppercase()));
-            }
-        }
-    }
-    out
 }
 
 /// Header names and values; a list gives several values of one name.
