@@ -8,7 +8,7 @@ use domain::{
     stop::{Refusal, Stop, Unreadable},
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, header};
-use pipeline::{ApiRequest, CallBody, Exchange, flow::Flow, turn_away};
+use pipeline::{ApiRequest, CallBody, Exchange, flow::Flow};
 use wire::{
     Limits, Raw,
     json::{self, Kind},
@@ -17,11 +17,12 @@ use wire::{
 };
 
 use crate::{
-    Front, Knock, answer,
-    http::{Asked, read_head, send},
+    Front, Knock,
+    answer::{self, Form},
+    asked::Asked,
+    http::read_head,
     identity::{self, Claims},
     limits,
-    mcp::Form,
     repeatable::{self, repeatable},
 };
 
@@ -46,8 +47,7 @@ pub(crate) async fn open(knock: Knock) -> Response<Flow> {
         class: Class::Call,
     };
     if let Err(foreign) = front.names.check(request.uri(), request.headers()) {
-        let stop = turn_away(&call, at, Refusal::ForeignOrigin(foreign).into(), &front.gateway);
-        return answer::stopped(&stop, &call, &Form::Http, None);
+        return answer::turned_away(&front, &call, at, Refusal::ForeignOrigin(foreign), &Form::Http);
     }
     let source = identity::source(&front, peer, request.headers());
     let claims = Claims::of(request.headers(), request.uri(), front.key_in_query);
@@ -61,7 +61,9 @@ pub(crate) async fn open(knock: Knock) -> Response<Flow> {
         Ok(read) => (Ok(Exchange::Request(read.request)), read.headers, read.repeatable),
         Err(refusal) => (Err(refusal), HeaderMap::new(), None),
     };
-    send(&front, Asked { at, source, claims, call, exchange, headers, repeatable }).await
+    let (session, modern) = (None, false);
+    let asked = Asked { at, source, claims, call, exchange, headers, session, modern, repeatable };
+    asked.walk(&front, &Form::Http).await
 }
 
 /// An envelope that could be read.
