@@ -5,6 +5,7 @@ mod agents;
 mod credentials;
 mod fault;
 mod keys;
+mod kill;
 mod operators;
 mod pepper;
 mod service_text;

@@ -140,6 +140,7 @@ fn speaks_rpc(stop: &Stop) -> bool {
     match stop {
         Stop::Refused(
             Refusal::NotInScope
+            | Refusal::Stopped
             | Refusal::Forbidden { .. }
             | Refusal::InProgress
             | Refusal::KeyReused
@@ -277,6 +278,14 @@ impl Words {
                     "Send the header `Authorization: Bearer agt_…`. If you did, ask the user for a new key; \
                               do not retry with this one."
                         .into();
+            }
+            Refusal::Stopped => {
+                words.title = "Stopped";
+                words.verdict = "Stopped";
+                words.detail = "An operator has turned the kill switch on. Nothing was sent.".into();
+                // For programs that repeat by themselves whatever they are told.
+                words.retry_after = Some(60);
+                words.next = "Do not retry; tell the user.".into();
             }
             Refusal::NotInScope => {
                 words.detail =

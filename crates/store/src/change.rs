@@ -6,8 +6,8 @@ use domain::names::ServiceName;
 use sqlx::SqliteConnection;
 
 use crate::{
-    Change, StoreError, credentials, idempotency, identities::state_word, keyring, row::micros, services,
-    verifier,
+    Change, StoreError, credentials, idempotency, identities::state_word, keyring, kill, row::micros,
+    services, verifier,
 };
 
 /// Makes the change, if its condition holds; says whether it did.
@@ -98,6 +98,8 @@ pub async fn apply(connection: &mut SqliteConnection, change: &Change) -> Result
                 .execute(connection)
                 .await?
         }
+        Change::TurnKillOn(kill) => return kill::turn_on(connection, kill).await,
+        Change::TurnKillOff(kill) => return kill::turn_off(connection, kill).await,
         Change::ClaimIdempotency(claim) => return idempotency::claim(connection, claim).await,
         Change::SettleIdempotency { agent, key, call, settled } => {
             return idempotency::settle(connection, agent, key, *call, settled).await;

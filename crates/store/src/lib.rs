@@ -12,6 +12,7 @@ mod fault;
 mod idempotency;
 mod identities;
 mod keyring;
+mod kill;
 mod open;
 mod row;
 mod schema;

@@ -15,7 +15,7 @@ use hyper_util::{
 };
 use jiff::Timestamp;
 
-use super::{Answer, Outbound, fault};
+use super::{Answer, Outbound, send};
 use crate::{
     arrival::{ApiRequest, CallBody, Exchange},
     credentials::Injection,
@@ -74,8 +74,7 @@ impl Http {
         parts.headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
         injection.apply(&mut parts, whole.as_deref(), at)?;
 
-        let response =
-            self.client.request(Request::from_parts(parts, flow)).await.map_err(|error| fault(&error))?;
+        let response = send(&self.client, Request::from_parts(parts, flow), outbound.freshness).await?;
         if response.status() == http::StatusCode::SWITCHING_PROTOCOLS {
             return Err(Fault::UpstreamBroken("it switched protocols, unasked".into()).into());
         }

@@ -119,6 +119,7 @@ impl Bench {
             agents: Arc::default(),
             credentials: Arc::new(snapshot.credentials),
             keys: Arc::default(),
+            kill: None,
         }
     }
 }
