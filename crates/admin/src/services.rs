@@ -108,18 +108,16 @@ impl Admin {
         documentation: Option<String>,
     ) -> Result<ServiceChange, AdminError> {
         let values = self.store.credentials(&service.name).await?;
-        let dropped = old.map(|old| dropped(&old.service, &service, &values)).unwrap_or_default();
+        let keeps = old.map(|old| keeps(&old.service, &service)).unwrap_or_default();
+        let dropped = match old {
+            Some(old) => dropped(&old.service, &service, &keeps, &values),
+            None => Vec::new(),
+        };
         let what = match old {
             Some(old) if old.service == service => What::Same,
             Some(old) => What::Changed(differences(&old.service, &service)),
             None => What::Added,
         };
-        let keeps: BTreeSet<CredentialName> = service
-            .credentials
-            .iter()
-            .map(|slot| slot.name.clone())
-            .filter(|name| old.is_some() && !dropped.iter().any(|dropped| dropped.name == *name))
-            .collect();
         if what != What::Same {
             let (action, args) = match &what {
                 What::Changed(differences) => {
@@ -208,19 +206,31 @@ impl Admin {
     }
 }
 
-/// The values that `new` does not take over from `old`.
-fn dropped(old: &Service, new: &Service, values: &[StoredCredential]) -> Vec<Dropped> {
-    let slot = |service: &Service, name: &CredentialName| {
-        service.credentials.iter().find(|slot| slot.name == *name).map(|slot| slot.kind.clone())
+/// The credentials whose values may go on: the same address, and a kind that reads the value in the same way. It
+/// does not matter which have a value now: somebody may set one at this moment.
+fn keeps(old: &Service, new: &Service) -> BTreeSet<CredentialName> {
+    if old.upstream.origin() != new.upstream.origin() {
+        return BTreeSet::new();
+    }
+    let carried = |slot: &&CredentialSlot| {
+        old.credentials.iter().any(|was| was.name == slot.name && carries_over(&was.kind, &slot.kind))
     };
-    let why = |name: &CredentialName| match (slot(old, name), slot(new, name)) {
-        (_, None) => Some(Why::Undeclared),
-        _ if old.upstream.origin() != new.upstream.origin() => Some(Why::OtherOrigin),
-        (Some(old), Some(new)) if carries_over(&old, &new) => None,
-        _ => Some(Why::OtherKind),
+    new.credentials.iter().filter(carried).map(|slot| slot.name.clone()).collect()
+}
+
+/// The values that do not go on, and why.
+fn dropped(
+    old: &Service,
+    new: &Service,
+    keeps: &BTreeSet<CredentialName>,
+    values: &[StoredCredential],
+) -> Vec<Dropped> {
+    let moved = old.upstream.origin() != new.upstream.origin();
+    let why = |name: &CredentialName| match new.credentials.iter().any(|slot| slot.name == *name) {
+        false => Why::Undeclared,
+        true if moved => Why::OtherOrigin,
+        true => Why::OtherKind,
     };
-    let with_value = values.iter().filter(|value| value.has_value);
-    with_value
-        .filter_map(|value| Some(Dropped { name: value.name.clone(), why: why(&value.name)? }))
-        .collect()
+    let gone = values.iter().filter(|value| value.has_value && !keeps.contains(&value.name));
+    gone.map(|value| Dropped { name: value.name.clone(), why: why(&value.name) }).collect()
 }

@@ -325,7 +325,11 @@ impl Words {
             }
             Refusal::Unreadable(unreadable) => {
                 words.title = "Malformed";
-                words.detail = format!("The request cannot be read: {unreadable}. Nothing was sent.");
+                let sent = match unreadable {
+                    Unreadable::CutOff => "No whole request",
+                    _ => "Nothing",
+                };
+                words.detail = format!("The request cannot be read: {unreadable}. {sent} was sent.");
                 words.next = match unreadable {
                     Unreadable::TwoKeys => "Send one key only.".into(),
                     Unreadable::NoSession => {
@@ -340,7 +344,9 @@ impl Words {
             }
             Refusal::TooLarge(bytes_max) => {
                 words.title = "Too large";
-                words.detail = format!("The body is over the limit of {bytes_max} bytes. Nothing was sent.");
+                // One whose length is not announced has flowed in part when it turns out too large.
+                words.detail =
+                    format!("The body is over the limit of {bytes_max} bytes. No whole request was sent.");
                 words.next = "Do not retry it as it is; send less in one call.".into();
             }
             Refusal::UnsupportedMediaType => {
@@ -361,7 +367,7 @@ impl Words {
             Refusal::MethodNotAllowed => {
                 words.title = "Method not allowed";
                 words.detail = "This endpoint does not take that method. Nothing was sent.".into();
-                words.next = "Send messages with POST.".into();
+                words.next = "Send messages and envelopes with POST; read lists with GET.".into();
             }
             Refusal::NoSuchEndpoint => {
                 words.title = "Not found";

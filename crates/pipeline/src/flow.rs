@@ -2,6 +2,7 @@
 //! deadline → limit → decode → mask → cut → leash → closing. Nothing here buffers more than one frame of an
 //! event stream, the window of a content coding, and the beginning of a secret.
 
+mod begun;
 mod closing;
 mod cut;
 mod deadline;
@@ -15,6 +16,7 @@ use bytes::Bytes;
 use http_body_util::{BodyExt, Full, combinators::UnsyncBoxBody};
 use thiserror::Error;
 
+pub(crate) use begun::begun;
 pub(crate) use closing::Closing;
 pub(crate) use cut::cut_events;
 pub(crate) use deadline::Deadline;

@@ -112,7 +112,17 @@ pub(crate) async fn forward(call: Equipped, gateway: &Gateway) -> Result<Reply, 
             None => body,
         }
     };
+    // What cannot be decoded from its first byte on is no answer.
+    let body = if codings.is_empty() { body } else { begun_in_time(body, timeout).await? };
     Ok(Reply { head, body, origin: Origin::Upstream, body_hash, repeat: None })
+}
+
+async fn begun_in_time(body: Flow, timeout: Duration) -> Result<Flow, Stop> {
+    match tokio::time::timeout(timeout, flow::begun(body)).await {
+        Ok(Ok(body)) => Ok(body),
+        Ok(Err(Broken::TooSlow)) | Err(_) => Err(Fault::UpstreamTimeout(timeout).into()),
+        Ok(Err(broken)) => Err(Fault::UpstreamBroken(broken.to_string()).into()),
+    }
 }
 
 /// Has a request body that nobody has read hashed while it flows by, and ends it when its caller may not go on.

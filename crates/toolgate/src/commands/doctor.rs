@@ -159,7 +159,7 @@ async fn values_are_set(store: Option<&Store>, service: &Service) -> Result<(), 
     let Some(store) = store else { return Ok(()) };
     let values = store.credentials(&service.name).await.map_err(|error| error.to_string())?;
     let has_value = |name: &CredentialName| values.iter().any(|value| value.has_value && value.name == *name);
-    match service.credentials.iter().map(|slot| &slot.name).find(|name| !has_value(*name)) {
+    match service.credentials.iter().map(|slot| &slot.name).find(|name| !has_value(name)) {
         None => Ok(()),
         Some(name) => {
             Err(format!("credential `{name}` has no value: toolgate credentials set {} {name}", service.name))

@@ -33,7 +33,7 @@ pub enum Command {
         strict: bool,
     },
     #[command(override_help = include_str!("help/policy_explain.txt"))]
-    Explain(Question),
+    Explain(Box<Question>),
     #[command(override_help = include_str!("help/policy_schema.txt"))]
     Schema,
 }

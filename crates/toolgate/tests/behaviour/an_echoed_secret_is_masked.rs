@@ -10,7 +10,7 @@ fn stage(answer: impl Fn(&Hit) -> Vec<Step> + Send + Sync + 'static) -> (Gateway
     let api = Upstream::start(answer);
     let bearer = ", credentials: [{ name: secret_key, kind: bearer }]";
     let mcp = api.declare("web").replace(" }\n", &format!("{bearer} }}\n"));
-    let policy = format!("{API_POLICY}").replace(
+    let policy = API_POLICY.replace(
         "      - { name: noting",
         "      - { service: web, tools: [echo], resources: [\"file:///**\"] }\n      - { name: noting",
     );

@@ -259,7 +259,7 @@ fn a_large_body_flows_and_the_trail_holds_its_hash() {
 fn an_event_stream_flows_event_by_event_and_may_outlast_the_time_limit() {
     let first = Latch::new();
     let seen = std::sync::Arc::clone(&first);
-    let home = Home::new(API_POLICY).set("gateway.upstream_timeout=1s");
+    let home = Home::new(API_POLICY).set("gateway.upstream_timeout=2s");
     let stage = ApiStage::with(home, ", stream: true", move |_| {
         vec![
             stream_head(),
@@ -273,7 +273,7 @@ fn an_event_stream_flows_event_by_event_and_may_outlast_the_time_limit() {
     assert_eq!(answer.header("content-type"), Some("text/event-stream"));
     assert_eq!(answer.event().as_deref(), Some("data: one\n\n"));
     // Longer than the limit for answers of services that do not stream.
-    std::thread::sleep(std::time::Duration::from_millis(1_500));
+    std::thread::sleep(std::time::Duration::from_millis(2_500));
     first.release();
     assert_eq!(answer.event().as_deref(), Some("data: two\n\n"));
     assert_eq!(answer.event(), None);

@@ -190,8 +190,6 @@ mod tests {
     use admin::Difference;
     use domain::{policy, service::Service};
 
-    use domain::service::Service;
-
     use super::*;
 
     fn services(text: &str) -> Vec<Service> {
