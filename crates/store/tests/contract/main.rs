@@ -13,6 +13,7 @@ mod chain;
 mod changes;
 mod credentials;
 mod idempotency;
+mod kill;
 mod opening;
 mod reading;
 mod tampering;
