@@ -9,7 +9,7 @@ use domain::{
     clock::Now,
     idempotency::Repeatable,
     key::{KeyId, KeyMac, PresentedKey},
-    stop::Refusal,
+    stop::Stop,
 };
 use http::{HeaderMap, Method, response};
 use tokio::sync::oneshot;
@@ -31,7 +31,7 @@ pub struct Arrival {
     /// What it wants. Readable even when `exchange` is not, as far as the door understood.
     pub call: Arc<Call>,
     /// The request itself, or why it cannot be read. The walk tells only a caller whose key is good.
-    pub exchange: Result<Exchange, Refusal>,
+    pub exchange: Result<Exchange, Stop>,
     /// The headers that may travel on.
     pub headers: HeaderMap,
     /// The session token, where the client sent one.

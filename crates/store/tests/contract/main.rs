@@ -9,12 +9,14 @@
     reason = "tests may fail loudly"
 )]
 
+mod approvals;
 mod chain;
 mod changes;
 mod credentials;
 mod idempotency;
 mod kill;
 mod opening;
+mod operators;
 mod reading;
 mod tampering;
 mod vault;
