@@ -2,6 +2,7 @@
 //! Order never matters: deny beats allow, and silence means no.
 
 mod check;
+mod condition;
 mod explain;
 #[cfg(test)]
 mod fixture;
@@ -20,8 +21,9 @@ use sha2::{Digest as _, Sha256};
 
 pub use self::{
     check::check,
+    condition::{Condition, Facts, Failure, Fault, Unusable},
     explain::{Effect, Explanation, LimitLine, explain},
-    judge::{Refused, Rights, Verdict, judge, may_list},
+    judge::{Args, Refused, Rights, Verdict, judge, may_list},
     limits::{Limits, Override},
     parse::parse,
     pattern::Pattern,
