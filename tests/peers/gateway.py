@@ -24,16 +24,22 @@ limits:
 class Gateway:
     """A home and, once started, the process that serves it."""
 
-    def __init__(self, home: pathlib.Path, policy: str | None, services: str):
-        """A home made by `init`; without a policy it keeps the starter."""
+    def __init__(self, home: pathlib.Path, policy: str | None, services: str, settings: str = "", tls=None):
+        """A home made by `init`; without a policy it keeps the starter.
+
+        `settings` are more lines of toolgate.yaml. `tls` is (certificate file, key file, context that trusts it).
+        """
         assert BINARY, "TOOLGATE_BIN must name the gateway; `cargo xtask test` sets it"
         self.home = home
         self.port, self.console_port = free_port(), free_port()
         self.log = home.with_suffix(".log")
         self.process = None
         self.run("init")
+        certificate = f", tls: {{ cert: {tls[0]}, key: {tls[1]} }}" if tls else ""
+        self.scheme, self.trust = ("https", tls[2]) if tls else ("http", None)
         (home / "toolgate.yaml").write_text(
-            f"gateway: {{ listen: 127.0.0.1:{self.port} }}\nconsole: {{ listen: 127.0.0.1:{self.console_port} }}\n"
+            f"gateway: {{ listen: 127.0.0.1:{self.port}{certificate} }}\n"
+            f"console: {{ listen: 127.0.0.1:{self.console_port} }}\n{settings}"
         )
         if policy is not None:
             (home / "policy.yaml").write_text(policy)
@@ -42,11 +48,15 @@ class Gateway:
 
     @property
     def address(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        return f"{self.scheme}://127.0.0.1:{self.port}"
 
     def url(self, service: str) -> str:
         """The MCP endpoint of one service."""
         return f"{self.address}/mcp/{service}"
+
+    def api(self, service: str, path: str = "") -> str:
+        """The HTTP endpoint of one service."""
+        return f"{self.address}/http/{service}{path}"
 
     def run(self, *arguments: str, exit_code: int = 0) -> str:
         """Runs one command on this home; what it says on stdout."""
@@ -54,12 +64,17 @@ class Gateway:
         assert done.returncode == exit_code, f"toolgate {' '.join(arguments)}: {done.returncode}\n{done.stdout}{done.stderr}"
         return done.stdout
 
-    def attempt(self, *arguments: str) -> subprocess.CompletedProcess:
+    def attempt(self, *arguments: str, stdin: str = "") -> subprocess.CompletedProcess:
         """Runs one command on this home, however it ends."""
         return subprocess.run(
             [BINARY, *arguments, "--home", str(self.home)],
-            stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=PATIENCE, env=clean_environment(),
+            input=stdin, capture_output=True, text=True, timeout=PATIENCE, env=clean_environment(),
         )
+
+    def credential(self, service: str, name: str, value: str) -> None:
+        """Sets a credential's value, which only ever comes from stdin."""
+        done = self.attempt("credentials", "set", service, name, stdin=value + "\n")
+        assert done.returncode == 0, done.stdout + done.stderr
 
     def apply(self, services: str) -> str:
         """Declares services."""
@@ -94,6 +109,16 @@ class Gateway:
         assert len(found) == count, found
         return found
 
+    def recorded_call(self, call: str, count: int) -> list[dict]:
+        """The events of one call, as soon as there are `count` of them."""
+        def there() -> list[dict] | None:
+            found = [event for event in self.events() if event.get("call_id") == call]
+            return found if len(found) >= count else None
+
+        found = wait_until(there, f"{count} events of {call}")
+        assert len(found) == count, found
+        return found
+
     def start(self) -> None:
         """Serves the home from now on; returns when it takes calls."""
         with self.log.open("ab") as output:
@@ -107,7 +132,7 @@ class Gateway:
     def ready(self) -> bool:
         """Whether the gateway says that it takes calls."""
         try:
-            return urllib.request.urlopen(f"{self.address}/readyz", timeout=PATIENCE).status == 200
+            return urllib.request.urlopen(f"{self.address}/readyz", timeout=PATIENCE, context=self.trust).status == 200
         except OSError:
             return False
 
@@ -128,9 +153,11 @@ def clean_environment() -> dict[str, str]:
 
 
 @contextlib.contextmanager
-def serving(home: pathlib.Path, policy: str | None, services: str):
-    """A gateway that serves until the block ends."""
-    gateway = Gateway(home, policy, services)
+def serving(home: pathlib.Path, policy: str | None, services: str, credentials: dict | None = None, **options):
+    """A gateway that serves until the block ends, with the value of each (service, credential)."""
+    gateway = Gateway(home, policy, services, **options)
+    for (service, name), value in (credentials or {}).items():
+        gateway.credential(service, name, value)
     try:
         gateway.start()
         yield gateway

@@ -39,6 +39,13 @@ def who() -> str:
 
 
 @server.tool()
+def environment() -> str:
+    """What $CANARY holds, told in hexadecimal digits backwards, which nobody looks for."""
+    journal("call environment")
+    return os.environ.get("CANARY", "").encode().hex()[::-1]
+
+
+@server.tool()
 def forbidden() -> str:
     """A tool that the tests' policy never allows."""
     journal("call forbidden")

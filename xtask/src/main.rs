@@ -3,6 +3,7 @@
 
 mod bench;
 mod check;
+mod debian;
 mod peers;
 mod soak;
 mod steps;

@@ -7,8 +7,8 @@ use std::path::Path;
 use anyhow::{Context, Result};
 
 use crate::steps::Steps;
-use crate::toolchain;
 use crate::workspace::{self, cargo};
+use crate::{debian, toolchain};
 
 /// What decides which packages are there, in `tests/peers`.
 const LOCKS: [&str; 4] = [".npmrc", "package.json", "package-lock.json", "requirements.txt"];
@@ -22,6 +22,7 @@ pub fn run(steps: &mut Steps, _arguments: &[String]) -> Result<()> {
 /// Installs the packages unless an earlier run with the same lock files did, and builds the Rust client.
 pub fn install(steps: &mut Steps) -> Result<()> {
     packages(steps)?;
+    debian::install(steps)?;
     steps.command(
         "rust client",
         cargo(&["build", "--locked", "--manifest-path", "tests/peers/other_clients/rmcp/Cargo.toml"])

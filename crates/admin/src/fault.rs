@@ -1,6 +1,11 @@
 //! Why a change was not made, in sentences that end in what to do.
 
-use domain::{key::KeyId, names::AgentName, operator::Email};
+use domain::{
+    credential::{BadSlot, BadValue},
+    key::KeyId,
+    names::{AgentName, CredentialName, ServiceName},
+    operator::Email,
+};
 use store::StoreError;
 use thiserror::Error;
 use vault::{HashFault, Unopened};
@@ -26,6 +31,30 @@ pub enum AdminError {
         /// The service that it is close to.
         near: Option<String>,
     },
+    /// The service declares no credential of that name, and nobody said of which kind a new one is.
+    #[error("service `{service}` has no credential `{name}`; {}to add it, say its --kind", hint(near.as_deref()))]
+    NoSuchCredential {
+        /// Whose.
+        service: ServiceName,
+        /// As it was named.
+        name: CredentialName,
+        /// The credential that it is close to.
+        near: Option<String>,
+    },
+    /// There is nothing to remove.
+    #[error("credential `{name}` of `{service}` has no value; all: toolgate credentials list {service}")]
+    NoValue {
+        /// Whose.
+        service: ServiceName,
+        /// Which one.
+        name: CredentialName,
+    },
+    /// The credential does not fit the service.
+    #[error("{}; {}", .0.what, .0.advice)]
+    BadSlot(BadSlot),
+    /// The value does not do for the credential's kind.
+    #[error(transparent)]
+    BadValue(#[from] BadValue),
     /// There is no such agent.
     #[error("there is no agent `{name}`; {}all: toolgate agents list", hint(near.as_deref()))]
     NoSuchAgent {

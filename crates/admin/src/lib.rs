@@ -2,10 +2,12 @@
 //! and leave the same trace. Every change is one entry of the trail, naming who made it.
 
 mod agents;
+mod credentials;
 mod fault;
 mod keys;
 mod operators;
 mod pepper;
+mod service_text;
 mod services;
 mod vault;
 
@@ -20,11 +22,13 @@ use jiff::Timestamp;
 use store::{Applied, Change, Entry, Store};
 
 pub use agents::{AgentUpdate, AgentView};
+pub use credentials::{CredentialView, SetCredential, StoredValue};
 pub use fault::AdminError;
 pub use keys::{CreatedKey, KeyView, NewKey, Revoked, Warning};
 pub use operators::PASSWORD_CHARACTERS_MIN;
 pub use pepper::{open_pepper, open_session_sealer};
-pub use services::{Difference, ServiceChange, What};
+pub use service_text::Difference;
+pub use services::{Dropped, ServiceChange, WantedService, What, Why};
 pub use vault::{Rotated, TermView, open_vault};
 
 /// Who makes a change, as the trail names them: an e-mail address, or `os:<user>` for whoever owns the home.

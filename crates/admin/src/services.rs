@@ -1,15 +1,37 @@
-//! Services: applied from a file, listed, shown, removed.
+//! Services: applied from a file, listed, shown, removed. What belongs to a service goes with it: a value that was
+//! sealed for another address, or for a credential of another kind, is dropped.
+
+use std::collections::BTreeSet;
 
 use domain::{
-    names::ServiceName,
-    service::{ApiUpstream, EnvValue, Network, RefusalForm, Service, UnknownMethods, Upstream},
+    credential::{CredentialSlot, carries_over},
+    names::{CredentialName, ServiceName},
+    service::{Documentation, Service},
     yaml::did_you_mean,
 };
 use jiff::Timestamp;
 use serde_json::json;
-use store::Change;
+use store::{Change, StoredCredential, StoredService};
 
-use crate::{Actor, Admin, AdminError, event};
+use crate::{
+    Actor, Admin, AdminError, event,
+    service_text::{Difference, differences, upstream_text},
+};
+
+/// A service as it is to be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WantedService {
+    /// The service; its `documentation` is made from the text.
+    pub service: Service,
+    /// The text of its documentation.
+    pub documentation: Option<String>,
+}
+
+impl From<Service> for WantedService {
+    fn from(service: Service) -> Self {
+        Self { service, documentation: None }
+    }
+}
 
 /// What applying did to one service.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,6 +40,10 @@ pub struct ServiceChange {
     pub service: Service,
     /// What was done.
     pub what: What,
+    /// Values that were dropped with it.
+    pub dropped: Vec<Dropped>,
+    /// Credentials that it declares and that have no value now.
+    pub missing: Vec<CredentialName>,
 }
 
 /// Added, changed or left as it was.
@@ -31,15 +57,24 @@ pub enum What {
     Same,
 }
 
-/// One thing that is not as it was.
+/// A credential whose value was dropped.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Difference {
-    /// The key in services.yaml.
-    pub field: &'static str,
-    /// Before. Values of environment variables are never in here, only their names.
-    pub from: String,
-    /// Now.
-    pub to: String,
+pub struct Dropped {
+    /// Which one.
+    pub name: CredentialName,
+    /// Why.
+    pub why: Why,
+}
+
+/// Why a credential's value was dropped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Why {
+    /// It was sealed for another scheme, host or port.
+    OtherOrigin,
+    /// It would be read in another way, or sent to another token endpoint.
+    OtherKind,
+    /// The service does not declare it any more.
+    Undeclared,
 }
 
 impl Admin {
@@ -52,39 +87,69 @@ impl Admin {
         &self,
         actor: &Actor,
         now: Timestamp,
-        declared: Vec<Service>,
+        wanted: Vec<WantedService>,
     ) -> Result<Vec<ServiceChange>, AdminError> {
         let stored = self.store.load_services().await?;
-        let mut changes = Vec::with_capacity(declared.len());
-        for service in declared {
+        let mut changes = Vec::with_capacity(wanted.len());
+        for WantedService { mut service, documentation } in wanted {
+            service.documentation = documentation.as_deref().map(Documentation::of);
             let old = stored.iter().find(|old| old.service.name == service.name);
-            let what = match old {
-                Some(old) if old.service == service => What::Same,
-                Some(old) => What::Changed(differences(&old.service, &service)),
-                None => What::Added,
-            };
-            if what != What::Same {
-                let args = match &what {
-                    What::Changed(differences) => {
-                        let list = differences
-                            .iter()
-                            .map(|d| json!({ "field": d.field, "from": d.from, "to": d.to }));
-                        json!({ "changed": list.collect::<Vec<_>>() })
-                    }
-                    _ => json!({ "upstream": upstream_text(&service.upstream) }),
-                };
-                let action = if old.is_some() { "services.update" } else { "services.create" };
-                let mut event = event(actor, now, action, &args);
-                event.service = Some(service.name.as_str().into());
-                let change =
-                    Change::PutService { service: service.clone(), replaces: old.map(|old| old.revision) };
-                if !self.write(change, event).await? {
-                    return Err(AdminError::ChangedMeanwhile(format!("service `{}`", service.name)));
-                }
-            }
-            changes.push(ServiceChange { service, what });
+            changes.push(self.apply_service(actor, now, old, service, documentation).await?);
         }
         Ok(changes)
+    }
+
+    async fn apply_service(
+        &self,
+        actor: &Actor,
+        now: Timestamp,
+        old: Option<&StoredService>,
+        service: Service,
+        documentation: Option<String>,
+    ) -> Result<ServiceChange, AdminError> {
+        let values = self.store.credentials(&service.name).await?;
+        let keeps = old.map(|old| keeps(&old.service, &service)).unwrap_or_default();
+        let dropped = match old {
+            Some(old) => dropped(&old.service, &service, &keeps, &values),
+            None => Vec::new(),
+        };
+        let what = match old {
+            Some(old) if old.service == service => What::Same,
+            Some(old) => What::Changed(differences(&old.service, &service)),
+            None => What::Added,
+        };
+        if what != What::Same {
+            let (action, args) = match &what {
+                What::Changed(differences) => {
+                    let list = differences
+                        .iter()
+                        .map(|d| json!({ "field": d.field, "from": d.from, "to": d.to }))
+                        .collect::<Vec<_>>();
+                    let names: Vec<_> = dropped.iter().map(|dropped| dropped.name.as_str()).collect();
+                    ("services.update", json!({ "changed": list, "dropped": names }))
+                }
+                _ => ("services.create", json!({ "upstream": upstream_text(&service.upstream) })),
+            };
+            let mut event = event(actor, now, action, &args);
+            event.service = Some(service.name.as_str().into());
+            let change = Change::PutService {
+                service: service.clone(),
+                replaces: old.map(|old| old.revision),
+                documentation,
+                keeps: keeps.clone(),
+            };
+            if !self.write(change, event).await? {
+                return Err(AdminError::ChangedMeanwhile(format!("service `{}`", service.name)));
+            }
+        }
+        let has_value = |slot: &&CredentialSlot| {
+            keeps.contains(&slot.name)
+                && values.iter().any(|value| value.has_value && value.name == slot.name)
+        };
+        let missing =
+            service.credentials.iter().filter(|slot| !has_value(slot)).map(|slot| slot.name.clone());
+        let missing = missing.collect();
+        Ok(ServiceChange { service, what, dropped, missing })
     }
 
     /// All services by name.
@@ -100,19 +165,25 @@ impl Admin {
     /// # Errors
     /// [`AdminError::NoSuchService`].
     pub async fn show_service(&self, name: &str) -> Result<Service, AdminError> {
-        let mut all = self.list_services().await?;
-        match all.iter().position(|service| service.name.as_str() == name) {
+        Ok(self.stored_service(name).await?.service)
+    }
+
+    /// One service, and the revision of its row.
+    pub(crate) async fn stored_service(&self, name: &str) -> Result<StoredService, AdminError> {
+        let mut all = self.store.load_services().await?;
+        match all.iter().position(|stored| stored.service.name.as_str() == name) {
             Some(found) => Ok(all.swap_remove(found)),
             None => {
-                let near =
-                    did_you_mean(name, all.iter().map(|service| service.name.as_str())).map(str::to_owned);
+                let known = all.iter().map(|stored| stored.service.name.as_str());
+                let near = did_you_mean(name, known).map(str::to_owned);
                 let name = name.chars().take(64).flat_map(char::escape_default).collect();
                 Err(AdminError::NoSuchService { name, near })
             }
         }
     }
 
-    /// Removes a service; scopes keep its name, the trail its history.
+    /// Removes a service with its documentation and the values of its credentials; scopes keep its name, the trail
+    /// its history. Returns the credentials that had a value.
     ///
     /// # Errors
     /// [`AdminError::NoSuchService`].
@@ -121,90 +192,45 @@ impl Admin {
         actor: &Actor,
         now: Timestamp,
         name: &ServiceName,
-    ) -> Result<(), AdminError> {
+    ) -> Result<Vec<CredentialName>, AdminError> {
         self.show_service(name.as_str()).await?;
-        let mut event = event(actor, now, "services.remove", &json!({}));
+        let values = self.store.credentials(name).await?;
+        let dropped: Vec<CredentialName> =
+            values.into_iter().filter(|value| value.has_value).map(|value| value.name).collect();
+        let mut event = event(actor, now, "services.remove", &json!({ "dropped": dropped }));
         event.service = Some(name.as_str().into());
         if !self.write(Change::RemoveService(name.clone()), event).await? {
             return Err(AdminError::ChangedMeanwhile(format!("service `{name}`")));
         }
-        Ok(())
+        Ok(dropped)
     }
 }
 
-/// The upstream in one line: the command, or the address.
-fn upstream_text(upstream: &Upstream) -> String {
-    match upstream {
-        Upstream::Http(http) | Upstream::Api(ApiUpstream { http, .. }) => http.url.to_string(),
-        Upstream::Stdio(stdio) => stdio.command.join(" "),
+/// The credentials whose values may go on: the same address, and a kind that reads the value in the same way. It
+/// does not matter which have a value now: somebody may set one at this moment.
+fn keeps(old: &Service, new: &Service) -> BTreeSet<CredentialName> {
+    if old.upstream.origin() != new.upstream.origin() {
+        return BTreeSet::new();
     }
+    let carried = |slot: &&CredentialSlot| {
+        old.credentials.iter().any(|was| was.name == slot.name && carries_over(&was.kind, &slot.kind))
+    };
+    new.credentials.iter().filter(carried).map(|slot| slot.name.clone()).collect()
 }
 
-/// What differs, field by field, in the order of the contract's example.
-fn differences(old: &Service, new: &Service) -> Vec<Difference> {
-    let (old_fields, new_fields) = (fields(old), fields(new));
-    let mut names: Vec<&'static str> = old_fields.iter().map(|(name, _)| *name).collect();
-    names.extend(
-        new_fields
-            .iter()
-            .map(|(name, _)| *name)
-            .filter(|name| !old_fields.iter().any(|(old, _)| old == name)),
-    );
-    let value = |fields: &[(&'static str, String)], name| {
-        fields
-            .iter()
-            .find(|(field, _)| *field == name)
-            .map_or_else(|| "–".to_owned(), |(_, value)| value.clone())
+/// The values that do not go on, and why.
+fn dropped(
+    old: &Service,
+    new: &Service,
+    keeps: &BTreeSet<CredentialName>,
+    values: &[StoredCredential],
+) -> Vec<Dropped> {
+    let moved = old.upstream.origin() != new.upstream.origin();
+    let why = |name: &CredentialName| match new.credentials.iter().any(|slot| slot.name == *name) {
+        false => Why::Undeclared,
+        true if moved => Why::OtherOrigin,
+        true => Why::OtherKind,
     };
-    let mut found: Vec<Difference> = names
-        .into_iter()
-        .map(|field| Difference { field, from: value(&old_fields, field), to: value(&new_fields, field) })
-        .filter(|difference| difference.from != difference.to)
-        .collect();
-    if let (Upstream::Stdio(old), Upstream::Stdio(new)) = (&old.upstream, &new.upstream) {
-        let names = |env: &std::collections::BTreeMap<String, EnvValue>| match env.is_empty() {
-            true => "–".to_owned(),
-            false => env.keys().cloned().collect::<Vec<_>>().join(" "),
-        };
-        if old.env != new.env {
-            found.push(Difference { field: "env", from: names(&old.env), to: names(&new.env) });
-        }
-    }
-    if let (Some(old), Some(new)) = (old.upstream.http(), new.upstream.http())
-        && old.ca_pem != new.ca_pem
-    {
-        let shown = |pem: &Option<String>| if pem.is_some() { "a certificate" } else { "–" }.to_owned();
-        found.push(Difference { field: "ca", from: shown(&old.ca_pem), to: shown(&new.ca_pem) });
-    }
-    found
-}
-
-/// A service's fields as they are written, without `env` and `ca`: their values are not for showing.
-fn fields(service: &Service) -> Vec<(&'static str, String)> {
-    let mut fields = match &service.upstream {
-        Upstream::Http(http) | Upstream::Api(ApiUpstream { http, .. }) => {
-            let network = match http.network {
-                Network::Public => "public",
-                Network::Private => "private",
-            };
-            vec![("url", http.url.to_string()), ("network", network.to_owned())]
-        }
-        Upstream::Stdio(stdio) => vec![
-            ("command", stdio.command.join(" ")),
-            ("share", stdio.share.to_string()),
-            ("processes", stdio.processes.to_string()),
-            ("idle", format!("{}s", stdio.idle.as_secs())),
-        ],
-    };
-    let unknown = match service.unknown_methods {
-        UnknownMethods::Refuse => "refuse",
-        UnknownMethods::Pass => "pass",
-    };
-    let refusals = match service.refusals {
-        RefusalForm::Error => "error",
-        RefusalForm::Result => "result",
-    };
-    fields.push(("unknown_methods", unknown.to_owned()));
-    fields.push(("refusals", refusals.to_owned()));
-    fields
+    let gone = values.iter().filter(|value| value.has_value && !keeps.contains(&value.name));
+    gone.map(|value| Dropped { name: value.name.clone(), why: why(&value.name) }).collect()
 }

@@ -16,7 +16,7 @@ use domain::{
     agent::AgentState,
     names::{AgentName, RoleName, ServiceName},
     operator::{Email, OperatorRole},
-    service::{Service, parse_declarations},
+    service::parse_declarations,
 };
 use jiff::Timestamp;
 use store::{Birth, Query, Store, StoreOptions, Sync};
@@ -49,7 +49,7 @@ impl Desk {
 
     async fn apply(&self, text: &str) -> Vec<(String, What)> {
         let declared = parse_declarations("services.yaml", text).unwrap();
-        let services: Vec<Service> = declared.into_iter().map(|declared| declared.service).collect();
+        let services = declared.into_iter().map(|declared| declared.service.into()).collect();
         let changes = self.admin.apply_services(&self.actor, now(), services).await.unwrap();
         changes.into_iter().map(|change| (change.service.name.to_string(), change.what)).collect()
     }

@@ -150,4 +150,30 @@ mod tests {
             assert!(judge(text.parse().unwrap(), Network::Private).is_ok(), "{text}");
         }
     }
+
+    #[test]
+    fn no_ipv6_form_hides_an_ipv4_address() {
+        for hidden in ["127.0.0.1", "10.0.0.1", "192.168.0.1", "100.64.0.1", "169.254.169.254", "0.0.0.0"] {
+            let [a, b, c, d] = hidden.parse::<Ipv4Addr>().unwrap().octets().map(u16::from);
+            let (high, low) = (a << 8 | b, c << 8 | d);
+            let forms = [
+                ("mapped", [0, 0, 0, 0, 0, 0xffff, high, low]),
+                ("compatible", [0, 0, 0, 0, 0, 0, high, low]),
+                ("translated", [0, 0, 0, 0, 0xffff, 0, high, low]),
+                ("NAT64", [0x64, 0xff9b, 0, 0, 0, 0, high, low]),
+                ("local NAT64", [0x64, 0xff9b, 1, 0, 0, 0, high, low]),
+                ("6to4", [0x2002, high, low, 0, 0, 0, 0, 1]),
+                ("Teredo server", [0x2001, 0, high, low, 0, 0, 0, 1]),
+                ("Teredo client", [0x2001, 0, 0x0808, 0x0808, 0, 0, !high, !low]),
+            ];
+            for (what, segments) in forms {
+                let address = IpAddr::V6(segments.into());
+                assert!(judge(address, Network::Public).is_err(), "{hidden} {what}");
+                // Private services see through the mapped form and through no other.
+                let seen = what == "mapped" && judge(hidden.parse().unwrap(), Network::Private).is_ok();
+                let is_loopback = address == IpAddr::V6(Ipv6Addr::LOCALHOST);
+                assert_eq!(judge(address, Network::Private).is_ok(), seen || is_loopback, "{hidden} {what}");
+            }
+        }
+    }
 }

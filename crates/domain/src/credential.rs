@@ -12,8 +12,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::names::{CredentialName, ServiceName};
 
-pub use kind::{BadKind, PARAMETERS, kind_of};
-pub use slot::{BadSlot, SLOTS_MAX, check_slots, is_reserved_header};
+pub use kind::{BadKind, KIND_WORDS, PARAMETERS, kind_of};
+pub use slot::{BadSlot, SLOTS_MAX, carries_over, check_slots, is_reserved_header};
 pub use value::{AwsValue, BadValue, RefreshValue, VALUE_BYTES_MAX, check_value};
 
 /// One credential that a service declares. Its value is set apart from it, and may not be there yet.

@@ -1,12 +1,14 @@
 //! Idempotency keys: a call that is repeated under the same key is answered as the first one was, and not made
 //! again (draft-ietf-httpapi-idempotency-key-header).
 
-use std::{fmt, sync::Arc};
-
-use serde::{Deserialize, Serialize};
+use std::{fmt, ops::Range, sync::Arc, time::Duration};
 
 /// The most characters a key may have.
 const LENGTH_MAX: usize = 255;
+/// How long a key is remembered.
+pub const REMEMBERED: Duration = Duration::from_secs(24 * 60 * 60);
+/// The longest that a repeated call may wait for the first one (RFC 7240 §4.3, `Prefer: wait`).
+pub const WAIT_MAX: Duration = Duration::from_secs(10);
 
 /// A key as the agent sent it: 1 to 255 visible ASCII characters. It means something within one agent only.
 #[derive(Clone, PartialEq, Eq, Hash)]
@@ -32,8 +34,17 @@ impl fmt::Debug for IdempotencyKey {
     }
 }
 
+/// That a call may be repeated without being made again, and how long the repeated one may wait for the first.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Repeatable {
+    /// The key.
+    pub key: IdempotencyKey,
+    /// At most [`WAIT_MAX`]; zero where the client does not ask to wait.
+    pub wait: Duration,
+}
+
 /// An answer that is kept to be given again.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct StoredAnswer {
     /// The HTTP status.
     pub status: u16,
@@ -41,12 +52,97 @@ pub struct StoredAnswer {
     pub headers: Vec<(String, Vec<u8>)>,
     /// The body, whole.
     pub body: Vec<u8>,
+    /// Where in the body the JSON-RPC id stands that a repeated request has another one for.
+    pub id: Option<Range<usize>>,
 }
 impl fmt::Debug for StoredAnswer {
     /// Without the body: it is the agent's.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "stored answer {}, {} bytes", self.status, self.body.len())
     }
+}
+
+/// The first byte of [`StoredAnswer::to_bytes`]; another number would be another format.
+const FORMAT: u8 = 1;
+
+impl StoredAnswer {
+    /// The answer as bytes, to be sealed: format, status, span of the id, headers, body. Numbers are big-endian,
+    /// what has no fixed length stands after it (`u32`).
+    #[must_use]
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(self.body.len() + 1_024);
+        bytes.push(FORMAT);
+        bytes.extend_from_slice(&self.status.to_be_bytes());
+        let id = self.id.clone().unwrap_or_default();
+        push_length(&mut bytes, id.start);
+        push_length(&mut bytes, id.end);
+        push_length(&mut bytes, self.headers.len());
+        for (name, value) in &self.headers {
+            push_text(&mut bytes, name.as_bytes());
+            push_text(&mut bytes, value);
+        }
+        push_text(&mut bytes, &self.body);
+        bytes
+    }
+
+    /// Reads what [`StoredAnswer::to_bytes`] wrote; `None` for anything else.
+    #[must_use]
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let mut rest = bytes;
+        let [format, high, low] = take(&mut rest, 3)?.try_into().ok()?;
+        if format != FORMAT {
+            return None;
+        }
+        let (start, end) = (take_length(&mut rest)?, take_length(&mut rest)?);
+        let count = take_length(&mut rest)?;
+        let mut headers = Vec::new();
+        for _ in 0..count {
+            let name = std::str::from_utf8(take_text(&mut rest)?).ok()?.to_owned();
+            headers.push((name, take_text(&mut rest)?.to_vec()));
+        }
+        let body = take_text(&mut rest)?.to_vec();
+        // An id has at least one character.
+        let id = (start < end).then_some(start..end);
+        let fits = rest.is_empty() && end <= body.len();
+        fits.then_some(Self { status: u16::from_be_bytes([high, low]), headers, body, id })
+    }
+
+    /// The body for the request with this JSON-RPC id, as the client wrote it.
+    #[must_use]
+    pub fn body_for(&self, id: &str) -> Vec<u8> {
+        let Some(span) = &self.id else { return self.body.clone() };
+        match (self.body.get(..span.start), self.body.get(span.end..)) {
+            (Some(before), Some(after)) => [before, id.as_bytes(), after].concat(),
+            _ => self.body.clone(),
+        }
+    }
+}
+
+/// Bodies and headers are far smaller than 4 GiB; a length that were not would be read as damaged, never as
+/// another answer.
+fn push_length(bytes: &mut Vec<u8>, length: usize) {
+    bytes.extend_from_slice(&u32::try_from(length).unwrap_or(u32::MAX).to_be_bytes());
+}
+
+fn push_text(bytes: &mut Vec<u8>, text: &[u8]) {
+    push_length(bytes, text.len());
+    bytes.extend_from_slice(text);
+}
+
+fn take<'b>(rest: &mut &'b [u8], length: usize) -> Option<&'b [u8]> {
+    let (taken, left) = rest.split_at_checked(length)?;
+    *rest = left;
+    Some(taken)
+}
+
+fn take_length(rest: &mut &[u8]) -> Option<usize> {
+    let bytes: [u8; 4] = take(rest, 4)?.try_into().ok()?;
+    usize::try_from(u32::from_be_bytes(bytes)).ok()
+}
+
+fn take_text<'b>(rest: &mut &'b [u8]) -> Option<&'b [u8]> {
+    let length = take_length(rest)?;
+    take(rest, length)
 }
 
 #[cfg(test)]
@@ -61,5 +157,30 @@ mod tests {
         for bad in ["", " ", "a b", "ä", "a\n", &"x".repeat(256)] {
             assert!(IdempotencyKey::parse(bad).is_none(), "{bad}");
         }
+    }
+
+    fn answer() -> StoredAnswer {
+        let headers = vec![("content-type".into(), b"text/plain".to_vec()), ("x".into(), vec![0xff, 0])];
+        StoredAnswer { status: 207, headers, body: b"{\"id\":\"one\",\"a\":1}".to_vec(), id: Some(6..11) }
+    }
+
+    #[test]
+    fn an_answer_reads_back_and_a_cut_one_does_not() {
+        let nothing = StoredAnswer { status: 204, headers: Vec::new(), body: Vec::new(), id: None };
+        for answer in [answer(), nothing] {
+            let bytes = answer.to_bytes();
+            assert_eq!(StoredAnswer::from_bytes(&bytes), Some(answer));
+            for end in 0..bytes.len() {
+                assert_eq!(StoredAnswer::from_bytes(bytes.get(..end).unwrap()), None, "{end}");
+            }
+            assert_eq!(StoredAnswer::from_bytes(&[&bytes[..], b"x"].concat()), None);
+        }
+    }
+
+    #[test]
+    fn a_repeated_request_gets_its_own_id() {
+        assert_eq!(answer().body_for("-42"), b"{\"id\":-42,\"a\":1}");
+        let plain = StoredAnswer { id: None, ..answer() };
+        assert_eq!(plain.body_for("-42"), plain.body);
     }
 }

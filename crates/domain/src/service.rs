@@ -271,9 +271,12 @@ impl UpstreamUrl {
         self.0.scheme_str() == Some("https")
     }
 }
+/// As people write it: a path that is only `/` is left out.
 impl fmt::Display for UpstreamUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(&self.0, f)
+        let text = self.0.to_string();
+        let bare = self.0.path() == "/" && self.0.query().is_none();
+        f.pad(if bare { text.trim_end_matches('/') } else { &text })
     }
 }
 impl fmt::Debug for UpstreamUrl {

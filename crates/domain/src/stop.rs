@@ -26,6 +26,13 @@ pub enum Stop {
     Fault(Fault),
 }
 
+impl Stop {
+    /// Whether the call may have happened all the same: what was sent cannot be called back.
+    #[must_use]
+    pub fn may_have_happened(&self) -> bool {
+        matches!(self, Self::Fault(fault) if fault.may_have_happened())
+    }
+}
 impl From<Refusal> for Stop {
     fn from(refusal: Refusal) -> Self {
         Self::Refused(refusal)
@@ -400,6 +407,28 @@ impl Fault {
             Self::AnswerTooLarge(bytes_max) => format!("its answer is larger than {bytes_max} bytes"),
             Self::UpstreamTimeout(after) => format!("no answer within {} s", after.as_secs()),
             Self::ClientGone => "the client hung up, which cancels a stateless call".into(),
+        }
+    }
+
+    /// Whether the call may have happened all the same. Every other fault means that nothing was sent.
+    #[must_use]
+    pub fn may_have_happened(&self) -> bool {
+        match self {
+            Self::UpstreamBroken(_)
+            | Self::AnswerTooLarge(_)
+            | Self::UpstreamTimeout(_)
+            | Self::Internal
+            | Self::ClientGone => true,
+            Self::AuditUnavailable
+            | Self::StoreUnavailable
+            | Self::StaleAuthorization
+            | Self::UpstreamBusy
+            | Self::Draining
+            | Self::Sealed
+            | Self::BodiesFull
+            | Self::CredentialMissing(_)
+            | Self::CredentialFailed(_)
+            | Self::UpstreamUnreachable(_) => false,
         }
     }
 

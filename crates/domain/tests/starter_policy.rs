@@ -55,7 +55,7 @@ fn the_lines_that_are_commented_out_are_good_too() {
     });
     assert_eq!(
         (commented, warnings, policy.summary().rules, policy.limits().overrides.len()),
-        (3, vec![], 5, 1)
+        (4, vec![], 6, 1)
     );
 }
 

@@ -14,7 +14,7 @@ use domain::{
 };
 use http::{HeaderName, HeaderValue, Response, StatusCode, header};
 use pipeline::{
-    Reply,
+    Repeat, Reply,
     flow::{self, Flow},
     turn_away,
 };
@@ -35,6 +35,13 @@ const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy"
 /// The upstream's answer, with our two headers.
 pub(crate) fn forwarded(reply: Reply, call: &Call) -> Response<Flow> {
     let mut response = Response::from_parts(reply.head, reply.body);
+    if let Some(repeat) = reply.repeat {
+        let status = match repeat {
+            Repeat::Stored => "stored",
+            Repeat::Unknown => "unknown",
+        };
+        response.headers_mut().insert(IDEMPOTENCY_STATUS, HeaderValue::from_static(status));
+    }
     sign(&mut response, call, "forwarded");
     response
 }
@@ -49,7 +56,7 @@ pub(crate) fn stopped(
     let words = match stop {
         Stop::Refused(refusal) => Words::of_refusal(refusal, call),
         Stop::Fault(fault) => Words::of_fault(fault, call),
-        Stop::Replayed(answer) => return replayed(answer, call),
+        Stop::Replayed(answer) => return replayed(answer, call, form),
     };
     let mut response = match (form, stop) {
         (Form::Http, _) => problem(&words, call),
@@ -93,9 +100,13 @@ pub(crate) fn stopped(
     response
 }
 
-/// The answer that was kept under this call's idempotency key.
-fn replayed(answer: &StoredAnswer, call: &Call) -> Response<Flow> {
-    let mut response = Response::new(flow::whole(answer.body.clone()));
+/// The answer that was kept under this call's idempotency key; on MCP with this request's own id.
+fn replayed(answer: &StoredAnswer, call: &Call, form: &Form) -> Response<Flow> {
+    let body = match form {
+        Form::Rpc { id, .. } => answer.body_for(id),
+        Form::Plain | Form::Http => answer.body.clone(),
+    };
+    let mut response = Response::new(flow::whole(body));
     *response.status_mut() = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     for (name, value) in &answer.headers {
         if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::from_bytes(value)) {
@@ -105,6 +116,13 @@ fn replayed(answer: &StoredAnswer, call: &Call) -> Response<Flow> {
     response.headers_mut().insert(IDEMPOTENCY_STATUS, HeaderValue::from_static("replayed"));
     sign(&mut response, call, "replayed");
     response
+}
+
+/// Says of a call that stopped whether its idempotency key is spent on an outcome that nobody knows.
+pub(crate) fn mark_unknown(response: &mut Response<Flow>, stop: &Stop) {
+    if stop.may_have_happened() {
+        response.headers_mut().insert(IDEMPOTENCY_STATUS, HeaderValue::from_static("unknown"));
+    }
 }
 
 /// What `X-Idempotency-Status` says of a stop, where it is about an idempotency key.
@@ -298,7 +316,11 @@ impl Words {
             }
             Refusal::Unreadable(unreadable) => {
                 words.title = "Malformed";
-                words.detail = format!("The request cannot be read: {unreadable}. Nothing was sent.");
+                let sent = match unreadable {
+                    Unreadable::CutOff => "No whole request",
+                    _ => "Nothing",
+                };
+                words.detail = format!("The request cannot be read: {unreadable}. {sent} was sent.");
                 words.next = match unreadable {
                     Unreadable::TwoKeys => "Send one key only.".into(),
                     Unreadable::NoSession => {
@@ -313,7 +335,9 @@ impl Words {
             }
             Refusal::TooLarge(bytes_max) => {
                 words.title = "Too large";
-                words.detail = format!("The body is over the limit of {bytes_max} bytes. Nothing was sent.");
+                // One whose length is not announced has flowed in part when it turns out too large.
+                words.detail =
+                    format!("The body is over the limit of {bytes_max} bytes. No whole request was sent.");
                 words.next = "Do not retry it as it is; send less in one call.".into();
             }
             Refusal::UnsupportedMediaType => {
@@ -334,7 +358,7 @@ impl Words {
             Refusal::MethodNotAllowed => {
                 words.title = "Method not allowed";
                 words.detail = "This endpoint does not take that method. Nothing was sent.".into();
-                words.next = "Send messages with POST.".into();
+                words.next = "Send messages and envelopes with POST; read lists with GET.".into();
             }
             Refusal::NoSuchEndpoint => {
                 words.title = "Not found";

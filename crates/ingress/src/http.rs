@@ -8,7 +8,7 @@ use std::{convert::Infallible, sync::Arc};
 use bytes::Bytes;
 use domain::{
     call::{Action, Call},
-    idempotency::IdempotencyKey,
+    idempotency::Repeatable,
     key::PresentedKey,
     service::{OddPaths, Upstream},
     stop::{Fault, Refusal, Unreadable},
@@ -29,6 +29,7 @@ use crate::{
     identity::{self, Claims},
     limits,
     mcp::Form,
+    repeatable::repeatable,
 };
 
 /// Bodies up to this size (bytes) are read at the door, so that trail and digest can hold them.
@@ -64,7 +65,7 @@ pub(crate) async fn open(knock: Knock) -> Response<Flow> {
     let claims = Claims::of(request.headers(), request.uri(), front.key_in_query);
     let (path, query) = (path.to_owned(), request.uri().query().map(str::to_owned));
     let query = query.and_then(|query| without_key(&query, front.key_in_query));
-    let idempotency = idempotency_key(request.headers());
+    let repeatable = repeatable(request.headers(), None);
     let (head, body) = request.into_parts();
     let asked = match read_head(&front, &call.service, &head.method, &path, query.as_deref(), &head.headers) {
         Ok((method, target, headers)) => {
@@ -83,12 +84,9 @@ pub(crate) async fn open(knock: Knock) -> Response<Flow> {
             (Err(refusal), HeaderMap::new())
         }
     };
-    let exchange = idempotency.as_ref().map_or_else(|bad| Err(bad.clone().into()), |_| exchange);
-    send(
-        &front,
-        Asked { at, source, claims, call, exchange, headers, idempotency: idempotency.ok().flatten() },
-    )
-    .await
+    let exchange = repeatable.as_ref().map_or_else(|bad| Err(bad.clone().into()), |_| exchange);
+    send(&front, Asked { at, source, claims, call, exchange, headers, repeatable: repeatable.ok().flatten() })
+        .await
 }
 
 /// A request to an HTTP service as a door has read it.
@@ -99,15 +97,16 @@ pub(crate) struct Asked {
     pub(crate) call: Call,
     pub(crate) exchange: Result<Exchange, Refusal>,
     pub(crate) headers: HeaderMap,
-    pub(crate) idempotency: Option<IdempotencyKey>,
+    pub(crate) repeatable: Option<Repeatable>,
 }
 
 /// Walks with a request, and answers as HTTP does.
 pub(crate) async fn send(front: &Front, asked: Asked) -> Response<Flow> {
-    let Asked { at, source, claims, call, exchange, headers, idempotency } = asked;
+    let Asked { at, source, claims, call, exchange, headers, repeatable } = asked;
     // While this future lives, so does the client. The walk itself must not end with it.
     let (_alive, gone) = oneshot::channel::<Infallible>();
     let call = Arc::new(call);
+    let keyed = repeatable.is_some();
     let arrival = Arrival {
         at,
         source,
@@ -117,13 +116,19 @@ pub(crate) async fn send(front: &Front, asked: Asked) -> Response<Flow> {
         headers,
         session: None,
         modern: false,
+        repeatable,
         gone,
     };
-    let _ = idempotency;
     let walking = Arc::clone(&front.gateway);
     match tokio::spawn(async move { walk(arrival, &walking).await }).await {
         Ok(Ok(reply)) => answer::forwarded(reply, &call),
-        Ok(Err(stop)) => answer::stopped(&stop, &call, &Form::Http, None),
+        Ok(Err(stop)) => {
+            let mut response = answer::stopped(&stop, &call, &Form::Http, None);
+            if keyed {
+                answer::mark_unknown(&mut response, &stop);
+            }
+            response
+        }
         Err(panicked) => {
             tracing::error!(call = %call.id, "a walk ended by itself: {panicked}");
             answer::stopped(&Fault::Internal.into(), &call, &Form::Http, None)
@@ -173,19 +178,6 @@ async fn read_body(
             limits::read_whole(headers, body, front, key).await.map(CallBody::Whole)
         }
         _ => Ok(CallBody::Flow(flow::limited(body.map_err(|_| Broken::Client).boxed_unsync(), bytes_max))),
-    }
-}
-
-/// The idempotency key of a request, from its header.
-pub(crate) fn idempotency_key(headers: &HeaderMap) -> Result<Option<IdempotencyKey>, Unreadable> {
-    let mut values = headers.get_all(travel::IDEMPOTENCY_KEY).iter();
-    match (values.next(), values.next()) {
-        (None, _) => Ok(None),
-        (Some(value), None) => {
-            let key = value.to_str().ok().and_then(IdempotencyKey::parse);
-            key.map(Some).ok_or(Unreadable::IdempotencyKey)
-        }
-        _ => Err(Unreadable::Header(travel::IDEMPOTENCY_KEY.to_string())),
     }
 }
 

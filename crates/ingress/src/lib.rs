@@ -11,6 +11,7 @@ mod listener;
 mod mcp;
 mod origin;
 mod proxy;
+mod repeatable;
 mod services;
 
 use std::{

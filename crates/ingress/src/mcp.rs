@@ -6,6 +6,7 @@ use std::{borrow::Cow, convert::Infallible, sync::Arc};
 use bytes::Bytes;
 use domain::{
     call::{Action, Call},
+    idempotency::Repeatable,
     stop::{Fault, Refusal, Unreadable},
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, header};
@@ -21,6 +22,7 @@ use crate::{
     Front, Knock, answer,
     identity::{self, Claims, META_KEY},
     limits,
+    repeatable::{self, repeatable},
 };
 
 /// The headers of a request that travel on as they came, if they come once. `accept` and `mcp-param-*` do too.
@@ -78,17 +80,18 @@ pub(crate) async fn open(knock: Knock) -> Response<Flow> {
     let mut claims = Claims::of(request.headers(), request.uri(), front.key_in_query);
     let mut form = Form::Plain;
     let mut headers = HeaderMap::new();
-    let (exchange, modern, session) = match read(request, &front, &mut claims, &mut headers).await {
+    let (exchange, modern, session, repeatable) = match read(request, &front, &mut claims, &mut headers).await
+    {
         Ok(read) => {
             call.method = read.method;
             call.action = read.action;
             call.class = read.class;
             form = read.form;
-            (Ok(read.exchange), read.modern, read.session)
+            (Ok(read.exchange), read.modern, read.session, read.repeatable)
         }
         Err(unread) => {
             form = unread.form.unwrap_or(form);
-            (Err(unread.refusal), false, None)
+            (Err(unread.refusal), false, None, None)
         }
     };
 
@@ -97,7 +100,8 @@ pub(crate) async fn open(knock: Knock) -> Response<Flow> {
     let key = claims.into_presented();
     let call = Arc::new(call);
     let kept = Arc::clone(&call);
-    let arrival = Arrival { at, source, key, call, exchange, headers, session, modern, gone };
+    let keyed = repeatable.is_some() && call.class == Class::Call;
+    let arrival = Arrival { at, source, key, call, exchange, headers, session, modern, repeatable, gone };
     let walking = Arc::clone(&gateway);
     let walked = tokio::spawn(async move { walk(arrival, &walking).await }).await;
     match walked {
@@ -105,7 +109,11 @@ pub(crate) async fn open(knock: Knock) -> Response<Flow> {
         Ok(Err(stop)) => {
             let world = gateway.freshness.current();
             let refusals = world.services.get(kept.service.as_str()).map(|service| service.refusals);
-            answer::stopped(&stop, &kept, &form, refusals)
+            let mut response = answer::stopped(&stop, &kept, &form, refusals);
+            if keyed {
+                answer::mark_unknown(&mut response, &stop);
+            }
+            response
         }
         Err(panicked) => {
             tracing::error!(call = %kept.id, "a walk ended by itself: {panicked}");
@@ -123,6 +131,7 @@ struct Read {
     form: Form,
     modern: bool,
     session: Option<String>,
+    repeatable: Option<Repeatable>,
 }
 
 /// A request that could not, and how its answer must look as far as that is known.
@@ -181,7 +190,8 @@ async fn read(
     // The newest protocol has no sessions; what is named one is ignored.
     let session = session.filter(|_| !modern);
     let (action, class) = (Action::Service, Class::Housekeeping);
-    Ok(Read { exchange, method, action, class, form: Form::Plain, modern, session })
+    let (form, repeatable) = (Form::Plain, None);
+    Ok(Read { exchange, method, action, class, form, modern, session, repeatable })
 }
 
 fn read_message(
@@ -203,6 +213,10 @@ fn read_message(
     if let Some(key) = message.meta(META_KEY) {
         claims.add(key.as_str().as_deref().unwrap_or_default());
     }
+    let inside = message.meta(repeatable::META_KEY);
+    // What is no text is no key either.
+    let inside = inside.map(|key| key.as_str().unwrap_or_default());
+    let repeatable = repeatable(headers, inside.as_deref());
     // Our own members are for us: neither digest nor record nor upstream sees them.
     if let Some(without) = message.without_meta(|key| key.starts_with(mcp::meta::OURS_PREFIX)) {
         let limits = Limits::of_bytes(without.len());
@@ -220,7 +234,8 @@ fn read_message(
     check_names(&message, headers, modern).map_err(unread)?;
     let (method, action, class) = subject_of(&message).map_err(unread)?;
     let session = session.filter(|_| !modern);
-    Ok(Read { exchange: Exchange::Post(message), method, action, class, form, modern, session })
+    let repeatable = repeatable.map_err(unread)?;
+    Ok(Read { exchange: Exchange::Post(message), method, action, class, form, modern, session, repeatable })
 }
 
 /// What the message acts on, in the words that policy uses.

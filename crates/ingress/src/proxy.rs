@@ -4,7 +4,7 @@
 use bytes::Bytes;
 use domain::{
     call::{Action, Call},
-    idempotency::IdempotencyKey,
+    idempotency::Repeatable,
     stop::{Refusal, Unreadable},
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, header};
@@ -17,10 +17,11 @@ use wire::{
 
 use crate::{
     Front, Knock, answer,
-    http::{Asked, idempotency_key, read_head, send},
+    http::{Asked, read_head, send},
     identity::{self, Claims},
     limits,
     mcp::Form,
+    repeatable::{self, repeatable},
 };
 
 /// The members of an envelope (contract §5).
@@ -55,18 +56,18 @@ pub(crate) async fn open(knock: Knock) -> Response<Flow> {
         _ => Err(Refusal::MethodNotAllowed),
     };
     let read = whole.and_then(|bytes| read(&bytes, &head.headers, &front, &mut call));
-    let (exchange, headers, idempotency) = match read {
-        Ok(read) => (Ok(Exchange::Request(read.request)), read.headers, read.idempotency),
+    let (exchange, headers, repeatable) = match read {
+        Ok(read) => (Ok(Exchange::Request(read.request)), read.headers, read.repeatable),
         Err(refusal) => (Err(refusal), HeaderMap::new(), None),
     };
-    send(&front, Asked { at, source, claims, call, exchange, headers, idempotency }).await
+    send(&front, Asked { at, source, claims, call, exchange, headers, repeatable }).await
 }
 
 /// An envelope that could be read.
 struct Read {
     request: ApiRequest,
     headers: HeaderMap,
-    idempotency: Option<IdempotencyKey>,
+    repeatable: Option<Repeatable>,
 }
 
 fn read(bytes: &Bytes, outer: &HeaderMap, front: &Front, call: &mut Call) -> Result<Read, Refusal> {
@@ -110,12 +111,11 @@ fn read(bytes: &Bytes, outer: &HeaderMap, front: &Front, call: &mut Call) -> Res
         read_head(front, &call.service, &method, &path, query.as_deref(), &inner)?;
     call.action = Action::Request(format!("{method} {}", target.path()));
 
-    let stated = optional_text(envelope, "idempotency_key")?
-        .map(|key| IdempotencyKey::parse(&key).ok_or(Unreadable::IdempotencyKey))
-        .transpose()?;
+    let stated = optional_text(envelope, "idempotency_key")?;
     // A header of the request wins over the envelope (contract §5).
-    let idempotency = idempotency_key(outer)?.or(stated);
-    Ok(Read { request: ApiRequest { method, target, body: CallBody::Whole(body) }, headers, idempotency })
+    let stated = stated.filter(|_| !outer.contains_key(repeatable::HEADER));
+    let repeatable = repeatable(outer, stated.as_deref())?;
+    Ok(Read { request: ApiRequest { method, target, body: CallBody::Whole(body) }, headers, repeatable })
 }
 
 fn envelope_fault(what: &str) -> Unreadable {

@@ -50,6 +50,7 @@ pub(crate) async fn open(knock: Knock) -> Response<Flow> {
         headers: HeaderMap::new(),
         session: None,
         modern: false,
+        repeatable: None,
         gone,
     };
     if request.method() != Method::GET {

@@ -7,6 +7,7 @@ use domain::{
     agent::Agent,
     call::Call,
     clock::Now,
+    idempotency::Repeatable,
     key::{KeyId, KeyMac, PresentedKey},
     stop::Refusal,
 };
@@ -37,6 +38,8 @@ pub struct Arrival {
     pub session: Option<String>,
     /// Whether the request is of the newest, stateless protocol.
     pub modern: bool,
+    /// The idempotency key that came with it, where one did. For housekeeping it means nothing.
+    pub repeatable: Option<Repeatable>,
     /// Resolves when the client has hung up.
     pub gone: oneshot::Receiver<Infallible>,
 }
@@ -108,6 +111,17 @@ pub struct Reply {
     pub origin: Origin,
     /// The hash of the request's body, where that flowed by unread; it is there once the body has been sent.
     pub body_hash: Option<BodyHash>,
+    /// What the call's idempotency key is good for from now on, where it came with one that is spent.
+    pub repeat: Option<Repeat>,
+}
+
+/// What a repeated call will be answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Repeat {
+    /// The same.
+    Stored,
+    /// That the outcome is unknown: this answer could not be kept.
+    Unknown,
 }
 
 /// Where an answer comes from.

@@ -1,8 +1,8 @@
 //! One bound for all bodies that are held in memory at once, whoever they belong to.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use domain::stop::{Fault, Refusal, Stop, Unreadable};
 use http_body::Body as _;
 use http_body_util::BodyExt;
@@ -62,6 +62,55 @@ impl BodyBudget {
         })?;
         Ok(HeldBody { bytes: whole.to_bytes(), _part: part })
     }
+
+    /// Collects the body of an answer, which must end within `timeout`. Its part of the budget grows with it.
+    ///
+    /// # Errors
+    /// [`Fault::AnswerTooLarge`]; [`Fault::UpstreamTimeout`]; [`Fault::UpstreamBroken`] when it breaks off or the
+    /// budget is spent.
+    pub(crate) async fn collect(
+        &self,
+        body: Flow,
+        bytes_max: u64,
+        timeout: Duration,
+    ) -> Result<HeldBody, Fault> {
+        match tokio::time::timeout(timeout, self.grow(body, bytes_max)).await {
+            Ok(Ok(held)) => Ok(held),
+            Ok(Err(Broken::TooSlow)) | Err(_) => Err(Fault::UpstreamTimeout(timeout)),
+            Ok(Err(Broken::TooLarge(bytes_max))) => Err(Fault::AnswerTooLarge(bytes_max)),
+            Ok(Err(broken)) => Err(Fault::UpstreamBroken(broken.to_string())),
+        }
+    }
+
+    async fn grow(&self, mut body: Flow, bytes_max: u64) -> Result<HeldBody, Broken> {
+        let none = || Broken::Unheld;
+        let mut part = Arc::clone(&self.permits).try_acquire_many_owned(0).map_err(|_| none())?;
+        let mut bytes = BytesMut::new();
+        while let Some(frame) = body.frame().await {
+            let Ok(data) = frame?.into_data() else { continue };
+            bytes.extend_from_slice(&data);
+            let length = bytes.len() as u64;
+            if length > bytes_max {
+                return Err(Broken::TooLarge(bytes_max));
+            }
+            let wanted = usize::try_from(length.div_ceil(UNIT)).unwrap_or(usize::MAX);
+            let more = u32::try_from(wanted.saturating_sub(part.num_permits())).unwrap_or(u32::MAX);
+            part.merge(Arc::clone(&self.permits).try_acquire_many_owned(more).map_err(|_| none())?);
+        }
+        Ok(HeldBody { bytes: bytes.freeze(), _part: part })
+    }
+}
+
+impl From<HeldBody> for Bytes {
+    /// The bytes; they keep their part of the budget until the last of them is gone.
+    fn from(held: HeldBody) -> Self {
+        Self::from_owner(held)
+    }
+}
+impl AsRef<[u8]> for HeldBody {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
 }
 
 #[cfg(test)]
@@ -78,6 +127,13 @@ mod tests {
         assert!(matches!(second, Err(Stop::Fault(Fault::BodiesFull))));
         drop(first);
         assert!(budget.read(whole(vec![0; 2_000]), 10_000).await.is_ok());
+        let grown = budget.collect(whole(vec![0; 1_025]), 10_000, Duration::from_secs(60)).await.unwrap();
+        let second = budget.collect(whole(vec![0; 2_049]), 10_000, Duration::from_secs(60)).await;
+        assert!(matches!(second, Err(Fault::UpstreamBroken(_))), "two of four units are left");
+        let bytes = Bytes::from(grown);
+        assert!(budget.read(whole(vec![0; 2_049]), 10_000).await.is_err(), "the bytes are still there");
+        drop(bytes);
+        assert!(budget.read(whole(vec![0; 4_096]), 10_000).await.is_ok());
         let third = budget.read(whole(vec![0; 2_000]), 1_999).await;
         assert!(matches!(third, Err(Stop::Refused(Refusal::TooLarge(1_999)))));
     }

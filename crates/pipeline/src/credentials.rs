@@ -12,7 +12,7 @@ mod oauth2;
 mod percent;
 mod query;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::{
     collections::HashMap,

@@ -9,17 +9,23 @@ use wire::{Raw, canonical};
 use crate::arrival::{ApiRequest, Exchange};
 
 /// Headers that say how a request travels or who carries it, not what it asks for.
-const CARRIAGE: [HeaderName; 9] = [
+const CARRIAGE: [HeaderName; 11] = [
     header::USER_AGENT,
     header::ACCEPT_ENCODING,
     header::CONTENT_LENGTH,
     header::DATE,
+    HeaderName::from_static("prefer"),
     HeaderName::from_static("traceparent"),
     HeaderName::from_static("tracestate"),
     HeaderName::from_static("baggage"),
     HeaderName::from_static("x-request-id"),
     HeaderName::from_static("x-correlation-id"),
+    // Stripe's SDKs tell how long their last request took.
+    HeaderName::from_static("x-stripe-client-telemetry"),
 ];
+
+/// What headers begin with in which many generated SDKs (OpenAI's, Anthropic's) count their tries.
+const CARRIAGE_PREFIX: &str = "x-stainless-";
 
 /// The digest of an exchange; `None` for what has none: sessions, and bodies that flow by unread.
 #[must_use]
@@ -58,7 +64,7 @@ fn of_request(agent: &AgentName, call: &Call, request: &ApiRequest, headers: &He
     let body: [u8; 32] = Sha256::digest(request.body.bytes()?).into();
     let mut lines: Vec<(&str, &[u8])> = headers
         .iter()
-        .filter(|(name, _)| !CARRIAGE.contains(name))
+        .filter(|(name, _)| !CARRIAGE.contains(name) && !name.as_str().starts_with(CARRIAGE_PREFIX))
         .map(|(name, value)| (name.as_str(), value.as_bytes()))
         .collect();
     // Stable: values of one name keep their order, which has a meaning.
@@ -93,4 +99,105 @@ fn of_parts<const N: usize>(format: &[u8], parts: [&[u8]; N]) -> [u8; 32] {
         hash.update(part);
     }
     hash.finalize().into()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use bytes::Bytes;
+    use domain::{call::Action, names::CallId};
+    use http::{HeaderValue, Method};
+    use serde_json::Value;
+    use wire::{Limits, Message, OddTargets, Target, mcp::Class};
+
+    use super::*;
+    use crate::arrival::CallBody;
+
+    fn vectors(list: &str) -> Vec<Value> {
+        let mut file: Value =
+            serde_json::from_str(include_str!("../../../docs/digest-vectors.json")).unwrap();
+        let vectors: Vec<Value> = serde_json::from_value(file[list].take()).unwrap();
+        assert!(vectors.len() >= 5, "{list}");
+        vectors
+    }
+
+    fn text<'v>(vector: &'v Value, member: &str) -> &'v str {
+        vector[member].as_str().unwrap_or_else(|| panic!("`{member}` is no text in {vector}"))
+    }
+
+    fn whose(vector: &Value) -> (AgentName, Call) {
+        let call = Call {
+            id: CallId::new(1_000, 1),
+            service: text(vector, "service").to_owned(),
+            method: text(vector, "method").to_owned().into(),
+            // Not a part of the digest: the method and what is sent say it.
+            action: Action::Unknown,
+            class: Class::Call,
+        };
+        (AgentName::parse(text(vector, "agent")).unwrap(), call)
+    }
+
+    fn hex(digest: [u8; 32]) -> String {
+        digest.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    fn body_of(vector: &Value) -> Bytes {
+        match vector["body_hex"].as_str() {
+            None => Bytes::copy_from_slice(vector["body"].as_str().unwrap_or_default().as_bytes()),
+            Some(hex) => {
+                let digits: Vec<u8> = hex.chars().map(|c| c.to_digit(16).unwrap() as u8).collect();
+                digits.chunks(2).map(|pair| pair[0] << 4 | pair[1]).collect()
+            }
+        }
+    }
+
+    /// The vectors were computed by another program, from their description alone.
+    #[test]
+    fn the_published_digests_of_requests_hold() {
+        let mut seen: HashMap<String, Vec<String>> = HashMap::new();
+        for vector in vectors("requests") {
+            let (agent, call) = whose(&vector);
+            let mut headers = HeaderMap::new();
+            for header in vector["headers"].as_array().unwrap() {
+                let name: HeaderName = header[0].as_str().unwrap().parse().unwrap();
+                headers.append(name, HeaderValue::from_str(header[1].as_str().unwrap()).unwrap());
+            }
+            let target =
+                Target::parse(text(&vector, "path"), vector["query"].as_str(), OddTargets::Refuse).unwrap();
+            let method: Method = text(&vector, "method").parse().unwrap();
+            let request = ApiRequest { method, target, body: CallBody::Whole(body_of(&vector)) };
+            let digest = of_exchange(&agent, &call, &Exchange::Request(request), &headers).unwrap();
+            assert_eq!(hex(digest), text(&vector, "sha256"), "{}", text(&vector, "name"));
+            seen.entry(hex(digest)).or_default().push(text(&vector, "name").to_owned());
+        }
+        let same: Vec<_> = seen.into_values().filter(|names| names.len() > 1).collect();
+        assert_eq!(same, [["a body", "what only carries the request does not count"]]);
+    }
+
+    #[test]
+    fn the_published_digests_of_messages_hold() {
+        for vector in vectors("messages") {
+            let (agent, call) = whose(&vector);
+            let params = vector["params"].as_str().map(|params| format!(",\"params\":{params}"));
+            let body = format!(
+                "{{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"{}\"{}}}",
+                call.method,
+                params.unwrap_or_default()
+            );
+            let limits = Limits::of_bytes(body.len());
+            let message = Message::read(body.into(), &limits).unwrap();
+            let digest = of_exchange(&agent, &call, &Exchange::Post(message), &HeaderMap::new()).unwrap();
+            assert_eq!(hex(digest), text(&vector, "sha256"), "{}", text(&vector, "name"));
+        }
+    }
+
+    #[test]
+    fn a_body_that_flows_by_has_no_digest() {
+        let target = Target::parse("/v1/x", None, OddTargets::Refuse).unwrap();
+        let body = CallBody::Flow(crate::flow::whole("x"));
+        let request = Exchange::Request(ApiRequest { method: Method::POST, target, body });
+        let (agent, call) = whose(&serde_json::json!({ "agent": "a", "service": "s", "method": "POST" }));
+        assert_eq!(of_exchange(&agent, &call, &request, &HeaderMap::new()), None);
+    }
 }

@@ -2,6 +2,7 @@
 //! deadline → limit → decode → mask → cut → leash → closing. Nothing here buffers more than one frame of an
 //! event stream, the window of a content coding, and the beginning of a secret.
 
+mod begun;
 mod closing;
 mod cut;
 mod deadline;
@@ -15,6 +16,7 @@ use bytes::Bytes;
 use http_body_util::{BodyExt, Full, combinators::UnsyncBoxBody};
 use thiserror::Error;
 
+pub(crate) use begun::begun;
 pub(crate) use closing::Closing;
 pub(crate) use cut::cut_events;
 pub(crate) use deadline::Deadline;
@@ -46,6 +48,9 @@ pub enum Broken {
     /// A content coding cannot be undone.
     #[error("the answer cannot be decoded: {0}")]
     Coding(String),
+    /// The answer must be held, and as many bytes of bodies as the gateway may hold are held.
+    #[error("the answer cannot be held: the bodies that are held fill their bound")]
+    Unheld,
     /// The caller lost the right to read on.
     #[error("the key, the agent or the scope has been withdrawn")]
     Withdrawn,

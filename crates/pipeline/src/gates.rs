@@ -30,6 +30,8 @@ pub mod g10_authenticate;
 pub mod g20_authorize;
 /// Not too often?
 pub mod g30_rate_limit;
+/// Was this call made before?
+pub mod g40_idempotency;
 /// Write the decision down.
 pub mod g70_record;
 /// Add the service's credential.

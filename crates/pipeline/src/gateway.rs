@@ -24,7 +24,7 @@ use vault::Pepper;
 
 use crate::{
     budget::BodyBudget, credentials::Credentials, freshness::Freshness, gates::g70_record::Recording,
-    recorder::Recorder, session::SessionTokens, upstreams::Upstreams,
+    idempotency::IdempotencyKeys, recorder::Recorder, session::SessionTokens, upstreams::Upstreams,
 };
 
 /// Everything a walk reads or writes, shared by all walks.
@@ -47,6 +47,8 @@ pub struct Gateway {
     pub upstreams: Upstreams,
     /// Session ids of the older protocol.
     pub sessions: SessionTokens,
+    /// Calls that are made under an idempotency key.
+    pub idempotency: Arc<IdempotencyKeys>,
     /// What goes into requests.
     pub credentials: Credentials,
     /// Bodies that are held.

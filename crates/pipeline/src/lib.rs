@@ -11,12 +11,13 @@ pub mod flow;
 pub mod freshness;
 pub mod gates;
 pub mod gateway;
+pub mod idempotency;
 pub mod listing;
 pub mod recorder;
 pub mod session;
 pub mod upstreams;
 mod walk;
 
-pub use arrival::{ApiRequest, Arrival, CallBody, Exchange, Origin, Presented, Reply};
+pub use arrival::{ApiRequest, Arrival, CallBody, Exchange, Origin, Presented, Repeat, Reply};
 pub use gateway::Gateway;
 pub use walk::{inquire, turn_away, walk};

@@ -52,19 +52,29 @@ pub struct Recorder {
 
 /// What the writer is told.
 enum Note {
-    /// Write this, and tell me when it is durable.
-    Durable(Box<Event>, oneshot::Sender<bool>),
-    /// Write this with the next group.
-    Later(Box<Event>),
+    /// Write this, and tell me when it is durable; nothing is told when it could not be written.
+    Durable(Box<Entry>, oneshot::Sender<Written>),
+    /// Write this with the next group. Where its change does not take place, the event is written alone.
+    Later(Box<Entry>),
+}
+
+/// What became of an entry that somebody waited for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Written {
+    /// It is as durable as `audit.sync` promises.
+    Done,
+    /// The condition of its change did not hold; neither change nor event is written.
+    ConditionFailed,
 }
 
 /// A reserved place in the queue: sending into it cannot fail and does not wait.
 pub struct Slot(mpsc::OwnedPermit<Note>);
 
 impl Slot {
-    /// Queues the event.
-    pub fn send(self, event: Event) {
-        self.0.send(Note::Later(Box::new(event)));
+    /// Queues an event, with the change that it tells of where there is one. The event is written even if the
+    /// change's condition does not hold.
+    pub fn send(self, entry: impl Into<Entry>) {
+        self.0.send(Note::Later(Box::new(entry.into())));
     }
 }
 
@@ -99,17 +109,16 @@ impl Recorder {
         this.queue.clone().try_reserve_owned().map(Slot).map_err(|_| Fault::AuditUnavailable)
     }
 
-    /// Writes an event and waits until it is as durable as `audit.sync` promises.
+    /// Writes an entry and waits until it is as durable as `audit.sync` promises. Without a change, it is never
+    /// [`Written::ConditionFailed`].
     ///
     /// # Errors
     /// [`Fault::AuditUnavailable`] when it could not be written: then nothing may be forwarded.
-    pub async fn durable(&self, event: Event) -> Result<(), Fault> {
+    pub async fn durable(&self, entry: impl Into<Entry>) -> Result<Written, Fault> {
         let (written, answer) = oneshot::channel();
-        self.queue.try_send(Note::Durable(Box::new(event), written)).map_err(|_| Fault::AuditUnavailable)?;
-        match answer.await {
-            Ok(true) => Ok(()),
-            Ok(false) | Err(_) => Err(Fault::AuditUnavailable),
-        }
+        let note = Note::Durable(Box::new(entry.into()), written);
+        self.queue.try_send(note).map_err(|_| Fault::AuditUnavailable)?;
+        answer.await.map_err(|_| Fault::AuditUnavailable)
     }
 
     /// How many calls are forwarded and have not ended yet.
@@ -197,19 +206,19 @@ impl Writer {
         let mut waiting = Vec::with_capacity(notes.len());
         for note in notes.drain(..) {
             match note {
-                Note::Durable(event, written) => {
-                    if let Some(key) = event.key_id {
-                        self.uses.insert(key, event.at);
+                Note::Durable(entry, written) => {
+                    if let Some(key) = entry.event.key_id {
+                        self.uses.insert(key, entry.event.at);
                     }
                     waiting.push((group.len(), written));
-                    group.push(Entry::from(*event));
+                    group.push(*entry);
                 }
-                Note::Later(event) if event.kind == Kind::Refusal => {
-                    if let Some(event) = self.coalescer.admit(*event, now) {
+                Note::Later(entry) if entry.event.kind == Kind::Refusal && entry.change.is_none() => {
+                    if let Some(event) = self.coalescer.admit(entry.event, now) {
                         group.push(Entry::from(event));
                     }
                 }
-                Note::Later(event) => group.push(Entry::from(*event)),
+                Note::Later(entry) => group.push(*entry),
             }
         }
         // What does not take the backlog does not take more: nobody has to wait for that twice.
@@ -221,24 +230,36 @@ impl Writer {
         match written {
             Ok(applied) => {
                 self.healthy.store(true, Ordering::Relaxed);
-                for (index, written) in waiting {
-                    // A walk that is gone no longer needs to know.
-                    let _ = written.send(matches!(applied.get(index), Some(Applied::Done)));
-                }
-                for failed in applied.iter().filter(|applied| !matches!(applied, Applied::Done)) {
-                    tracing::error!("an event could not be written: {failed:?}");
-                }
                 if let Some(told) = &mut self.told {
-                    told(&mut group.iter().map(|entry| &entry.event));
+                    let done = group.iter().zip(&applied).filter(|(_, one)| matches!(one, Applied::Done));
+                    told(&mut done.map(|(entry, _)| &entry.event));
+                }
+                let mut waiting = waiting.into_iter().peekable();
+                for (index, (entry, applied)) in group.into_iter().zip(applied).enumerate() {
+                    if let Applied::Failed(error) = &applied {
+                        tracing::error!("an event could not be written: {error}");
+                    }
+                    match (waiting.next_if(|(place, _)| *place == index), applied) {
+                        // A walk that is gone no longer needs to know.
+                        (Some((_, written)), Applied::Done) => {
+                            let _ = written.send(Written::Done);
+                        }
+                        (Some((_, written)), Applied::ConditionFailed) => {
+                            let _ = written.send(Written::ConditionFailed);
+                        }
+                        // Told by being dropped.
+                        (Some(_), Applied::Failed(_)) | (None, Applied::Done) => {}
+                        // The change did not take place; what happened is told all the same.
+                        (None, _) if entry.change.is_some() => self.backlog.push(Entry::from(entry.event)),
+                        (None, _) => {}
+                    }
                 }
             }
             Err(error) => {
                 self.failed(&error);
-                // Intents are answered "no" and forgotten: their calls are not forwarded.
+                // What somebody waits for is answered "no" and forgotten: he decides what follows from it.
                 let intents: Vec<usize> = waiting.iter().map(|(index, _)| *index).collect();
-                for (_, written) in waiting {
-                    let _ = written.send(false);
-                }
+                drop(waiting);
                 let mut index = 0;
                 group.retain(|_| {
                     index += 1;
@@ -261,9 +282,14 @@ impl Writer {
         while !self.backlog.is_empty() {
             let length = self.backlog.len().min(GROUP_MAX);
             let Some(group) = self.backlog.get(..length) else { break };
-            self.store.append(group).await?;
+            let applied = self.store.append(group).await?;
             self.healthy.store(true, Ordering::Relaxed);
-            self.backlog.drain(..length);
+            let written = self.backlog.drain(..length).zip(applied);
+            let left: Vec<Entry> = written
+                .filter(|(entry, applied)| entry.change.is_some() && !matches!(applied, Applied::Done))
+                .map(|(entry, _)| Entry::from(entry.event))
+                .collect();
+            self.backlog.splice(..0, left);
         }
         Ok(())
     }
@@ -278,8 +304,12 @@ impl Writer {
     /// Notes key use, writes the counts of coalesced refusals, retries the backlog.
     async fn keep_house(&mut self, closing: bool) {
         let now = self.clock.now().monotonic;
-        let mut counts: Vec<Note> =
-            self.coalescer.due(now, closing).into_iter().map(|event| Note::Later(Box::new(event))).collect();
+        let mut counts: Vec<Note> = self
+            .coalescer
+            .due(now, closing)
+            .into_iter()
+            .map(|event| Note::Later(Box::new(event.into())))
+            .collect();
         // Counted events pass the coalescer once more as they are; `admit` lets counts through.
         self.write_group(&mut counts).await;
         if !self.uses.is_empty() && self.healthy.load(Ordering::Relaxed) {

@@ -151,7 +151,7 @@ impl Upstreams {
             Upstream::Stdio(stdio) => Kind::Stdio(McpStdio::new(
                 service.name.clone(),
                 stdio.clone(),
-                injection.environment.clone(),
+                injection.clone(),
                 Arc::clone(&self.clock),
                 self.line_bytes_max,
             )),

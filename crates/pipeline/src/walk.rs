@@ -10,6 +10,7 @@ use crate::{
         g10_authenticate::authenticate,
         g20_authorize::authorize,
         g30_rate_limit::{charge_housekeeping, charge_refusal, rate_limit},
+        g40_idempotency::idempotency,
         g70_record::Record,
         g80_inject_credential::inject_credential,
         g90_forward::forward,
@@ -30,7 +31,7 @@ pub async fn walk(arrival: Arrival, gateway: &Gateway) -> Result<Reply, Stop> {
     let mut record = Record::open(&arrival.call, at, &gateway.recorder, &gateway.clock)?;
     let mut world = match gateway.freshness.world(at).await {
         Ok(world) => world,
-        Err(fault) => return record.close(Err(fault.into())),
+        Err(fault) => return Err(record.turn_away(fault.into())),
     };
 
     let call = Arc::clone(&arrival.call);
@@ -48,6 +49,8 @@ pub async fn walk(arrival: Arrival, gateway: &Gateway) -> Result<Reply, Stop> {
         caller = Some(call.caller().clone());
         let call = authorize(call, &world, &gateway.sessions, &mut record.draft)?;
         let call = rate_limit(call, &world, &gateway.counters)?;
+        let call = idempotency(call, &gateway.idempotency, &gateway.bodies, &gateway.bounds, &*gateway.clock)
+            .await?;
         let call = record.intent(call, &gateway.freshness, &gateway.recording).await?;
         let call = inject_credential(call, &gateway.freshness, &gateway.credentials).await?;
         forward(call, gateway).await
@@ -60,7 +63,7 @@ pub async fn walk(arrival: Arrival, gateway: &Gateway) -> Result<Reply, Stop> {
         }
         (answer, _) => answer,
     };
-    record.close(answer)
+    record.close(answer, &gateway.bodies, &gateway.bounds).await
 }
 
 /// Says who asks for something that the gateway answers itself, such as the list of services, and what the world is

@@ -5,13 +5,15 @@
 
 mod insert;
 
-use std::sync::Arc;
+use std::{path::PathBuf, sync::Arc};
 
 use domain::audit::Event;
 use sha2::{Digest as _, Sha256};
-use sqlx::{Connection as _, Row as _, SqliteConnection, query::Query, sqlite::SqliteArguments};
+use sqlx::{
+    Connection as _, Row as _, Sqlite, SqliteConnection, Transaction, query::Query, sqlite::SqliteArguments,
+};
 
-use crate::{Applied, Entry, Store, StoreError, change};
+use crate::{Applied, Entry, Store, StoreError, Sync, change, open::connect_writer};
 
 pub use insert::GROUP_MAX;
 use insert::Inserts;
@@ -22,6 +24,8 @@ const RELINKS_MAX: usize = 3;
 /// The connection that writes, and the end of the chain as it knows it.
 pub struct Writer {
     connection: SqliteConnection,
+    /// What another connection is made of.
+    place: (PathBuf, Sync),
     name: Arc<str>,
     inserts: Inserts,
     /// `None`: to be read. It is a copy; the primary key decides, so a stale one costs a retry and no more.
@@ -79,8 +83,8 @@ impl Store {
 }
 
 impl Writer {
-    pub fn new(connection: SqliteConnection, name: Arc<str>) -> Self {
-        Self { connection, inserts: Inserts::new(), name, head: None }
+    pub fn new(connection: SqliteConnection, place: (PathBuf, Sync), name: Arc<str>) -> Self {
+        Self { connection, place, inserts: Inserts::new(), name, head: None }
     }
 
     /// One commit that changes nothing.
@@ -98,6 +102,11 @@ impl Writer {
     /// Runs a statement that the trail does not tell of: sealed values, the last use of keys.
     pub fn connection(&mut self) -> &mut SqliteConnection {
         &mut self.connection
+    }
+
+    /// Begins a transaction that locks out other writers.
+    pub async fn begin(&mut self) -> Result<Transaction<'_, Sqlite>, StoreError> {
+        begin(&mut self.connection, &self.place).await
     }
 
     async fn append_events(&mut self, events: &[&Event]) -> Result<(), StoreError> {
@@ -160,7 +169,7 @@ impl Writer {
     /// Conditions first; then the events of what was changed are linked and inserted; then the commit.
     async fn transact(&mut self, group: &[Entry]) -> Result<Vec<Applied>, StoreError> {
         self.head = None;
-        let mut transaction = self.connection.begin_with("BEGIN IMMEDIATE").await?;
+        let mut transaction = begin(&mut self.connection, &self.place).await?;
         let (mut results, mut events, mut moved) = (Vec::with_capacity(group.len()), Vec::new(), false);
         for entry in group {
             let done = match &entry.change {
@@ -215,6 +224,22 @@ impl Writer {
             _ => Err(error.into()),
         }
     }
+}
+
+/// Begins a transaction, on a new connection where the old one is beyond use.
+async fn begin<'c>(
+    connection: &'c mut SqliteConnection,
+    (path, sync): &(PathBuf, Sync),
+) -> Result<Transaction<'c, Sqlite>, StoreError> {
+    if connection.is_in_transaction() {
+        // The rollback of one that was given up may still be on its way.
+        connection.ping().await?;
+    }
+    if connection.is_in_transaction() {
+        // After a full disk SQLite has rolled back by itself, which sqlx takes for a transaction that never ends.
+        *connection = connect_writer(path, *sync).await?;
+    }
+    Ok(connection.begin_with("BEGIN IMMEDIATE").await?)
 }
 
 /// The end of a chain as it is stored.

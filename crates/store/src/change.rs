@@ -6,7 +6,8 @@ use domain::names::ServiceName;
 use sqlx::SqliteConnection;
 
 use crate::{
-    Change, StoreError, credentials, identities::state_word, keyring, row::micros, services, verifier,
+    Change, StoreError, credentials, idempotency, identities::state_word, keyring, row::micros, services,
+    verifier,
 };
 
 /// Makes the change, if its condition holds; says whether it did.
@@ -97,6 +98,10 @@ pub async fn apply(connection: &mut SqliteConnection, change: &Change) -> Result
                 .execute(connection)
                 .await?
         }
+        Change::ClaimIdempotency(claim) => return idempotency::claim(connection, claim).await,
+        Change::SettleIdempotency { agent, key, call, settled } => {
+            return idempotency::settle(connection, agent, key, *call, settled).await;
+        }
         Change::SetKeyring { from, to, salt, at } => {
             return keyring::set(connection, from, to, salt.as_ref(), *at).await;
         }
@@ -106,7 +111,10 @@ pub async fn apply(connection: &mut SqliteConnection, change: &Change) -> Result
 
 /// Whether running gateways must read their snapshot again.
 pub fn moves_the_world(change: &Change) -> bool {
-    !matches!(change, Change::CreateOperator(_))
+    !matches!(
+        change,
+        Change::CreateOperator(_) | Change::ClaimIdempotency(_) | Change::SettleIdempotency { .. }
+    )
 }
 
 /// Names have no blanks, so a blank parts them.

@@ -1,13 +1,14 @@
 //! What is written: a fact for the trail, and the change it tells of, together or not at all.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, fmt};
 
 use domain::{
     agent::{Agent, AgentState, Key},
     audit::Event,
+    idempotency::IdempotencyKey,
     key::KeyId,
     keyring::RingKey,
-    names::{AgentName, CredentialName, RoleName, ServiceName},
+    names::{AgentName, CallId, CredentialName, RoleName, ServiceName},
     operator::Operator,
     service::Service,
 };
@@ -112,6 +113,58 @@ pub enum Change {
         /// When.
         at: Timestamp,
     },
+    /// An agent's idempotency key belongs to this call from now on. Condition: the agent has no such key, or it is
+    /// not remembered any more.
+    ClaimIdempotency(IdempotencyClaim),
+    /// What became of a call that was made under an idempotency key. Condition: the key still belongs to it, and
+    /// has no answer yet.
+    SettleIdempotency {
+        /// Whose key.
+        agent: AgentName,
+        /// The key.
+        key: IdempotencyKey,
+        /// The call that claimed it.
+        call: CallId,
+        /// What is known.
+        settled: Settled,
+    },
+}
+
+/// An idempotency key and the one call that may be made under it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IdempotencyClaim {
+    /// Whose key.
+    pub agent: AgentName,
+    /// The key.
+    pub key: IdempotencyKey,
+    /// The call digest: another request under the same key is told apart by it.
+    pub fingerprint: [u8; 32],
+    /// The call.
+    pub call: CallId,
+    /// Since when.
+    pub at: Timestamp,
+    /// Until when the key is remembered.
+    pub expires_at: Timestamp,
+}
+
+/// What is known of a call that was made under an idempotency key.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Settled {
+    /// It was answered: the answer, sealed.
+    Answered(Vec<u8>),
+    /// It may have happened, and its answer is lost. It is never made again under this key.
+    Unknown,
+    /// Nothing was sent: the key is as if it had never been used.
+    NotSent,
+}
+impl fmt::Debug for Settled {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Answered(sealed) => write!(f, "Answered({} bytes)", sealed.len()),
+            Self::Unknown => f.write_str("Unknown"),
+            Self::NotSent => f.write_str("NotSent"),
+        }
+    }
 }
 
 /// What became of an entry.

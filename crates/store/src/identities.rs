@@ -90,7 +90,7 @@ impl Store {
     /// [`StoreError`] when the store does not answer; nothing is noted then.
     pub async fn note_key_use(&self, uses: &[(KeyId, Timestamp)]) -> Result<(), StoreError> {
         let mut writer = self.writer.lock().await;
-        let mut transaction = writer.connection().begin_with("BEGIN IMMEDIATE").await?;
+        let mut transaction = writer.begin().await?;
         let update =
             "UPDATE keys SET last_used_at = $2 WHERE id = $1 AND (last_used_at IS NULL OR last_used_at < $2)";
         for (id, at) in uses {

@@ -2,7 +2,7 @@
 
 use domain::keyring::RingKey;
 use jiff::Timestamp;
-use sqlx::{Connection as _, Row as _, SqliteConnection};
+use sqlx::{Row as _, SqliteConnection};
 
 use crate::{
     Store, StoreError,
@@ -43,7 +43,7 @@ impl Store {
         now: Timestamp,
     ) -> Result<(), StoreError> {
         let mut writer = self.writer.lock().await;
-        let mut transaction = writer.connection().begin_with("BEGIN IMMEDIATE").await?;
+        let mut transaction = writer.begin().await?;
         if terms(&mut transaction).await?.is_empty() {
             put(&mut transaction, first, now).await?;
             if let Some((name, value)) = resealed {

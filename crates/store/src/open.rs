@@ -55,9 +55,7 @@ pub struct Birth {
 pub async fn open(options: &StoreOptions) -> Result<Store, StoreError> {
     let path = &options.path;
     prepare_file(path, options.create.is_some())?;
-    let mut connection =
-        writer_options(path, options.sync).connect().await.map_err(|error| not_a_store(path, error))?;
-    read_back(&mut connection, options.sync).await?;
+    let mut connection = connect_writer(path, options.sync).await?;
     if options.create.is_none() && schema::number(&mut connection).await? == 0 {
         return Err(StoreError::NotAStore { path: path.clone() });
     }
@@ -75,7 +73,7 @@ pub async fn open(options: &StoreOptions) -> Result<Store, StoreError> {
         .test_before_acquire(false)
         .connect_lazy_with(shared_options(path).read_only(true));
     let writer_name: std::sync::Arc<str> = writer_name.into();
-    let writer = Writer::new(connection, writer_name.clone());
+    let writer = Writer::new(connection, (path.clone(), options.sync), writer_name.clone());
     Ok(Store {
         writer: Mutex::new(writer),
         readers,
@@ -84,6 +82,14 @@ pub async fn open(options: &StoreOptions) -> Result<Store, StoreError> {
         install,
         writer_name,
     })
+}
+
+/// A connection that writes, as durably as asked.
+pub async fn connect_writer(path: &Path, sync: Sync) -> Result<SqliteConnection, StoreError> {
+    let connected = writer_options(path, sync).connect().await;
+    let mut connection = connected.map_err(|error| not_a_store(path, error))?;
+    read_back(&mut connection, sync).await?;
+    Ok(connection)
 }
 
 /// Makes the file itself, because SQLite would let everybody read it. Its log and index files take its mode.

@@ -1,7 +1,7 @@
 //! Sealed values: by name, and all of them wherever they lie, so that a new term can take them over. The store
 //! sees ciphertext only.
 
-use sqlx::{AssertSqlSafe, Connection as _, Row as _, TypeInfo as _, ValueRef as _, sqlite::SqliteRow};
+use sqlx::{AssertSqlSafe, Row as _, TypeInfo as _, ValueRef as _, sqlite::SqliteRow};
 
 use crate::{Store, StoreError};
 
@@ -38,6 +38,13 @@ const TABLES: &[SealedTable] = &[
         keys: &["service", "name"],
         value: "sealed",
         label: ["'credential'", "service", "origin", "name", "version"],
+    },
+    // An answer belongs to its agent, where others belong to a service.
+    SealedTable {
+        name: "idempotency",
+        keys: &["agent", "key"],
+        value: "answer",
+        label: ["'stored-answer'", "agent", "''", "key", "0"],
     },
 ];
 
@@ -145,7 +152,7 @@ impl Store {
         replacements: &[(SealedPlace, Vec<u8>, Vec<u8>)],
     ) -> Result<u64, StoreError> {
         let mut writer = self.writer.lock().await;
-        let mut transaction = writer.connection().begin_with("BEGIN IMMEDIATE").await?;
+        let mut transaction = writer.begin().await?;
         let mut replaced = 0;
         for (place, old, new) in replacements {
             let SealedTable { name, value, keys, .. } = place.table;

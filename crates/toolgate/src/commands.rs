@@ -8,6 +8,7 @@ mod completions;
 mod config;
 mod connect;
 mod context;
+mod credentials;
 mod demo;
 mod doctor;
 mod init;
@@ -81,6 +82,8 @@ enum Command {
     Doctor,
     #[command(subcommand, override_help = include_str!("commands/help/services.txt"))]
     Services(services::Command),
+    #[command(subcommand, override_help = include_str!("commands/help/credentials.txt"))]
+    Credentials(credentials::Command),
     #[command(subcommand, override_help = include_str!("commands/help/agents.txt"))]
     Agents(agents::Command),
     #[command(subcommand, override_help = include_str!("commands/help/keys.txt"))]
@@ -147,6 +150,7 @@ fn dispatch(command: Command, context: &Context) -> anyhow::Result<Verdict> {
         Command::Serve => serve::run(context),
         Command::Doctor => doctor::run(context),
         Command::Services(command) => services::run(context, command),
+        Command::Credentials(command) => credentials::run(context, command),
         Command::Agents(command) => agents::run(context, command),
         Command::Keys(command) => keys::run(context, command),
         Command::Connect(options) => connect::run(context, &options),

@@ -27,12 +27,14 @@ use pipeline::{
     freshness::Freshness,
     gates::g70_record::Recording,
     gateway::{Bounds, CallIds},
+    idempotency::IdempotencyKeys,
     recorder::Recorder,
     session::SessionTokens,
     upstreams::Upstreams,
 };
 use store::{Birth, Store, StoreOptions};
 use tokio::{sync::watch, task::JoinHandle};
+use vault::Vault;
 
 use crate::{
     output::Invocation,
@@ -52,6 +54,9 @@ const RECORDED_DEPTH: usize = 6;
 const RECORDED_ITEMS: usize = 40;
 /// How often idle children and removed services are looked for.
 const SWEEP_EVERY: Duration = Duration::from_secs(5);
+/// How often idempotency keys whose time has passed are looked for, and the pause between two groups of them.
+const FORGET_EVERY: Duration = Duration::from_secs(60);
+const FORGET_PAUSE: Duration = Duration::from_millis(50);
 /// How long requests under way are waited for when the gateway stops.
 const DRAIN_MAX: Duration = Duration::from_secs(30);
 /// How long children may take to end.
@@ -67,6 +72,8 @@ pub struct Running {
     pub gateway: Arc<Gateway>,
     /// What survives restarts.
     pub store: Arc<Store>,
+    /// What seals and opens.
+    pub vault: Arc<Vault>,
     drain: watch::Sender<bool>,
     listeners: Vec<JoinHandle<usize>>,
     helpers: Vec<JoinHandle<()>>,
@@ -132,7 +139,8 @@ pub async fn start(
     let credentials =
         Credentials::new(Arc::clone(&secrets.vault), Arc::clone(&store), Arc::clone(&clock), dialler.clone());
     let freshness =
-        Freshness::load(Arc::clone(&store), Arc::clone(&clock), Arc::new(policy), secrets.vault).await?;
+        Freshness::load(Arc::clone(&store), Arc::clone(&clock), Arc::new(policy), Arc::clone(&secrets.vault))
+            .await?;
     let (recorder, recorder_task) =
         Recorder::start(Arc::clone(&store), Arc::clone(&clock), call_log.map(CallLog::into_listener));
     let gateway = Arc::new(Gateway {
@@ -143,6 +151,7 @@ pub async fn start(
         counters: Counters::new(BUCKETS_MAX),
         upstreams: Upstreams::new(dialler, Arc::clone(&clock), LINE_BYTES_MAX),
         sessions: SessionTokens::new(secrets.sessions),
+        idempotency: IdempotencyKeys::new(Arc::clone(&store), Arc::clone(&secrets.vault)),
         credentials,
         bodies: BodyBudget::new(BODIES_BYTES_MAX),
         bounds: Bounds {
@@ -162,6 +171,7 @@ pub async fn start(
         recorder: Arc::clone(&recorder),
     });
     system_event(&gateway, "gateway.start").await?;
+    lose_claims(&store).await?;
 
     let front = |listener: &settings::Listener, doors: &'static [Door]| {
         let origins: &[String] = &settings.gateway.allowed_origins;
@@ -188,9 +198,20 @@ pub async fn start(
     let helpers = vec![
         tokio::spawn(Arc::clone(&freshness).run()),
         tokio::spawn(sweep(Arc::clone(&gateway))),
+        tokio::spawn(forget_keys(Arc::clone(&store), Arc::clone(&clock))),
         tokio::spawn(policy_watch::run(settings.policy_file.clone(), invocation.clone(), freshness, news)),
     ];
-    Ok(Running { gateway_address, console_address, gateway, store, drain, listeners, helpers, recorder_task })
+    Ok(Running {
+        gateway_address,
+        console_address,
+        gateway,
+        store,
+        vault: secrets.vault,
+        drain,
+        listeners,
+        helpers,
+        recorder_task,
+    })
 }
 
 impl Running {
@@ -211,6 +232,7 @@ impl Running {
             let _ = helper.await;
         }
         gateway.upstreams.stop(CHILDREN_MAX).await;
+        gateway.credentials.settle().await;
         system_event(&gateway, "gateway.stop").await?;
         // Walks that outlived their connection hold the gateway until they are recorded.
         drop(gateway);
@@ -258,12 +280,40 @@ fn bind(which: &str, listener: &settings::Listener) -> anyhow::Result<Listener> 
 async fn system_event(gateway: &Gateway, action: &str) -> anyhow::Result<()> {
     let mut event = Event::new(gateway.clock.now().wall, Kind::System);
     event.action = Some(action.into());
-    gateway
-        .recorder
-        .durable(event)
-        .await
+    let written = gateway.recorder.durable(event).await;
+    written
+        .map(|_| ())
         .map_err(|_| anyhow!("the trail cannot be written"))
         .with_context(|| "the trail cannot be written (toolgate.db); check the disk, or: toolgate doctor")
+}
+
+/// Before the first call is let in: what is still under way in the store was so when its gateway ended.
+async fn lose_claims(store: &Store) -> anyhow::Result<()> {
+    let lost = store.lose_claims().await?;
+    if lost > 0 {
+        tracing::warn!(
+            "{lost} calls with idempotency keys were under way when the gateway ended; their outcome is unknown"
+        );
+    }
+    Ok(())
+}
+
+/// Forgets idempotency keys whose time has passed, a few at a time.
+async fn forget_keys(store: Arc<Store>, clock: Arc<dyn Clock>) {
+    let mut tick = tokio::time::interval(FORGET_EVERY);
+    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tick.tick().await;
+        let mut more = Ok(true);
+        while let Ok(true) = more {
+            more = store.forget_keys(clock.now().wall).await;
+            // Calls go first.
+            tokio::time::sleep(FORGET_PAUSE).await;
+        }
+        if let Err(error) = more {
+            tracing::warn!("old idempotency keys could not be forgotten: {error}");
+        }
+    }
 }
 
 async fn sweep(gateway: Arc<Gateway>) {

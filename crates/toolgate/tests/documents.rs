@@ -1,24 +1,37 @@
-//! What the documents point at is there: a promise whose test was renamed must not go on claiming it.
+//! What the documents say is so: links lead somewhere, and what stands there to be copied can be read.
 
-#![allow(clippy::expect_used, reason = "tests may fail loudly")]
+#![allow(clippy::expect_used, clippy::panic, reason = "tests may fail loudly")]
 
 use std::{
+    collections::{BTreeMap, BTreeSet},
     fs,
     path::{Path, PathBuf},
 };
 
+use domain::{
+    credential::kind_of,
+    policy,
+    service::{Declared, parse_declarations},
+    yaml::render_all,
+};
+
+/// Where documents are, from the root of the repository.
+const FOLDERS: [&str; 8] = [
+    "",
+    "docs",
+    "docs/decisions",
+    "docs/recipes",
+    "examples/files",
+    "examples/http-api",
+    "examples/idempotency",
+    "examples/oauth",
+];
+
 #[test]
 fn every_link_in_the_documents_leads_somewhere() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-    let documents: Vec<PathBuf> = ["", "docs", "docs/decisions", "docs/recipes", "examples/files"]
-        .iter()
-        .flat_map(|folder| documents_in(&root.join(folder)))
-        .collect();
-    assert!(documents.iter().any(|path| path.ends_with("README.md")), "the README is among them");
-
     let mut dead = Vec::new();
-    for document in &documents {
-        let text = fs::read_to_string(document).expect("documents are UTF-8");
+    for document in documents() {
+        let text = read(&document);
         let folder = document.parent().expect("a file is in a folder");
         for link in links(&text).filter(|link| !folder.join(link).exists()) {
             dead.push(format!("{}: {link}", document.display()));
@@ -27,10 +40,144 @@ fn every_link_in_the_documents_leads_somewhere() {
     assert!(dead.is_empty(), "these links lead nowhere:\n{}", dead.join("\n"));
 }
 
+#[test]
+fn every_folder_of_examples_is_among_them() {
+    let folders = fs::read_dir(root().join("examples")).expect("there are examples");
+    for folder in folders {
+        let name = folder.expect("it can be listed").file_name().into_string().expect("names are UTF-8");
+        assert!(FOLDERS.contains(&format!("examples/{name}").as_str()), "FOLDERS lacks examples/{name}");
+    }
+}
+
+#[test]
+fn every_snippet_in_the_documents_can_be_read() {
+    let (mut services, mut policies) = (0, 0);
+    for document in documents() {
+        let text = read(&document);
+        for (line, block) in blocks(&text) {
+            let place = format!("{}:{line}", document.display());
+            match block.lines().next().unwrap_or_default() {
+                "services:" => {
+                    declared(&place, &block);
+                    services += 1;
+                }
+                "version: 1" => {
+                    check_policy(&place, &block);
+                    policies += 1;
+                }
+                "roles:" => {
+                    check_policy(&place, &format!("version: 1\n{block}"));
+                    policies += 1;
+                }
+                _ => {}
+            }
+        }
+    }
+    assert!(services >= 3 && policies >= 2, "{services} services files and {policies} policies were found");
+}
+
+#[test]
+fn every_example_can_be_read() {
+    for folder in FOLDERS.iter().filter(|folder| folder.starts_with("examples/")) {
+        let folder = root().join(folder);
+        declared(&folder.display().to_string(), &read(&folder.join("services.yaml")));
+        if folder.join("policy.yaml").exists() {
+            check_policy(&folder.display().to_string(), &read(&folder.join("policy.yaml")));
+        }
+    }
+}
+
+#[test]
+fn the_reference_has_every_key_and_a_snippet_of_every_kind_of_credential() {
+    let reference = read(&root().join("docs/services.md"));
+    for kind in ["mcp", "http"] {
+        let text =
+            format!("services:\n  - {{ name: a, kind: {kind}, url: \"https://a.example\", zzzzzzzz: 1 }}\n");
+        let faults = parse_declarations("services.yaml", &text).expect_err("there is no such key");
+        for key in known(&render_all(&faults)) {
+            assert!(
+                reference.contains(&format!("\n| `{key}` | ")),
+                "docs/services.md lacks `{key}` of `{kind}`"
+            );
+        }
+    }
+
+    let shown: BTreeSet<String> = blocks(&reference)
+        .into_iter()
+        .filter(|(_, block)| block.starts_with("services:\n"))
+        .flat_map(|(line, block)| declared(&format!("docs/services.md:{line}"), &block))
+        .flat_map(|declared| declared.service.credentials)
+        .map(|slot| slot.kind.word().to_owned())
+        .collect();
+    let bad = kind_of("zzzzzzzz", &BTreeMap::new()).expect_err("there is no such kind");
+    assert_eq!(shown, known(&bad.advice).into_iter().collect(), "kinds with a snippet");
+}
+
+/// The words of a sentence that ends in `known: a, b, c`.
+fn known(sentence: &str) -> Vec<String> {
+    let (_, list) =
+        sentence.split_once("known: ").unwrap_or_else(|| panic!("nothing is known in {sentence}"));
+    let list = list.lines().next().unwrap_or_default();
+    list.split(", ").map(str::to_owned).collect()
+}
+
+fn declared(place: &str, text: &str) -> Vec<Declared> {
+    parse_declarations(place, text).unwrap_or_else(|faults| panic!("{}", render_all(&faults)))
+}
+
+fn check_policy(place: &str, text: &str) {
+    if let Err(faults) = policy::parse(place, text) {
+        panic!("{}", render_all(&faults));
+    }
+}
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+fn read(path: &Path) -> String {
+    fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+fn documents() -> Vec<PathBuf> {
+    let documents: Vec<PathBuf> =
+        FOLDERS.iter().flat_map(|folder| documents_in(&root().join(folder))).collect();
+    assert!(documents.iter().any(|path| path.ends_with("README.md")), "the README is among them");
+    documents
+}
+
 fn documents_in(folder: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(folder).expect("the folder is there");
     let paths = entries.map(|entry| entry.expect("it can be listed").path());
     paths.filter(|path| path.extension().is_some_and(|extension| extension == "md")).collect()
+}
+
+/// The indented code blocks of a document (CommonMark §4.4), each with the number of its first line.
+fn blocks(text: &str) -> Vec<(usize, String)> {
+    let mut blocks: Vec<(usize, String)> = Vec::new();
+    let (mut open, mut after_blank) = (false, true);
+    for (number, line) in (1..).zip(text.lines()) {
+        match line.strip_prefix("    ") {
+            Some(code) if open || after_blank => {
+                if !open {
+                    blocks.push((number, String::new()));
+                }
+                open = true;
+                if let Some((_, block)) = blocks.last_mut() {
+                    block.push_str(code);
+                    block.push('\n');
+                }
+            }
+            _ if line.trim().is_empty() => {
+                if let Some((_, block)) = blocks.last_mut().filter(|_| open) {
+                    block.push('\n');
+                }
+            }
+            _ => open = false,
+        }
+        after_blank = line.trim().is_empty();
+    }
+    blocks
 }
 
 /// The targets of `[text](target)`, without those on the web, those on the same page, and the `#part`.

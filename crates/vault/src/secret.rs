@@ -13,6 +13,27 @@ impl Secret {
         Self(Zeroizing::new(bytes))
     }
 
+    /// An empty value with room for `bytes`: filled within that room, no copy is left behind by growing.
+    #[must_use]
+    pub fn with_capacity(bytes: usize) -> Self {
+        Self::new(Vec::with_capacity(bytes))
+    }
+
+    /// The bytes, to be read into.
+    pub fn bytes_mut(&mut self) -> &mut Vec<u8> {
+        &mut self.0
+    }
+
+    /// Drops one newline, LF or CRLF, at the end: the one that an editor or `echo` has put there.
+    pub fn drop_last_newline(&mut self) {
+        if self.0.ends_with(b"\n") {
+            self.0.pop();
+            if self.0.ends_with(b"\r") {
+                self.0.pop();
+            }
+        }
+    }
+
     /// The bytes. Every use of this is a place to look at in review.
     #[must_use]
     pub fn reveal(&self) -> &[u8] {

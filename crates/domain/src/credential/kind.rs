@@ -25,17 +25,29 @@ pub const PARAMETERS: [&str; 12] = [
 
 const OAUTH: &[&str] = &["token_url", "client_id", "scope", "audience", "client_auth"];
 
-/// The kinds and their parameters.
-const KINDS: [(&str, &[&str]); 9] = [
-    ("bearer", &[]),
-    ("basic", &["username"]),
-    ("header", &["header", "format"]),
-    ("query", &["parameter"]),
-    ("env", &[]),
-    ("oauth2_client_credentials", OAUTH),
-    ("oauth2_refresh_token", OAUTH),
-    ("aws_sigv4", &["access_key_id", "region", "aws_service"]),
-    ("client_certificate", &[]),
+/// The parameters that a kind takes.
+fn takes(word: &str) -> &'static [&'static str] {
+    match word {
+        "basic" => &["username"],
+        "header" => &["header", "format"],
+        "query" => &["parameter"],
+        "oauth2_client_credentials" | "oauth2_refresh_token" => OAUTH,
+        "aws_sigv4" => &["access_key_id", "region", "aws_service"],
+        _ => &[],
+    }
+}
+
+/// The words of all kinds, in the order of the contract.
+pub const KIND_WORDS: [&str; 9] = [
+    "bearer",
+    "basic",
+    "header",
+    "query",
+    "env",
+    "oauth2_client_credentials",
+    "oauth2_refresh_token",
+    "aws_sigv4",
+    "client_certificate",
 ];
 
 /// Names of headers and parameters are no longer than this (bytes).
@@ -59,21 +71,20 @@ pub struct BadKind {
 /// # Errors
 /// [`BadKind`]: an unknown word, a parameter of another kind, one that is missing or has no fitting value.
 pub fn kind_of(word: &str, given: &BTreeMap<&'static str, String>) -> Result<CredentialKind, BadKind> {
-    let Some((word, takes)) = KINDS.iter().find(|(known, _)| *known == word) else {
-        let words = KINDS.map(|(word, _)| word);
-        let advice = match did_you_mean(word, words) {
+    let Some(word) = KIND_WORDS.into_iter().find(|known| *known == word) else {
+        let advice = match did_you_mean(word, KIND_WORDS) {
             Some(near) => format!("did you mean `{near}`?"),
-            None => format!("known: {}", words.join(", ")),
+            None => format!("known: {}", KIND_WORDS.join(", ")),
         };
         let shown: String = word.chars().take(40).flat_map(char::escape_debug).collect();
         return Err(BadKind { parameter: None, what: format!("`{shown}` is no kind of credential"), advice });
     };
-    if let Some(stray) = given.keys().find(|parameter| !takes.contains(parameter)) {
+    if let Some(stray) = given.keys().find(|parameter| !takes(word).contains(parameter)) {
         let what = format!("`{stray}` is not for credentials of kind `{word}`");
         return Err(BadKind { parameter: Some(stray), what, advice: "leave it out".to_owned() });
     }
     let given = Given { word, given };
-    Ok(match *word {
+    Ok(match word {
         "bearer" => CredentialKind::Bearer,
         "basic" => CredentialKind::Basic { username: given.username()? },
         "header" => CredentialKind::Header { name: given.header()?, format: given.format()? },
@@ -313,7 +324,7 @@ mod tests {
         ];
         for (at, (word, given)) in given.iter().enumerate() {
             let kind = read(word, given).unwrap();
-            assert_eq!((kind.word(), KINDS[at].0), (*word, *word));
+            assert_eq!((kind.word(), KIND_WORDS[at]), (*word, *word));
             assert_eq!(kind_of(word, &kind.parameters()).unwrap(), kind);
             assert!(kind.parameters().keys().all(|parameter| PARAMETERS.contains(parameter)));
         }

@@ -93,6 +93,21 @@ pub fn check_slots(upstream: &Upstream, slots: &[CredentialSlot]) -> Result<(), 
     Ok(())
 }
 
+/// Whether the value of `old` may go on as the value of `new`: it is read in the same way, and sent to nobody else.
+#[must_use]
+pub fn carries_over(old: &CredentialKind, new: &CredentialKind) -> bool {
+    match (old, new) {
+        (CredentialKind::Basic { username: old }, CredentialKind::Basic { username: new }) => {
+            old.is_some() == new.is_some()
+        }
+        (CredentialKind::Oauth2ClientCredentials(old), CredentialKind::Oauth2ClientCredentials(new))
+        | (CredentialKind::Oauth2RefreshToken(old), CredentialKind::Oauth2RefreshToken(new)) => {
+            old.token_url.origin() == new.token_url.origin()
+        }
+        (old, new) => old.word() == new.word(),
+    }
+}
+
 type Unfit = (String, &'static str);
 
 fn fits_upstream(upstream: &Upstream, slot: &CredentialSlot) -> Result<(), Unfit> {
@@ -221,6 +236,18 @@ mod tests {
         assert!(fault(&far, &[slot("a", "env", &[])]).contains("services with a `command`"));
         assert!(fault(&plain, &[slot("a", "client_certificate", &[])]).contains("over TLS only"));
         assert_eq!(fault(&far, &[slot("a", "client_certificate", &[])]), "ok");
+    }
+
+    #[test]
+    fn a_value_carries_over_only_where_it_means_the_same_and_goes_to_the_same_place() {
+        let oauth = |url| slot("a", "oauth2_refresh_token", &[("token_url", url), ("client_id", "me")]).kind;
+        let (here, there) = (oauth("https://id.example/token"), oauth("https://di.example/token"));
+        assert!(carries_over(&here, &oauth("https://id.example/v2/token")));
+        assert!(!carries_over(&here, &there), "the token would be sent to somebody else");
+        let (pair, named) = (slot("a", "basic", &[]).kind, slot("a", "basic", &[("username", "ada")]).kind);
+        assert!(!carries_over(&pair, &named) && carries_over(&named, &named));
+        let header = |name| slot("a", "header", &[("header", name)]).kind;
+        assert!(carries_over(&header("x-a"), &header("x-b")) && !carries_over(&header("x-a"), &pair));
     }
 
     #[test]

@@ -4,6 +4,8 @@
 use domain::stop::Unreadable;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
+use crate::repeatable;
+
 /// Headers of this connection (RFC 9110 §7.6.1), and those that the next one makes anew.
 const OF_THE_CONNECTION: [HeaderName; 13] = [
     header::CONNECTION,
@@ -41,9 +43,6 @@ const METHOD_OVERRIDES: [&str; 3] = ["x-http-method-override", "x-http-method", 
 /// What our own headers begin with.
 const OURS: &str = "x-toolgate-";
 
-/// The header of an idempotency key (draft-ietf-httpapi-idempotency-key-header).
-pub(super) const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
-
 /// The headers that travel on.
 ///
 /// # Errors
@@ -57,7 +56,7 @@ pub(super) fn travelling(headers: &HeaderMap) -> Result<HeaderMap, Unreadable> {
     for (name, value) in headers {
         if OF_THE_CONNECTION.contains(name)
             || OF_THE_AGENT.contains(name)
-            || name == IDEMPOTENCY_KEY
+            || name == repeatable::HEADER
             || name.as_str().starts_with(OURS)
             || named.contains(name)
         {

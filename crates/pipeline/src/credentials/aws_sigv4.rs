@@ -104,7 +104,7 @@ impl Signer {
 
         let scope = format!("{date}/{}/{}/aws4_request", self.region, self.service);
         let to_sign = format!("{ALGORITHM}\n{stamp}\n{scope}\n{}", hex(digest(&SHA256, &request).as_ref()));
-        let signature = hex(&mac(&*self.signing_key(&date), to_sign.as_bytes()));
+        let signature = hex(&mac(&self.signing_key(&date), to_sign.as_bytes()));
         let value = format!(
             "{ALGORITHM} Credential={}/{scope}, SignedHeaders={names}, Signature={signature}",
             self.access_key_id

@@ -1,14 +1,21 @@
 //! What leaves with a credential in it, to the byte; and what keeps it from leaving.
 
-pub(super) mod bench;
+pub(crate) mod bench;
 
 use std::{collections::BTreeMap, time::Duration};
 
-use domain::service::{EnvValue, StdioUpstream};
-use http::{Request, request};
+use domain::{
+    service::{EnvValue, StdioUpstream},
+    stop::Stop,
+};
+use http::{HeaderMap, Request, request};
 
 use super::*;
-use bench::{Bench, api, service};
+use crate::{
+    arrival::Exchange,
+    upstreams::{Outbound, Upstreams},
+};
+use bench::{Bench, api, caller, service};
 
 const URL: &str = "https://api.example.com/base";
 
@@ -252,6 +259,48 @@ async fn a_process_finds_its_credentials_in_its_environment() {
 
     let why = failed(injection_of(&[("key", CredentialKind::Env)], &[b"x"]).await);
     assert!(why.contains("for services that are started"), "{why}");
+}
+
+#[tokio::test]
+async fn a_process_that_prints_its_environment_gives_nothing_away() {
+    let bench = Bench::new().await;
+    let name = CredentialName::parse("token").unwrap();
+    // The secret comes in two pieces, so that no single read has it whole.
+    let script =
+        "printf 'said %.9s' \"$TOKEN\" >&2; sleep 0.02; printf %s \"${TOKEN#?????????}\" >&2; exit 1";
+    let child = StdioUpstream {
+        command: ["sh", "-c", script].map(str::to_owned).into(),
+        env: BTreeMap::from([("TOKEN".to_owned(), EnvValue::Credential(name))]),
+        share: false,
+        processes: 4,
+        idle: Duration::from_secs(60),
+    };
+    let started = service(Upstream::Stdio(child), &[("token", CredentialKind::Env)]);
+    bench.put(started.clone(), None).await;
+    assert!(bench.set(&started, "token", b"canary-of-the-environment").await);
+    let started = Arc::new(started);
+    let injection = bench.credentials.injection(&started, &bench.world().await).await.ok().unwrap();
+    let upstreams = Upstreams::new(Dialler::new(), Arc::clone(&bench.clock) as _, 1_024);
+    // Its last words are waited for only briefly, so a slow machine may need several tries to hear them.
+    for _ in 0..100 {
+        bench.clock.advance(Duration::from_secs(60));
+        let request = br#"{"jsonrpc":"2.0","id":1,"method":"initialize","params":{}}"#;
+        let exchange =
+            Exchange::Post(wire::Message::read(request[..].into(), &wire::Limits::of_bytes(1_024)).unwrap());
+        let outbound =
+            Outbound { caller: &caller(), exchange, session: None, headers: HeaderMap::new(), modern: false };
+        let Err(Stop::Fault(fault)) = upstreams.exchange(&started, outbound, &injection).await else {
+            panic!("it answered")
+        };
+        let said = fault.cause();
+        for piece in ["canary", "environment", "of-the"] {
+            assert!(!said.contains(piece), "{said}");
+        }
+        if said.contains("***") {
+            return;
+        }
+    }
+    panic!("its last words were never heard");
 }
 
 #[tokio::test]

@@ -3,9 +3,11 @@
 
 use std::{convert::Infallible, sync::Arc};
 
+use bytes::Bytes;
 use domain::{
     call::Call,
     clock::Now,
+    idempotency::Repeatable,
     policy::{Refused, Verdict, judge},
     service::{Service, Upstream},
     stop::{Refusal, Stop},
@@ -13,10 +15,12 @@ use domain::{
 };
 use http::HeaderMap;
 use tokio::sync::oneshot;
+use wire::mcp::Class;
 
 use super::{g10_authenticate::Authenticated, g70_record::Draft};
 use crate::{
-    arrival::{Caller, Exchange},
+    arrival::{CallBody, Caller, Exchange},
+    budget::BodyBudget,
     session::{Session, SessionTokens},
 };
 
@@ -30,12 +34,28 @@ pub struct Authorized {
     pub(crate) at: Now,
     pub(crate) headers: HeaderMap,
     pub(crate) modern: bool,
+    /// The key under which it is made at most once; housekeeping has none.
+    pub(crate) repeatable: Option<Repeatable>,
     pub(crate) gone: oneshot::Receiver<Infallible>,
     _proof: Proof,
 }
 
 /// Makes [`Authorized`] impossible to build in another file.
 struct Proof;
+
+impl Authorized {
+    /// Reads the body whole where it still flows, because somebody must look at it. It stays the same body.
+    pub(crate) async fn hold_body(&mut self, bodies: &BodyBudget, bytes_max: u64) -> Result<(), Stop> {
+        let Exchange::Request(request) = &mut self.exchange else { return Ok(()) };
+        if let CallBody::Flow(_) = request.body {
+            let body = std::mem::replace(&mut request.body, CallBody::Whole(Bytes::new()));
+            if let CallBody::Flow(flow) = body {
+                request.body = CallBody::Held(bodies.read(flow, bytes_max).await?);
+            }
+        }
+        Ok(())
+    }
+}
 
 pub(crate) fn authorize(
     call: Authenticated,
@@ -66,6 +86,7 @@ pub(crate) fn authorize(
             Some(session.ok_or(Refusal::UnknownSession)?)
         }
     };
+    let repeatable = arrival.repeatable.filter(|_| call.class == Class::Call);
     Ok(Authorized {
         service: Arc::clone(service),
         caller,
@@ -75,6 +96,7 @@ pub(crate) fn authorize(
         at: arrival.at,
         headers: arrival.headers,
         modern: arrival.modern,
+        repeatable,
         gone: arrival.gone,
         _proof: Proof,
     })

@@ -12,12 +12,19 @@ use domain::{
 };
 
 use super::g20_authorize::Authorized;
-use crate::arrival::Caller;
+use crate::{arrival::Caller, budget::BodyBudget};
 
 proof!(
     /// A call within its limits.
     Within of Authorized
 );
+
+impl Within {
+    /// Reads the body whole (see [`Authorized::hold_body`]).
+    pub(crate) async fn hold_body(&mut self, bodies: &BodyBudget, bytes_max: u64) -> Result<(), Stop> {
+        self.0.hold_body(bodies, bytes_max).await
+    }
+}
 
 pub(crate) fn rate_limit(call: Authorized, world: &World, counters: &Counters) -> Result<Within, Stop> {
     let charges = quota::charges(&world.policy, call.caller.key, &call.call);

@@ -3,6 +3,7 @@
 
 use std::sync::{Arc, atomic::Ordering};
 
+use bytes::Bytes;
 use domain::{
     agent::Agent,
     audit::{Decision, Event, Kind, ResultWord, redact},
@@ -10,24 +11,28 @@ use domain::{
     clock::{Clock, Now},
     key::KeyId,
     policy::{PolicyHash, Verdict},
-    stop::{Fault, Gate, KeyFault, Stop},
+    stop::{Fault, Gate, KeyFault, Refusal, Stop},
 };
 use http_body_util::BodyExt;
+use store::{Entry, Settled};
 use wire::mcp::Class;
 
-use super::g30_rate_limit::Within;
+use super::g40_idempotency::Unique;
 use crate::{
     arguments,
-    arrival::Reply,
+    arrival::{Repeat, Reply},
+    budget::BodyBudget,
     digest,
-    flow::{BodyHash, Broken, Closing},
+    flow::{self, BodyHash, Broken, Closing},
     freshness::Freshness,
-    recorder::{Recorder, Slot},
+    gateway::Bounds,
+    idempotency::{Claim, Kept},
+    recorder::{Recorder, Slot, Written},
 };
 
 proof!(
     /// A call whose intent is durable, where the trail keeps one.
-    Recorded of Within
+    Recorded of Unique
 );
 
 /// What the trail is told of a call, and how much of it.
@@ -74,6 +79,8 @@ pub struct Record {
     pub draft: Draft,
     state: State,
     slot: Option<Slot>,
+    /// The idempotency key that the call was made under, until that is settled.
+    claim: Option<Claim>,
     recorder: Arc<Recorder>,
     clock: Arc<dyn Clock>,
     at: Now,
@@ -89,6 +96,8 @@ enum State {
     Open,
     /// The intent is durable: an outcome is owed.
     Intended,
+    /// The last event is made.
+    Closed,
 }
 
 impl Record {
@@ -109,6 +118,7 @@ impl Record {
             draft: Draft { event },
             state: State::Open,
             slot: Some(slot),
+            claim: None,
             recorder: Arc::clone(recorder),
             clock: Arc::clone(clock),
             at,
@@ -117,11 +127,12 @@ impl Record {
         })
     }
 
-    /// Makes the intent durable. Afterwards the caller's key is looked up once more, because it may have been
-    /// revoked while the disk was at work.
+    /// Makes the intent durable, and with it the hold of the idempotency key: one is there exactly if the other is.
+    /// Afterwards the caller's key is looked up once more, because it may have been revoked while the disk was at
+    /// work.
     pub(crate) async fn intent(
         &mut self,
-        call: Within,
+        mut call: Unique,
         freshness: &Freshness,
         recording: &Recording,
     ) -> Result<Recorded, Stop> {
@@ -131,19 +142,37 @@ impl Record {
         let mut intent = self.draft.event.clone();
         intent.kind = Kind::Intent;
         intent.args = arguments::of(&call.exchange, &call.headers, &recording.values).map(Into::into);
-        intent.digest =
-            digest::of_exchange(&call.caller.agent.name, &call.call, &call.exchange, &call.headers);
-        self.recorder.durable(intent).await?;
+        self.claim = call.take_claim();
+        intent.digest = match &self.claim {
+            Some(claim) => Some(claim.fingerprint()),
+            None => digest::of_exchange(&call.caller.agent.name, &call.call, &call.exchange, &call.headers),
+        };
+        let change = self.claim.as_ref().map(|claim| claim.claim(self.at.wall));
+        if self.recorder.durable(Entry { change, event: intent }).await? == Written::ConditionFailed {
+            // Another process was quicker: its call is this one.
+            return Err(match self.claim.take() {
+                Some(claim) => claim.look(self.clock.now().wall).await.err(),
+                None => None,
+            }
+            .unwrap_or(Refusal::InProgress.into()));
+        }
         self.state = State::Intended;
         self.recorder.under_way.fetch_add(1, Ordering::Relaxed);
         let holder = freshness.current();
-        holder.holder(&call.caller.mac, self.clock.now()).map_err(domain::stop::Refusal::Unauthorized)?;
+        holder.holder(&call.caller.mac, self.clock.now()).map_err(Refusal::Unauthorized)?;
         Ok(Recorded(call))
     }
 
-    /// Closes the record: at once when the walk stopped, else when the answer's body has ended.
-    pub(crate) fn close(mut self, answer: Result<Reply, Stop>) -> Result<Reply, Stop> {
+    /// Closes the record: at once when the walk stopped, else when the answer's body has ended. The answer to a call
+    /// with an idempotency key is collected and kept first.
+    pub(crate) async fn close(
+        mut self,
+        answer: Result<Reply, Stop>,
+        bodies: &BodyBudget,
+        bounds: &Bounds,
+    ) -> Result<Reply, Stop> {
         match answer {
+            Ok(reply) if self.claim.is_some() => self.keep(reply, bodies, bounds).await,
             Ok(reply) if self.state == State::Open => {
                 // Housekeeping that is not recorded; its place in the queue is given back.
                 self.slot = None;
@@ -156,8 +185,57 @@ impl Record {
                 reply.body = body;
                 Ok(reply)
             }
+            Err(stop) if self.claim.is_some() => Err(self.give_up(stop).await),
             Err(stop) => Err(self.turn_away(stop)),
         }
+    }
+
+    /// Collects the answer and keeps it with the outcome. It is handed out when both are durable: an answer that is
+    /// not there for a repeated call has never been there.
+    async fn keep(mut self, reply: Reply, bodies: &BodyBudget, bounds: &Bounds) -> Result<Reply, Stop> {
+        let Reply { head, body, origin, .. } = reply;
+        let body = match bodies.collect(body, bounds.body_bytes_max, bounds.upstream_timeout).await {
+            Ok(held) => Bytes::from(held),
+            Err(fault) => return Err(self.give_up(fault.into()).await),
+        };
+        let (settled, repeat) = match self.claim.as_ref().map(|claim| (claim, claim.keep(&head, &body))) {
+            Some((claim, Kept::Answer(answer))) => {
+                (Settled::Answered(claim.seal(&answer)), Some(Repeat::Stored))
+            }
+            Some((_, Kept::Refused)) => (Settled::NotSent, None),
+            Some((_, Kept::Nothing)) | None => (Settled::Unknown, Some(Repeat::Unknown)),
+        };
+        self.draft.event.status = Some(head.status.as_u16());
+        let event = self.outcome(ResultWord::Forwarded, body.len() as u64, None);
+        if self.settle_durably(event, settled).await {
+            Ok(Reply { head, body: flow::whole(body), origin, body_hash: None, repeat })
+        } else {
+            Err(Refusal::OutcomeUnknown.into())
+        }
+    }
+
+    /// Closes the record of a call that stopped after its key was claimed: the key is free again, unless the call
+    /// may have happened.
+    async fn give_up(mut self, stop: Stop) -> Stop {
+        let settled = if stop.may_have_happened() { Settled::Unknown } else { Settled::NotSent };
+        let event = self.stop_event(&stop);
+        self.settle_durably(event, settled).await;
+        stop
+    }
+
+    /// Writes the last event together with what became of the key, and waits until that is durable. Where it cannot
+    /// be written, the event is queued without the answer; whether all was written.
+    async fn settle_durably(&mut self, event: Event, settled: Settled) -> bool {
+        let Some(claim) = &self.claim else { return false };
+        let later = if settled == Settled::NotSent { Settled::NotSent } else { Settled::Unknown };
+        let entry = Entry { change: Some(claim.settle(settled)), event: event.clone() };
+        let written = self.recorder.durable(entry).await == Ok(Written::Done);
+        match self.slot.take() {
+            Some(slot) if !written => slot.send(Entry { change: Some(claim.settle(later)), event }),
+            _ => {}
+        }
+        self.claim = None;
+        written
     }
 
     /// Closes the record of what leaves no event; its place in the queue is given back.
@@ -167,7 +245,8 @@ impl Record {
 
     /// Closes the record of a call that is not answered by an upstream.
     pub(crate) fn turn_away(mut self, stop: Stop) -> Stop {
-        self.stop(&stop);
+        let event = self.stop_event(&stop);
+        self.queue(event);
         stop
     }
 
@@ -197,17 +276,36 @@ impl Record {
         bytes: u64,
         error: Option<(std::borrow::Cow<'static, str>, String)>,
     ) {
-        let Some(slot) = self.slot.take() else { return };
+        if self.slot.is_some() {
+            let event = self.outcome(result, bytes, error);
+            self.queue(event);
+        }
+    }
+
+    /// Queues the last event. A key that nobody has settled by now belongs to a walk that ended by itself.
+    fn queue(&mut self, event: Event) {
+        let change = self.claim.as_ref().map(|claim| claim.settle(Settled::Unknown));
+        if let Some(slot) = self.slot.take() {
+            slot.send(Entry { change, event });
+        }
+        self.claim = None;
+    }
+
+    fn outcome(
+        &mut self,
+        result: ResultWord,
+        bytes: u64,
+        error: Option<(std::borrow::Cow<'static, str>, String)>,
+    ) -> Event {
         let mut event = self.closing_event();
         event.kind = Kind::Outcome;
         event.result = Some(result);
         event.bytes = Some(bytes);
         event.error = error;
-        slot.send(event);
+        event
     }
 
-    fn stop(&mut self, stop: &Stop) {
-        let Some(slot) = self.slot.take() else { return };
+    fn stop_event(&mut self, stop: &Stop) -> Event {
         let intended = self.state == State::Intended;
         let mut event = self.closing_event();
         event.kind = if intended { Kind::Outcome } else { Kind::Refusal };
@@ -219,7 +317,7 @@ impl Record {
                     gate: refusal.gate(),
                     allowed: false,
                     rule: match refusal {
-                        domain::stop::Refusal::Forbidden { rule, .. } => rule.clone(),
+                        Refusal::Forbidden { rule, .. } => rule.clone(),
                         _ => None,
                     },
                     reason: refusal.cause(),
@@ -239,7 +337,7 @@ impl Record {
                 event.error = Some((fault.code().into(), fault.cause()));
             }
         }
-        slot.send(event);
+        event
     }
 
     /// The event that closes the record, without what only the intent tells.
@@ -257,6 +355,7 @@ impl Record {
         if self.state == State::Intended {
             event.decision = None;
         }
+        self.state = State::Closed;
         event
     }
 }

@@ -7,10 +7,10 @@ use std::{pin::Pin, sync::Arc, time::Duration};
 
 use domain::{
     call::Action,
-    service::Upstream,
+    service::{ApiUpstream, Upstream},
     stop::{Fault, Stop},
 };
-use http::{HeaderMap, HeaderValue, StatusCode, header, response};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header, response};
 use http_body::Body as _;
 use http_body_util::BodyExt;
 use tokio::time::Sleep;
@@ -30,8 +30,9 @@ const SESSION_ID: header::HeaderName = header::HeaderName::from_static(wire::mcp
 
 pub(crate) async fn forward(call: Equipped, gateway: &Gateway) -> Result<Reply, Stop> {
     let (call, injection) = call.into_parts();
-    let Authorized { caller, call, service, session, exchange, headers, modern, gone, .. } =
-        call.into_inner().into_inner();
+    let Authorized {
+        caller, call, service, session, exchange, mut headers, modern, repeatable, gone, ..
+    } = call.into_inner().into_inner().into_inner();
     let timeout = gateway.bounds.upstream_timeout;
     let mut timer = Box::pin(tokio::time::sleep(timeout));
     // A resumed stream replays answers of any kind, lists among them.
@@ -39,13 +40,22 @@ pub(crate) async fn forward(call: Equipped, gateway: &Gateway) -> Result<Reply, 
     let only_listens = matches!(exchange, Exchange::Listen) || call.method == "subscriptions/listen";
     let catalog = lists.then(|| Catalog::new(&gateway.freshness, &caller, &call.service));
 
+    // What the upstream itself knows by such a key is not done twice either.
+    if let (Some(repeatable), Upstream::Api(ApiUpstream { idempotency_header: Some(name), .. })) =
+        (&repeatable, &service.upstream)
+        && let (Ok(name), Ok(key)) =
+            (HeaderName::try_from(name), HeaderValue::from_str(repeatable.key.as_str()))
+    {
+        headers.insert(name, key);
+    }
     let (exchange, body_hash) = hash_on_its_way(exchange);
     let outbound = Outbound { caller: &caller, exchange, session, headers, modern };
     let answer = tokio::select! {
         answer = gateway.upstreams.exchange(&service, outbound, &injection) => answer?,
         () = timer.as_mut() => return Err(Fault::UpstreamTimeout(timeout).into()),
-        // In the stateless protocol a client cancels by hanging up; in the older ones it does not.
-        _ = gone, if modern => return Err(Fault::ClientGone.into()),
+        // In the stateless protocol a client cancels by hanging up; in the older ones it does not. Whoever sends
+        // an idempotency key means to come back for the answer.
+        _ = gone, if modern && repeatable.is_none() => return Err(Fault::ClientGone.into()),
     };
 
     let Answer { response, session } = answer;
@@ -97,7 +107,17 @@ pub(crate) async fn forward(call: Equipped, gateway: &Gateway) -> Result<Reply, 
             None => body,
         }
     };
-    Ok(Reply { head, body, origin: Origin::Upstream, body_hash })
+    // What cannot be decoded from its first byte on is no answer.
+    let body = if codings.is_empty() { body } else { begun_in_time(body, timeout).await? };
+    Ok(Reply { head, body, origin: Origin::Upstream, body_hash, repeat: None })
+}
+
+async fn begun_in_time(body: Flow, timeout: Duration) -> Result<Flow, Stop> {
+    match tokio::time::timeout(timeout, flow::begun(body)).await {
+        Ok(Ok(body)) => Ok(body),
+        Ok(Err(Broken::TooSlow)) | Err(_) => Err(Fault::UpstreamTimeout(timeout).into()),
+        Ok(Err(broken)) => Err(Fault::UpstreamBroken(broken.to_string()).into()),
+    }
 }
 
 /// Has a request body that nobody has read hashed while it flows by.

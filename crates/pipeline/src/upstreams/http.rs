@@ -4,7 +4,10 @@ use domain::{
     service::ApiUpstream,
     stop::{Fault, Refusal, Stop, Unreadable},
 };
-use http::{HeaderValue, Request, Uri, header, uri::PathAndQuery};
+use http::{
+    HeaderValue, Request, Uri, header,
+    uri::{Authority, PathAndQuery, Scheme},
+};
 use http_body_util::{BodyExt, Full};
 use hyper_util::{
     client::legacy::Client,
@@ -39,7 +42,7 @@ impl Http {
             .pool_timer(TokioTimer::new())
             .pool_max_idle_per_host(256)
             .build(connector);
-        Ok(Self { client, uri: upstream.http.url.uri().clone() })
+        Ok(Self { client, uri: without_own_port(upstream.http.url.uri()) })
     }
 
     pub(super) async fn exchange(
@@ -93,6 +96,38 @@ impl Http {
     }
 }
 
+/// The address without its scheme's own port: HTTP/2's `:authority` then says what HTTP/1.1's `Host` says, which is
+/// what a signature covers.
+fn without_own_port(uri: &Uri) -> Uri {
+    let own = if uri.scheme() == Some(&Scheme::HTTPS) { 443 } else { 80 };
+    let mut parts = uri.clone().into_parts();
+    if uri.port_u16() == Some(own)
+        && let Some(Ok(authority)) = uri.host().map(Authority::try_from)
+    {
+        parts.authority = Some(authority);
+    }
+    Uri::from_parts(parts).unwrap_or_else(|_| uri.clone())
+}
+
 fn full(bytes: bytes::Bytes) -> Flow {
     Full::new(bytes).map_err(|never| match never {}).boxed_unsync()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_schemes_own_port_is_not_sent() {
+        for (written, sent) in [
+            ("https://api.example.com:443/v1?a=b", "https://api.example.com/v1?a=b"),
+            ("http://api.example.com:80/", "http://api.example.com/"),
+            ("https://[::1]:443/", "https://[::1]/"),
+            ("https://api.example.com:8443/", "https://api.example.com:8443/"),
+            ("http://api.example.com:443/", "http://api.example.com:443/"),
+            ("https://api.example.com/", "https://api.example.com/"),
+        ] {
+            assert_eq!(without_own_port(&written.parse().unwrap()).to_string(), sent);
+        }
+    }
 }

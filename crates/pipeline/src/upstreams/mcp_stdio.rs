@@ -21,7 +21,6 @@ use domain::{
     stop::{Fault, Refusal, Stop, Unreadable},
 };
 use http::{HeaderValue, Response, StatusCode, header};
-use vault::Secret;
 use wire::{Message, Shape};
 
 use self::{
@@ -31,6 +30,7 @@ use self::{
 use super::{Answer, Outbound};
 use crate::{
     arrival::Exchange,
+    credentials::Injection,
     flow::{self, Flow},
     session::Session,
 };
@@ -46,7 +46,7 @@ const EARLY: Duration = Duration::from_secs(5);
 pub(super) struct McpStdio {
     service: ServiceName,
     definition: StdioUpstream,
-    environment: Vec<(String, Arc<Secret>)>,
+    injection: Injection,
     clock: Arc<dyn Clock>,
     line_bytes_max: usize,
     children: Mutex<Children>,
@@ -75,12 +75,12 @@ impl McpStdio {
     pub(super) fn new(
         service: ServiceName,
         definition: StdioUpstream,
-        environment: Vec<(String, Arc<Secret>)>,
+        injection: Injection,
         clock: Arc<dyn Clock>,
         line_bytes_max: usize,
     ) -> Self {
         let children = Mutex::new(Children::default());
-        Self { service, definition, environment, clock, line_bytes_max, children }
+        Self { service, definition, injection, clock, line_bytes_max, children }
     }
 
     pub(super) async fn exchange(&self, outbound: Outbound<'_>) -> Result<Answer, Stop> {
@@ -207,7 +207,7 @@ impl McpStdio {
         }
         let (clock, bytes_max) = (&self.clock, self.line_bytes_max);
         let program =
-            Program { service: &self.service, definition: &self.definition, environment: &self.environment };
+            Program { service: &self.service, definition: &self.definition, injection: &self.injection };
         match Child::spawn(&program, number, seat.attribution(), clock, bytes_max) {
             Ok(child) => {
                 children.running.insert(seat, Arc::clone(&child));

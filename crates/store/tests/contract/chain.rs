@@ -94,6 +94,24 @@ async fn a_full_disk_is_an_error_and_leaves_the_chain_whole() {
 }
 
 #[tokio::test]
+async fn a_transaction_that_sqlite_rolled_back_by_itself_is_no_end_of_all_changes() {
+    let world = World::new().await;
+    // As after a full disk, nothing is left to roll back.
+    let create = "CREATE TRIGGER full BEFORE INSERT ON agents BEGIN SELECT RAISE(ROLLBACK, 'full'); END";
+    world.execute(create).await;
+    let entry = |name| Entry {
+        change: Some(store::Change::CreateAgent(crate::world::agent(name))),
+        event: domain::audit::Event::new(moment(0), domain::audit::Kind::Operator),
+    };
+    let applied = world.store.append(&[entry("one")]).await;
+    assert!(!matches!(applied.as_deref(), Ok([Applied::Done])), "{applied:?}");
+    world.execute("DROP TRIGGER full").await;
+    world.fill(1).await;
+    all_done(&world.store.append(&[entry("one"), entry("two")]).await.unwrap());
+    assert_eq!((world.count().await, world.store.snapshot().await.unwrap().agents.len()), (4, 2));
+}
+
+#[tokio::test]
 async fn one_bad_entry_does_not_sink_the_others() {
     let world = World::new().await;
     let create = "CREATE TRIGGER picky BEFORE INSERT ON agents WHEN NEW.name = 'bad' \

@@ -12,6 +12,7 @@
 mod chain;
 mod changes;
 mod credentials;
+mod idempotency;
 mod opening;
 mod reading;
 mod tampering;

@@ -13,7 +13,7 @@ use domain::{
     agent::{Agent, AgentState},
     key::PresentedKey,
     names::{AgentName, ServiceName},
-    service::Service,
+    service::{Service, Upstream},
     yaml::did_you_mean,
 };
 use store::Snapshot;
@@ -44,10 +44,9 @@ pub fn run(context: &Context, options: &Options) -> anyhow::Result<Verdict> {
         Ok(snapshot)
     })?;
     let agent = agent(context, &snapshot, options.agent.as_ref())?;
-    let services: Vec<&Service> =
+    let in_scope: Vec<&Service> =
         snapshot.services.iter().filter(|service| agent.scope.contains(&service.name)).collect();
-    let names: Vec<ServiceName> = services.iter().map(|service| service.name.clone()).collect();
-    if names.is_empty() {
+    if in_scope.is_empty() {
         return Err(anyhow!(
             "agent `{}` reaches no service (scope); toolgate agents update {} --scope a,b",
             agent.name,
@@ -56,7 +55,19 @@ pub fn run(context: &Context, options: &Options) -> anyhow::Result<Verdict> {
     }
     let program = std::env::current_exe().context("this program does not find itself; is it still there?")?;
     let gateway = settings.gateway.listener.url();
-    let target = Target { gateway: &gateway, services: &names, program: &program };
+    let is_api = |service: &&&Service| matches!(service.upstream, Upstream::Api(_));
+    let names = |services: &mut dyn Iterator<Item = &&Service>| -> Vec<ServiceName> {
+        services.map(|service| service.name.clone()).collect()
+    };
+    let apis = names(&mut in_scope.iter().filter(is_api));
+    let services = names(&mut in_scope.iter().filter(|service| !is_api(service)));
+    let target = Target { gateway: &gateway, services: &services, apis: &apis, program: &program };
+    if services.is_empty() && !options.client.takes_apis() {
+        return Err(anyhow!(
+            "agent `{}` reaches HTTP APIs only, and this client speaks MCP; for its variables: toolgate connect env",
+            agent.name
+        ));
+    }
     let configuration = options.client.configuration(&target);
     let file = options.client.file(|name| std::env::var(name).ok().filter(|value| !value.is_empty()));
 
@@ -66,7 +77,12 @@ pub fn run(context: &Context, options: &Options) -> anyhow::Result<Verdict> {
         print(context, options.client, &configuration, file.as_deref())?;
     }
     if let Some(file) = &file {
-        warn_about_ways_around(context, options.client, file, &services);
+        warn_about_ways_around(context, options.client, file, &in_scope);
+    }
+    if !apis.is_empty() && !options.client.takes_apis() {
+        let names: Vec<&str> = apis.iter().map(ServiceName::as_str).collect();
+        let env = context.invocation.command("connect env");
+        context.output.talk(format!("HTTP APIs are not for MCP clients: {}; see {env}", names.join(", ")));
     }
     Ok(Verdict::Done)
 }

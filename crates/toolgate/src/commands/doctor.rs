@@ -7,6 +7,7 @@ use std::{
 };
 
 use domain::{
+    names::CredentialName,
     policy,
     service::{ApiUpstream, Service, Upstream},
 };
@@ -65,7 +66,11 @@ async fn examine(context: &Context, settings: &Settings) -> (Vec<Finding>, Vec<F
     ];
     let mut knocked = Vec::new();
     for stored in &services {
-        knocked.push(finding(stored.service.name.as_str(), service_works(&stored.service).await));
+        let works = match values_are_set(store.as_ref().ok(), &stored.service).await {
+            Ok(()) => service_works(&stored.service).await,
+            Err(note) => Err(note),
+        };
+        knocked.push(finding(stored.service.name.as_str(), works));
     }
     if let Ok(store) = store {
         store.close().await;
@@ -133,6 +138,19 @@ fn policy_works(context: &Context, settings: &Settings) -> Result<String, String
             Ok(format!("{}, {}: {check}", policy.hash().short(), count_of(warnings.len(), "warning")))
         }
         Err(problems) => Err(format!("{}: {check}", count_of(problems.len(), "problem"))),
+    }
+}
+
+/// A service with a credential that has no value is not called at all.
+async fn values_are_set(store: Option<&Store>, service: &Service) -> Result<(), String> {
+    let Some(store) = store else { return Ok(()) };
+    let values = store.credentials(&service.name).await.map_err(|error| error.to_string())?;
+    let has_value = |name: &CredentialName| values.iter().any(|value| value.has_value && value.name == *name);
+    match service.credentials.iter().map(|slot| &slot.name).find(|name| !has_value(name)) {
+        None => Ok(()),
+        Some(name) => {
+            Err(format!("credential `{name}` has no value: toolgate credentials set {} {name}", service.name))
+        }
     }
 }
 

@@ -13,7 +13,7 @@ use domain::{
     call::Action,
     names::{AgentName, ServiceName},
     policy::{self, Effect, Explanation, Policy},
-    service::Service,
+    service::{OddPaths, Service, Upstream},
     world::World,
     yaml::{Problem, Severity, did_you_mean},
 };
@@ -33,7 +33,7 @@ pub enum Command {
         strict: bool,
     },
     #[command(override_help = include_str!("help/policy_explain.txt"))]
-    Explain(Question),
+    Explain(Box<Question>),
     #[command(override_help = include_str!("help/policy_schema.txt"))]
     Schema,
 }
@@ -44,7 +44,7 @@ pub struct Question {
     agent: AgentName,
     #[arg(long, value_name = "S")]
     service: String,
-    #[arg(long, value_name = "T", required_unless_present_any = ["resource", "prompt"])]
+    #[arg(long, value_name = "T", required_unless_present_any = ["resource", "prompt", "request"])]
     tool: Option<String>,
     #[arg(long, value_name = "JSON", value_parser = json_object, requires = "tool")]
     args: Option<Value>,
@@ -52,6 +52,10 @@ pub struct Question {
     resource: Option<String>,
     #[arg(long, value_name = "P", conflicts_with_all = ["tool", "resource"])]
     prompt: Option<String>,
+    #[arg(long, value_name = "R", conflicts_with_all = ["tool", "resource", "prompt"])]
+    request: Option<String>,
+    #[arg(long, value_name = "JSON", value_parser = json_value, requires = "request")]
+    body: Option<Value>,
 }
 
 pub fn run(context: &Context, command: Command) -> anyhow::Result<Verdict> {
@@ -156,7 +160,11 @@ fn explain(context: &Context, question: &Question) -> anyhow::Result<Verdict> {
         Question { tool: Some(tool), .. } => (Action::Tool(tool.clone()), tool),
         Question { resource: Some(uri), .. } => (Action::Resource(uri.clone()), uri),
         Question { prompt: Some(prompt), .. } => (Action::Prompt(prompt.clone()), prompt),
-        _ => return Err(anyhow!("nothing is asked (--tool, --resource, --prompt); name one of them")),
+        Question { request: Some(text), .. } => {
+            let service = snapshot.services.iter().find(|service| service.name.as_str() == question.service);
+            (Action::Request(request(text, service)?), text)
+        }
+        _ => return Err(anyhow!("nothing is asked (--tool, --resource, --prompt, --request); name one")),
     };
     let world = world(snapshot, policy);
     let explanation = policy::explain(&world, &agent, &question.service, &action);
@@ -256,6 +264,32 @@ fn world(snapshot: Snapshot, policy: Policy) -> World {
         credentials: Arc::default(),
         keys: Arc::default(),
     }
+}
+
+/// `METHOD /path` as the gateway would judge it: read by the same rules, and without its query.
+fn request(text: &str, service: Option<&Service>) -> anyhow::Result<String> {
+    let shape = || {
+        anyhow!("`{}` is not `METHOD /path` (--request); write it like \"GET /v1/x\"", escape_foreign(text))
+    };
+    let (method, target) = text.split_once(' ').ok_or_else(shape)?;
+    let method = wire::target::method(method)
+        .map_err(|bad| anyhow!("{bad} (--request); write it like \"GET /v1/x\""))?;
+    let (path, query) = match target.split_once('?') {
+        Some((path, query)) => (path, Some(query)),
+        None => (target, None),
+    };
+    let odd = match service.map(|service| &service.upstream) {
+        Some(Upstream::Api(api)) => api.odd_paths,
+        _ => OddPaths::Refuse,
+    };
+    let target = wire::Target::parse(path, query, odd.into()).map_err(|bad| {
+        anyhow!("the gateway refuses such a request: {bad} (--request); write it in one plain way")
+    })?;
+    Ok(format!("{method} {}", target.path()))
+}
+
+fn json_value(text: &str) -> Result<Value, String> {
+    serde_json::from_str(text).map_err(|error| format!("this is not JSON: {error}"))
 }
 
 fn json_object(text: &str) -> Result<Value, String> {

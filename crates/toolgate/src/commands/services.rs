@@ -1,4 +1,5 @@
-//! `toolgate services`: the upstreams, made from a file. Values of environment variables go in, never out.
+//! `toolgate services`: the upstreams, made from a file. Values of environment variables and credentials are not
+//! shown again.
 
 mod apply;
 
@@ -6,13 +7,17 @@ use std::path::PathBuf;
 
 use clap::Subcommand;
 use domain::{
+    credential::{CredentialKind, CredentialSlot},
     names::ServiceName,
-    service::{ApiUpstream, Network, RefusalForm, Service, UnknownMethods, Upstream},
+    service::{ApiUpstream, Network, OddPaths, RefusalForm, Service, UnknownMethods, Upstream},
 };
 use serde_json::{Map, Value, json};
 
-use super::{Context, Verdict};
-use crate::output::{Column, Mark, Table, escape_foreign, shell_quote};
+use super::{
+    Context, Verdict,
+    credentials::{slot_json, view_json},
+};
+use crate::output::{Column, Mark, Table, escape_foreign, shell_quote, size};
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
@@ -71,13 +76,17 @@ fn list(context: &Context) -> anyhow::Result<Verdict> {
 }
 
 fn show(context: &Context, name: &str) -> anyhow::Result<Verdict> {
-    let service = context.block_on(async {
+    let (service, credentials) = context.block_on(async {
         let desk = context.desk().await?;
         let service = desk.admin.show_service(name).await?;
+        let credentials = desk.admin.list_credentials(name).await?;
         desk.close().await;
-        Ok(service)
+        Ok((service, credentials))
     })?;
-    let json = as_json(&service);
+    let mut json = as_json(&service);
+    if let Some(members) = json.as_object_mut() {
+        members.insert("credentials".to_owned(), credentials.iter().map(view_json).collect());
+    }
     if context.output.json {
         context.output.json(&json)?;
         return Ok(Verdict::Done);
@@ -89,26 +98,48 @@ fn show(context: &Context, name: &str) -> anyhow::Result<Verdict> {
                 words.iter().filter_map(Value::as_str).map(shell_quote).collect::<Vec<_>>().join(" ")
             }
             Value::Array(words) if words.is_empty() => "–".to_owned(),
+            Value::Null => "–".to_owned(),
+            Value::Array(credentials) if key == "credentials" => {
+                credentials.iter().map(credential_text).collect::<Vec<_>>().join(", ")
+            }
+            Value::Object(members) if key == "documentation" => {
+                members.get("bytes").and_then(Value::as_u64).map(size).unwrap_or_default()
+            }
             Value::Array(words) => words.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(", "),
             other => other.to_string(),
         };
-        context.output.answer(format!("{key:<15}  {}", escape_foreign(&value)))?;
+        context.output.answer(format!("{key:<18}  {}", escape_foreign(&value)))?;
     }
     Ok(Verdict::Done)
 }
 
+/// `secret_key (bearer, version 2)`.
+fn credential_text(credential: &Value) -> String {
+    let text = |key: &str| credential.get(key).and_then(Value::as_str).unwrap_or_default();
+    let version = match credential.get("version").and_then(Value::as_u64) {
+        Some(version) => format!("version {version}"),
+        None => "no value yet".to_owned(),
+    };
+    format!("{} ({}, {version})", text("name"), text("kind"))
+}
+
 fn remove(context: &Context, name: &ServiceName) -> anyhow::Result<Verdict> {
-    context.block_on(async {
+    let dropped = context.block_on(async {
         let desk = context.desk().await?;
-        desk.admin.remove_service(&context.actor(), context.now().wall, name).await?;
+        let dropped = desk.admin.remove_service(&context.actor(), context.now().wall, name).await?;
         desk.close().await;
-        Ok(())
+        Ok(dropped)
     })?;
     if context.output.json {
-        context.output.json(&json!({ "service": name, "changed": true }))?;
-    } else {
-        let text = format!("{name} removed; agents are refused within a second, its history stays");
-        context.output.answer_marked(Mark::Done, text)?;
+        context.output.json(&json!({ "service": name, "changed": true, "dropped": dropped }))?;
+        return Ok(Verdict::Done);
+    }
+    let text = format!("{name} removed; agents are refused within a second, its history stays");
+    context.output.answer_marked(Mark::Done, text)?;
+    for credential in dropped {
+        context
+            .output
+            .answer_marked(Mark::Look, format!("{name}  credential `{credential}` dropped with it"))?;
     }
     Ok(Verdict::Done)
 }
@@ -133,12 +164,35 @@ fn upstream(service: &Service) -> String {
     escape_foreign(&text).into_owned()
 }
 
+/// What to tell somebody whose credentials anybody on the way could read; nothing when nobody can.
+pub fn travels_unencrypted(service: &Service) -> Option<String> {
+    let http = service.upstream.http()?;
+    let in_the_open = !http.url.is_tls() && http.network == Network::Public;
+    let sent = |slot: &CredentialSlot| !matches!(slot.kind, CredentialKind::AwsSigv4 { .. });
+    (in_the_open && service.credentials.iter().any(sent)).then(|| {
+        format!(
+            "{}  its credential would travel unencrypted (http://); use an https:// address",
+            service.name
+        )
+    })
+}
+
 /// A service in the words of services.yaml. Of `env` only the names: values may be secret.
 fn as_json(service: &Service) -> Value {
     let mut members = Map::new();
     let mut put = |key: &str, value: Value| members.insert(key.to_owned(), value);
+    let is_api = matches!(service.upstream, Upstream::Api(_));
     put("name", json!(service.name));
-    put("kind", json!("mcp"));
+    put("kind", json!(if is_api { "http" } else { "mcp" }));
+    if let Some(http) = service.upstream.http() {
+        put("url", json!(http.url.to_string()));
+        let network = match http.network {
+            Network::Public => "public",
+            Network::Private => "private",
+        };
+        put("network", json!(network));
+        put("ca", json!(http.ca_pem.is_some()));
+    }
     match &service.upstream {
         Upstream::Stdio(stdio) => {
             put("command", json!(stdio.command));
@@ -147,25 +201,30 @@ fn as_json(service: &Service) -> Value {
             put("processes", json!(stdio.processes));
             put("idle", json!(format!("{}s", stdio.idle.as_secs())));
         }
-        Upstream::Http(http) | Upstream::Api(ApiUpstream { http, .. }) => {
-            put("url", json!(http.url.to_string()));
-            let network = match http.network {
-                Network::Public => "public",
-                Network::Private => "private",
+        Upstream::Http(_) => {}
+        Upstream::Api(api) => {
+            put("stream", json!(api.stream));
+            put("idempotency_header", json!(api.idempotency_header));
+            let odd_paths = match api.odd_paths {
+                OddPaths::Refuse => "refuse",
+                OddPaths::Pass => "pass",
             };
-            put("network", json!(network));
-            put("ca", json!(http.ca_pem.is_some()));
+            put("odd_paths", json!(odd_paths));
         }
     }
-    let unknown = match service.unknown_methods {
-        UnknownMethods::Refuse => "refuse",
-        UnknownMethods::Pass => "pass",
-    };
-    put("unknown_methods", json!(unknown));
-    let refusals = match service.refusals {
-        RefusalForm::Error => "error",
-        RefusalForm::Result => "result",
-    };
-    put("refusals", json!(refusals));
+    if !is_api {
+        let unknown = match service.unknown_methods {
+            UnknownMethods::Refuse => "refuse",
+            UnknownMethods::Pass => "pass",
+        };
+        put("unknown_methods", json!(unknown));
+        let refusals = match service.refusals {
+            RefusalForm::Error => "error",
+            RefusalForm::Result => "result",
+        };
+        put("refusals", json!(refusals));
+    }
+    put("documentation", json!(service.documentation));
+    put("credentials", service.credentials.iter().map(|slot| Value::Object(slot_json(slot))).collect());
     Value::Object(members)
 }

@@ -149,9 +149,17 @@ fn an_upstream_that_dies_in_the_middle_cuts_the_answer() {
 
 #[test]
 fn an_answer_over_the_limit_is_cut() {
+    let home = || Home::new(POLICY).set("gateway.body_limit=100KB");
+    let stage = Stage::behind(home(), Upstream::start(|_| json(vec![b' '; 200_000])));
+    let announced = stage.at_web().call("read_note", "{}");
+    assert_failed(&stage, &announced, 502, "answer-too-large");
+
     let stage = Stage::behind(
-        Home::new(POLICY).set("gateway.body_limit=100KB"),
-        Upstream::start(|_| json(vec![b' '; 200_000])),
+        home(),
+        Upstream::start(|_| {
+            let head = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nConnection: close\r\n\r\n";
+            vec![say(head), Step::Say(vec![b' '; 200_000]), Step::HangUp]
+        }),
     );
     let reply = stage.at_web().call("read_note", "{}");
     assert!(reply.cut_off && reply.body.len() <= 100_000, "{} bytes", reply.body.len());

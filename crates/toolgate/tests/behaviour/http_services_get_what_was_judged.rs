@@ -146,8 +146,8 @@ fn what_the_policy_does_not_allow_reaches_nobody() {
 #[test]
 fn a_service_out_of_scope_and_one_that_does_not_exist_look_the_same() {
     let api = Upstream::start(|_| answer("200 OK", "", "ok"));
-    let home = Home::new(API_POLICY).services(&[api.declare_api("api", "")]);
-    let key = home.key("outside", "user", "other-service");
+    let home = Home::new(API_POLICY).services(&[api.declare_api("api", ""), api.declare_api("other", "")]);
+    let key = home.key("outside", "user", "other");
     let gateway = home.serve();
     let problem = |target: &str| {
         let reply = gateway.send(&Request::new("GET", target).key(&key));
@@ -259,7 +259,7 @@ fn a_large_body_flows_and_the_trail_holds_its_hash() {
 fn an_event_stream_flows_event_by_event_and_may_outlast_the_time_limit() {
     let first = Latch::new();
     let seen = std::sync::Arc::clone(&first);
-    let home = Home::new(API_POLICY).set("gateway.upstream_timeout=1s");
+    let home = Home::new(API_POLICY).set("gateway.upstream_timeout=2s");
     let stage = ApiStage::with(home, ", stream: true", move |_| {
         vec![
             stream_head(),
@@ -273,7 +273,7 @@ fn an_event_stream_flows_event_by_event_and_may_outlast_the_time_limit() {
     assert_eq!(answer.header("content-type"), Some("text/event-stream"));
     assert_eq!(answer.event().as_deref(), Some("data: one\n\n"));
     // Longer than the limit for answers of services that do not stream.
-    std::thread::sleep(std::time::Duration::from_millis(1_500));
+    std::thread::sleep(std::time::Duration::from_millis(2_500));
     first.release();
     assert_eq!(answer.event().as_deref(), Some("data: two\n\n"));
     assert_eq!(answer.event(), None);
@@ -293,7 +293,8 @@ fn an_answer_that_does_not_come_in_time_is_504() {
 #[test]
 fn a_service_that_is_not_there_is_502_and_nothing_was_sent() {
     let home = Home::new(API_POLICY);
-    let port = closed_port();
+    let nobody = ClosedPort::new();
+    let port = nobody.address().port();
     let home = home.services(&[format!(
         "  - {{ name: api, kind: http, url: \"http://127.0.0.1:{port}\", network: private }}\n"
     )]);

@@ -13,7 +13,9 @@
 
 mod a_bad_file_stops_the_start;
 mod a_crash_loses_nothing;
+mod a_repeated_call_is_made_once;
 mod a_stop_finishes_what_is_under_way;
+mod an_echoed_secret_is_masked;
 mod an_upstreams_trouble_is_contained;
 mod bridge_carries_messages;
 mod bytes_pass_untouched;
@@ -21,6 +23,7 @@ mod children_are_kept_apart;
 mod children_cannot_do_harm;
 mod commands_explain_themselves;
 mod connect_sets_up_clients;
+mod credentials_go_in_and_never_out;
 mod every_forwarded_call_is_recorded;
 mod harness;
 mod headers_and_body_agree;

@@ -194,8 +194,11 @@ impl Grant {
     }
 
     async fn read_again(&self, set_as: u64) -> Result<Keeping, Fault> {
-        let stored = self.store.snapshot().await.map_err(|_| Fault::StoreUnavailable)?.credentials;
-        let stored = stored
+        let snapshot = self.store.snapshot().await.map_err(|_| Fault::StoreUnavailable)?;
+        // It may be sealed under a term that is as new. A ring that does not open is told by `freshness`.
+        let _ = self.vault.adopt(&snapshot.keyring);
+        let stored = snapshot
+            .credentials
             .get(&self.service.name)
             .and_then(|all| all.iter().find(|stored| stored.name == self.name))
             .ok_or_else(|| Fault::CredentialMissing(self.name.to_string()))?;

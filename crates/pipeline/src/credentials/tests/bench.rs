@@ -7,10 +7,12 @@ use std::{
 };
 
 use domain::{
+    agent::{Agent, AgentState},
     audit::{Event, Kind},
     clock::{Clock, Now},
     credential::{CredentialKind, CredentialSlot},
-    names::{CredentialName, ServiceName},
+    key::{KeyId, KeyMac},
+    names::{AgentName, CredentialName, RoleName, ServiceName},
     policy,
     service::{
         ApiUpstream, HttpUpstream, Network, OddPaths, RefusalForm, Service, UnknownMethods, Upstream,
@@ -24,7 +26,7 @@ use tempfile::TempDir;
 use vault::{RootKey, Vault};
 
 use super::super::{Credentials, label};
-use crate::dial::Dialler;
+use crate::{arrival::Caller, dial::Dialler};
 
 /// A clock that stands still until it is moved.
 pub struct TestClock(Mutex<Duration>);
@@ -78,7 +80,9 @@ impl Bench {
     }
 
     pub async fn put(&self, service: Service, replaces: Option<i64>) {
-        assert!(self.change(Change::PutService { service, replaces }).await);
+        let keeps = service.credentials.iter().map(|slot| slot.name.clone()).collect();
+        let change = Change::PutService { service, replaces, documentation: None, keeps };
+        assert!(self.change(change).await);
     }
 
     /// Sets a value as an operator does; the version is one above the last.
@@ -122,6 +126,18 @@ impl Bench {
 fn another(store: &Arc<Store>, vault: &Arc<Vault>, clock: &Arc<TestClock>) -> Credentials {
     let clock: Arc<dyn Clock> = Arc::clone(clock) as _;
     Credentials::new(Arc::clone(vault), Arc::clone(store), clock, Dialler::new())
+}
+
+/// Somebody who may ask.
+pub fn caller() -> Caller {
+    let agent = Agent {
+        name: AgentName::parse("laptop").unwrap(),
+        role: RoleName::parse("admin").unwrap(),
+        scope: [ServiceName::parse("billing").unwrap()].into(),
+        state: AgentState::Active,
+        created_at: Timestamp::UNIX_EPOCH,
+    };
+    Caller { agent: Arc::new(agent), key: KeyId::parse("7kq2m9xd").unwrap(), mac: KeyMac([0; 32]) }
 }
 
 pub fn service(upstream: Upstream, slots: &[(&str, CredentialKind)]) -> Service {

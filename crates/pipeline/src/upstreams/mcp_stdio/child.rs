@@ -28,9 +28,10 @@ use tokio::{
     sync::{mpsc, watch},
 };
 
-use vault::Secret;
+use wire::mask::{self, Masker};
 
 use super::router::{Attribution, Router};
+use crate::credentials::Injection;
 
 /// What a child inherits of our environment.
 const INHERITED: [&str; 3] = ["PATH", "HOME", "LANG"];
@@ -72,8 +73,8 @@ enum Life {
 pub(super) struct Program<'a> {
     pub(super) service: &'a ServiceName,
     pub(super) definition: &'a StdioUpstream,
-    /// The variables that hold credentials.
-    pub(super) environment: &'a [(String, Arc<Secret>)],
+    /// The variables that hold credentials, and what masks them.
+    pub(super) injection: &'a Injection,
 }
 
 impl Child {
@@ -88,7 +89,7 @@ impl Child {
         clock: &Arc<dyn Clock>,
         line_bytes_max: usize,
     ) -> Result<Arc<Self>, String> {
-        let Program { service, definition, environment } = *program;
+        let Program { service, definition, injection } = *program;
         let (program, arguments) = definition.command.split_first().ok_or("its command is empty")?;
         let mut command = Command::new(program);
         command.args(arguments).env_clear();
@@ -102,7 +103,7 @@ impl Child {
                 command.env(name, value);
             }
         }
-        for (name, secret) in environment {
+        for (name, secret) in &injection.environment {
             command.env(name, OsStr::from_bytes(secret.reveal()));
         }
         command.process_group(0).kill_on_drop(true);
@@ -127,7 +128,12 @@ impl Child {
         let died_at_ms = Arc::new(AtomicU64::new(0));
 
         tokio::spawn(write_lines(stdin, inbox, stopping.clone()));
-        let errors = tokio::spawn(read_errors(stderr, Arc::clone(&last_line), service.clone()));
+        let errors = tokio::spawn(read_errors(
+            stderr,
+            Arc::clone(&last_line),
+            service.clone(),
+            injection.masker.clone(),
+        ));
         let reader = tokio::spawn(read_lines(stdout, Arc::clone(&router), line_bytes_max));
         let keeper = Keeper { process, stopping, reader, errors, service: service.clone() };
         tokio::spawn({
@@ -338,11 +344,22 @@ async fn read_lines(mut stdout: ChildStdout, router: Arc<Router>, line_bytes_max
 }
 
 /// Drains stderr at any speed; keeps the last line that says something.
-async fn read_errors(mut stderr: ChildStderr, last_line: Arc<Mutex<String>>, service: ServiceName) {
+async fn read_errors(
+    mut stderr: ChildStderr,
+    last_line: Arc<Mutex<String>>,
+    service: ServiceName,
+    masker: Option<Masker>,
+) {
     let mut chunk = vec![0u8; 8 * 1024];
+    // A child may print its environment; a secret may come in two pieces.
+    let mut clean = masker.map(mask::Stream::new);
     while let Ok(length) = stderr.read(&mut chunk).await {
         let Some(read) = chunk.get(..length).filter(|read| !read.is_empty()) else { return };
-        let text = String::from_utf8_lossy(read);
+        let read = match &mut clean {
+            Some(clean) => clean.push(Bytes::copy_from_slice(read)).concat(),
+            None => read.to_vec(),
+        };
+        let text = String::from_utf8_lossy(&read);
         let Some(line) = text.lines().rev().find(|line| !line.trim().is_empty()) else { continue };
         let kept: String = line.trim().chars().filter(|c| !c.is_control()).take(LAST_WORDS_MAX).collect();
         tracing::debug!(service = %service, "stderr: {kept}");

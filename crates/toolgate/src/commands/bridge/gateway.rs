@@ -18,7 +18,7 @@ use http::{
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
 use hyper_util::{client::legacy::Client, rt::TokioExecutor};
-use pipeline::dial::{Connector, Dialler};
+use pipeline::dial::{Connector, Dialler, Versions};
 use wire::{
     json::Limits,
     jsonrpc::{Message, Shape},
@@ -86,7 +86,8 @@ impl Gateway {
         let parsed = UpstreamUrl::parse(&base).map_err(|error| bad_url(&error))?;
         let endpoint = format!("{base}/mcp/{service}").parse().map_err(|error| bad_url(&error))?;
         let upstream = HttpUpstream { url: parsed, network: Network::Private, ca_pem: None };
-        let connector = Dialler::new().connector(&upstream).map_err(|error| bad_url(&error))?;
+        let connector =
+            Dialler::new().connector(&upstream, Versions::Http1, None).map_err(|error| bad_url(&error))?;
         Ok(Self {
             client: Client::builder(TokioExecutor::new()).build(connector),
             base,

@@ -33,8 +33,10 @@ pub enum Client {
 pub struct Target<'a> {
     /// The gateway, without a slash at the end.
     pub gateway: &'a str,
-    /// The services in the agent's scope.
+    /// The MCP services in the agent's scope.
     pub services: &'a [ServiceName],
+    /// The HTTP APIs in the agent's scope.
+    pub apis: &'a [ServiceName],
     /// The whole path of this program, for clients that start it.
     pub program: &'a Path,
 }
@@ -96,10 +98,18 @@ impl Client {
             }
             Self::Env => return Configuration::Shell(variables(target)),
             Self::Curl => {
-                return Configuration::Shell(target.services.iter().map(|s| curl(&url(s))).collect());
+                let mcp = target.services.iter().map(|service| curl(&url(service)));
+                return Configuration::Shell(
+                    mcp.chain(target.apis.iter().map(|api| curl_api(target, api))).collect(),
+                );
             }
         };
         Configuration::Json { servers, entries, inputs }
+    }
+
+    /// Whether it can call HTTP APIs too, not only MCP servers.
+    pub fn takes_apis(self) -> bool {
+        matches!(self, Self::Env | Self::Curl)
     }
 
     /// The client's file; `None` for those that have none. `variable` reads the environment.
@@ -160,7 +170,14 @@ fn variables(target: &Target<'_>) -> Vec<String> {
         "export TOOLGATE_KEY".to_owned(),
     ];
     lines.extend(target.services.iter().map(|service| format!("# {service}: $TOOLGATE_URL/mcp/{service}")));
+    lines.extend(target.apis.iter().map(|api| format!("# {api}: $TOOLGATE_URL/http/{api}/")));
     lines
+}
+
+/// The root of an HTTP API; its paths come behind it.
+fn curl_api(target: &Target<'_>, api: &ServiceName) -> String {
+    let url = shell_quote(&format!("{}/http/{api}/", target.gateway));
+    format!("curl -sS {url} \\\n  -H \"Authorization: Bearer $TOOLGATE_KEY\"")
 }
 
 /// Says hello to a server in the version that most of them speak.
@@ -235,6 +252,7 @@ mod tests {
         let target = Target {
             gateway: "http://127.0.0.1:8484",
             services: &services,
+            apis: &[],
             program: Path::new("/usr/local/bin/toolgate"),
         };
         match client.configuration(&target) {
@@ -269,6 +287,25 @@ mod tests {
         );
         assert!(shown(Client::Vscode, &["files"]).contains("Bearer ${input:TOOLGATE_KEY}"));
         assert!(shown(Client::Env, &["files"]).contains("export TOOLGATE_URL=http://127.0.0.1:8484\n"));
+    }
+
+    #[test]
+    fn shells_get_http_apis_too() {
+        let names = ["billing"].map(|name| ServiceName::parse(name).unwrap());
+        let gateway = "http://127.0.0.1:8484";
+        let target = Target { gateway, services: &[], apis: &names, program: Path::new("toolgate") };
+        let lines = |client: Client| match client.configuration(&target) {
+            Configuration::Shell(lines) => lines,
+            _ => panic!("no shell"),
+        };
+        assert_eq!(lines(Client::Env).last().unwrap(), "# billing: $TOOLGATE_URL/http/billing/");
+        assert_eq!(
+            lines(Client::Curl),
+            ["curl -sS http://127.0.0.1:8484/http/billing/ \\\n  -H \"Authorization: Bearer $TOOLGATE_KEY\""]
+        );
+        for client in Client::value_variants() {
+            assert_eq!(client.takes_apis(), matches!(client.configuration(&target), Configuration::Shell(_)));
+        }
     }
 
     #[test]

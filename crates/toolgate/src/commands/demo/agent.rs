@@ -6,7 +6,7 @@ use domain::service::{HttpUpstream, Network, UpstreamUrl};
 use http::{HeaderValue, Method, Request, header};
 use http_body_util::{BodyExt, Full};
 use hyper_util::{client::legacy::Client, rt::TokioExecutor};
-use pipeline::dial::{Connector, Dialler};
+use pipeline::dial::{Connector, Dialler, Versions};
 use serde_json::{Value, json};
 
 /// Talks to one endpoint, with or without a key.
@@ -28,7 +28,11 @@ impl Agent {
     pub(super) fn new(url: impl AsRef<str>, key: Option<&str>) -> anyhow::Result<Self> {
         let url = UpstreamUrl::parse(url.as_ref())?;
         let upstream = HttpUpstream { url: url.clone(), network: Network::Private, ca_pem: None };
-        let client = Client::builder(TokioExecutor::new()).build(Dialler::new().connector(&upstream)?);
+        let client = Client::builder(TokioExecutor::new()).build(Dialler::new().connector(
+            &upstream,
+            Versions::Http1,
+            None,
+        )?);
         let key = key.map(|key| HeaderValue::try_from(format!("Bearer {key}"))).transpose()?;
         Ok(Self { client, url, key })
     }

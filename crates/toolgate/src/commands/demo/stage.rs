@@ -13,11 +13,11 @@ use admin::{Actor, Admin, NewKey};
 use anyhow::Context as _;
 use domain::{
     audit::{Kind, ResultWord},
-    names::{AgentName, RoleName, ServiceName},
+    names::{AgentName, CredentialName, RoleName, ServiceName},
     service::parse_declarations,
 };
 use store::{Query, Store, StoreOptions};
-use vault::RootKey;
+use vault::{RootKey, Secret};
 
 use super::{billing::Billing, notes, temporary_home, upstream::Upstream};
 use crate::{
@@ -98,8 +98,11 @@ impl Stage {
         );
         let declared = parse_declarations("services.yaml", &services)
             .map_err(|faults| anyhow::anyhow!("the demo's own service is not accepted: {faults:?}"))?;
-        let declared: Vec<_> = declared.into_iter().map(|declared| declared.service).collect();
+        let declared: Vec<_> = declared.into_iter().map(|declared| declared.service.into()).collect();
         admin.apply_services(&actor, now, declared).await?;
+        let (service, name) = ("billing", CredentialName::parse("secret_key")?);
+        let value = Secret::new(secret.clone().into_bytes());
+        admin.set_credential(&actor, now, &running.vault, (service, &name), None, &value).await?;
         let new = NewKey {
             agent: AgentName::parse("demo-agent")?,
             role: Some(RoleName::parse("user")?),

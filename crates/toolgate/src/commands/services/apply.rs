@@ -5,17 +5,17 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use admin::{ServiceChange, What};
+use admin::{Dropped, ServiceChange, WantedService, What, Why};
 use anyhow::{Context as _, anyhow};
 use domain::{
     policy::Policy,
-    service::{Declared, Service, Upstream, parse_declarations},
+    service::{ApiUpstream, Declared, Upstream, parse_declarations},
 };
 use serde_json::{Value, json};
 
 use super::{
     super::{Context, Verdict, doctor::find_program, read_optional},
-    as_json, kind, upstream,
+    as_json, kind, travels_unencrypted, upstream,
 };
 use crate::{
     output::{Mark, escape_foreign},
@@ -28,8 +28,8 @@ pub fn apply(context: &Context, file: &Path) -> anyhow::Result<Verdict> {
     let folder = file.parent().map(Path::to_owned).unwrap_or_default();
     let services = declared
         .into_iter()
-        .map(|declared| with_anchor(&name, &folder, declared))
-        .collect::<anyhow::Result<Vec<Service>>>()?;
+        .map(|declared| with_its_files(&name, &folder, declared))
+        .collect::<anyhow::Result<Vec<WantedService>>>()?;
     let changes = context.block_on(async {
         let desk = context.desk().await?;
         let changes = desk.admin.apply_services(&context.actor(), context.now().wall, services).await?;
@@ -47,8 +47,8 @@ pub fn apply(context: &Context, file: &Path) -> anyhow::Result<Verdict> {
     }
     let policy = context.policy();
     for change in &changes {
-        for advice in advice(&change.service, policy.as_ref()) {
-            context.output.answer_marked(Mark::Look, advice)?;
+        for advice in advice(change, policy.as_ref()) {
+            context.output.answer_marked(Mark::Look, context.invocation.adapt(&advice))?;
         }
     }
     Ok(Verdict::Done)
@@ -71,23 +71,37 @@ fn read(file: &Path) -> anyhow::Result<(String, String)> {
     }
 }
 
-/// The service with the trust anchor that its file names, which lies relative to that file.
-fn with_anchor(name: &str, folder: &Path, declared: Declared) -> anyhow::Result<Service> {
-    let Declared { mut service, ca_path, line } = declared;
-    if let (Some(ca_path), Upstream::Http(http)) = (ca_path, &mut service.upstream) {
-        let path: PathBuf = folder.join(ca_path);
-        let shown = path.display();
-        let pem = read_optional(&path)?.ok_or_else(|| {
-            anyhow!("there is no such file ({shown}, `ca` on line {line} of {name}); check the path")
-        })?;
+/// The service with what its files say: a trust anchor, documentation. They lie relative to the file that names them.
+fn with_its_files(name: &str, folder: &Path, declared: Declared) -> anyhow::Result<WantedService> {
+    let Declared { mut service, ca_path, documentation_path, line } = declared;
+    let read = |key: &str, path: &str| {
+        let path: PathBuf = folder.join(path);
+        let at = format!("{}, `{key}` on line {line} of {name}", path.display());
+        match read_optional(&path)? {
+            Some(text) => Ok((at, text)),
+            None => Err(anyhow!("there is no such file ({at}); check the path")),
+        }
+    };
+    if let (Some(path), Upstream::Http(http) | Upstream::Api(ApiUpstream { http, .. })) =
+        (ca_path, &mut service.upstream)
+    {
+        let (at, pem) = read("ca", &path)?;
         if !pem.contains("-----BEGIN CERTIFICATE-----") {
-            return Err(anyhow!(
-                "there is no certificate ({shown}, `ca` on line {line} of {name}); it must be PEM"
-            ));
+            return Err(anyhow!("there is no certificate ({at}); it must be PEM"));
         }
         http.ca_pem = Some(pem);
     }
-    Ok(service)
+    let documentation = match documentation_path {
+        None => None,
+        Some(path) => {
+            let (at, text) = read("documentation", &path)?;
+            if text.trim().is_empty() {
+                return Err(anyhow!("the documentation is empty ({at}); write some, or leave the key out"));
+            }
+            Some(text)
+        }
+    };
+    Ok(WantedService { service, documentation })
 }
 
 fn line(change: &ServiceChange, width: usize) -> (Mark, String) {
@@ -109,8 +123,8 @@ fn line(change: &ServiceChange, width: usize) -> (Mark, String) {
 }
 
 /// What somebody who applies a service should know about it.
-fn advice(service: &Service, policy: Option<&Policy>) -> Vec<String> {
-    let name = service.name.as_str();
+fn advice(change: &ServiceChange, policy: Option<&Policy>) -> Vec<String> {
+    let (service, name) = (&change.service, change.service.name.as_str());
     let mut advice = Vec::new();
     if let Upstream::Stdio(stdio) = &service.upstream
         && let Some(program) = stdio.command.first()
@@ -121,10 +135,30 @@ fn advice(service: &Service, policy: Option<&Policy>) -> Vec<String> {
             escape_foreign(program)
         ));
     }
+    advice.extend(change.dropped.iter().map(|Dropped { name: credential, why }| {
+        let why = match why {
+            Why::OtherOrigin => "it belonged to the old address; set it again",
+            Why::OtherKind => "it belonged to the old kind; set it again",
+            Why::Undeclared => "the file does not name it any more",
+        };
+        format!("{name}  credential `{credential}` dropped, {why}")
+    }));
+    let never_set =
+        change.missing.iter().filter(|name| !change.dropped.iter().any(|dropped| dropped.name == **name));
+    advice.extend(never_set.map(|credential| {
+        format!(
+            "{name}  credential `{credential}` has no value yet: toolgate credentials set {name} {credential}"
+        )
+    }));
+    advice.extend(travels_unencrypted(service));
     if policy.is_some_and(|policy| !policy.grants_anything_on(name)) {
+        let example = match service.upstream {
+            Upstream::Api(_) => "requests: [\"GET /**\"]",
+            Upstream::Http(_) | Upstream::Stdio(_) => "tools: [\"read_*\", \"list_*\"]",
+        };
         advice.push(format!(
             "{name}  no allow rule names it, only `admin` can call it; in policy.yaml, roles.user.allow:\n\
-             {:15}- {{ service: {name}, tools: [\"read_*\", \"list_*\"] }}",
+             {:15}- {{ service: {name}, {example} }}",
             ""
         ));
     }
@@ -144,6 +178,9 @@ fn change_json(change: &ServiceChange) -> Value {
     if let Some(members) = json.as_object_mut() {
         members.insert("change".to_owned(), json!(word));
         members.insert("differences".to_owned(), json!(differences));
+        let dropped = change.dropped.iter().map(|dropped| dropped.name.as_str());
+        members.insert("dropped".to_owned(), json!(dropped.collect::<Vec<_>>()));
+        members.insert("missing".to_owned(), json!(change.missing));
     }
     json
 }
@@ -151,7 +188,7 @@ fn change_json(change: &ServiceChange) -> Value {
 #[cfg(test)]
 mod tests {
     use admin::Difference;
-    use domain::policy;
+    use domain::{policy, service::Service};
 
     use super::*;
 
@@ -163,19 +200,22 @@ mod tests {
             .collect()
     }
 
+    fn change(service: &Service, what: What) -> ServiceChange {
+        ServiceChange { service: service.clone(), what, dropped: Vec::new(), missing: Vec::new() }
+    }
+
     #[test]
     fn what_changed_reads_as_the_experience_has_it() {
         let services = services(
             "services:\n  - { name: files, kind: mcp, command: [npx, -y, server, /srv/data] }\n  \
-             - { name: billing, kind: mcp, url: 'https://api.example.com' }\n",
+             - { name: billing, kind: http, url: 'https://api.example.com' }\n",
         );
-        let change = |at: usize, what: What| ServiceChange { service: services[at].clone(), what };
-        let url = Difference { field: "url", from: "https://a/".into(), to: "https://b/".into() };
+        let url = Difference { field: "url", from: "https://a".into(), to: "https://b".into() };
         let shown: Vec<String> = [
-            change(0, What::Added),
-            change(1, What::Added),
-            change(0, What::Same),
-            change(1, What::Changed(vec![url])),
+            change(&services[0], What::Added),
+            change(&services[1], What::Added),
+            change(&services[0], What::Same),
+            change(&services[1], What::Changed(vec![url])),
         ]
         .iter()
         .map(|change| line(change, 7).1)
@@ -184,27 +224,32 @@ mod tests {
             shown,
             [
                 "files     mcp, stdio  npx -y server /srv/data",
-                "billing   mcp, http   https://api.example.com/",
+                "billing   http        https://api.example.com",
                 "files",
-                "billing   url https://a/ → https://b/"
+                "billing   url https://a → https://b"
             ]
         );
     }
 
     #[test]
     fn a_service_that_only_admin_can_call_is_told() {
-        let services = services("services:\n  - { name: notes, kind: mcp, url: 'https://n.example' }\n");
+        let services = services(
+            "services:\n  - { name: notes, kind: mcp, url: 'https://n.example' }\n  \
+             - { name: billing, kind: http, url: 'https://b.example' }\n",
+        );
         let (policy, _) =
             policy::parse("policy.yaml", "version: 1\nroles:\n  user:\n    allow: []\n").unwrap();
+        let told = |at: usize, policy: &Policy| advice(&change(&services[at], What::Same), Some(policy));
         assert_eq!(
-            advice(&services[0], Some(&policy)),
+            told(0, &policy),
             [
                 "notes  no allow rule names it, only `admin` can call it; in policy.yaml, roles.user.allow:\n               \
               - { service: notes, tools: [\"read_*\", \"list_*\"] }"
             ]
         );
+        assert!(told(1, &policy)[0].ends_with("- { service: billing, requests: [\"GET /**\"] }"));
         let text = "version: 1\nroles:\n  user:\n    allow:\n      - { service: notes, tools: ['*'] }\n";
         let (policy, _) = policy::parse("policy.yaml", text).unwrap();
-        assert!(advice(&services[0], Some(&policy)).is_empty());
+        assert!(told(0, &policy).is_empty());
     }
 }

@@ -1,0 +1,78 @@
+//! Gate 40: was this call made before? A call under an idempotency key that is known ends here, with the answer of
+//! the first one or with the reason why there is none. It must never let two calls pass under one key.
+
+use std::{ops::Deref, sync::Arc};
+
+use domain::{
+    clock::Clock,
+    idempotency::Repeatable,
+    stop::{Refusal, Stop},
+};
+use wire::Shape;
+
+use super::g30_rate_limit::Within;
+use crate::{
+    arrival::Exchange,
+    budget::BodyBudget,
+    credentials::needs_whole_body,
+    digest,
+    gateway::Bounds,
+    idempotency::{Asked, Claim, IdempotencyKeys},
+};
+
+/// A call that is not known to have been made before. Only this gate can make one.
+pub struct Unique {
+    call: Within,
+    claim: Option<Claim>,
+}
+
+impl Deref for Unique {
+    type Target = Within;
+    fn deref(&self) -> &Within {
+        &self.call
+    }
+}
+
+impl Unique {
+    /// The key's claim, for gate 70 to write down.
+    pub(crate) fn take_claim(&mut self) -> Option<Claim> {
+        self.claim.take()
+    }
+
+    /// Takes the proof apart; only the last gate has a use for the pieces.
+    pub(crate) fn into_inner(self) -> Within {
+        self.call
+    }
+}
+
+/// Without a key it costs nothing. A body that a signature will cover is read whole here too, before the intent, so
+/// that the trail can hold its digest.
+pub(crate) async fn idempotency(
+    mut call: Within,
+    keys: &Arc<IdempotencyKeys>,
+    bodies: &BodyBudget,
+    bounds: &Bounds,
+    clock: &dyn Clock,
+) -> Result<Unique, Stop> {
+    if call.repeatable.is_some() || needs_whole_body(&call.service) {
+        call.hold_body(bodies, bounds.body_bytes_max).await?;
+    }
+    let Some(Repeatable { key, wait }) = call.repeatable.clone() else {
+        return Ok(Unique { call, claim: None });
+    };
+    let agent = &call.caller.agent.name;
+    let Some(fingerprint) = digest::of_exchange(agent, &call.call, &call.exchange, &call.headers) else {
+        // Only sessions have no digest, and those are housekeeping.
+        return Err(Refusal::MethodNotAllowed.into());
+    };
+    let asked = match &call.exchange {
+        Exchange::Post(message) => match message.shape() {
+            Shape::Request { id, .. } => Asked::Message { id: Some(id.text().into()) },
+            Shape::Notification { .. } | Shape::Response { .. } => Asked::Message { id: None },
+        },
+        Exchange::Request(_) | Exchange::Listen | Exchange::End => Asked::Request,
+    };
+    let claim = keys.reserve(agent, &key, fingerprint, call.call.id, asked, wait).await?;
+    claim.look(clock.now().wall).await?;
+    Ok(Unique { call, claim: Some(claim) })
+}
