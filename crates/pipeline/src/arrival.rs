@@ -9,14 +9,14 @@ use domain::{
     clock::Now,
     idempotency::Repeatable,
     key::{KeyId, KeyMac, PresentedKey},
-    stop::Refusal,
+    stop::{Refusal, Stop},
 };
 use http::{HeaderMap, Method, response};
 use tokio::sync::oneshot;
 use wire::{Message, Target};
 
 use crate::{
-    budget::HeldBody,
+    budget::{BodyBudget, HeldBody},
     flow::{BodyHash, Flow},
 };
 
@@ -77,6 +77,20 @@ pub struct ApiRequest {
     pub target: Target,
     /// The body.
     pub body: CallBody,
+}
+
+impl Exchange {
+    /// Reads a request's body whole where it still flows, because somebody must look at it. It stays the same body.
+    pub(crate) async fn hold_body(&mut self, bodies: &BodyBudget, bytes_max: u64) -> Result<(), Stop> {
+        let Self::Request(request) = self else { return Ok(()) };
+        if let CallBody::Flow(_) = request.body {
+            let body = std::mem::replace(&mut request.body, CallBody::Whole(Bytes::new()));
+            if let CallBody::Flow(flow) = body {
+                request.body = CallBody::Held(bodies.read(flow, bytes_max).await?);
+            }
+        }
+        Ok(())
+    }
 }
 
 /// A request's body: whole where somebody must read it, else flowing.

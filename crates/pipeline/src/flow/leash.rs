@@ -12,7 +12,7 @@ use bytes::Bytes;
 use domain::{
     call::Action,
     clock::Clock,
-    policy::{Verdict, judge},
+    policy::{Args, Verdict, judge},
 };
 use http_body::{Body, Frame, SizeHint};
 use tokio::sync::watch;
@@ -54,7 +54,7 @@ async fn withdrawn(freshness: Arc<Freshness>, clock: Arc<dyn Clock>, caller: Cal
         let now = clock.now();
         let world = freshness.current();
         let Ok((key, agent)) = world.holder(&caller.mac, now) else { return };
-        if !matches!(judge(&world, agent, &service, &Action::Service), Verdict::Allow { .. }) {
+        if !matches!(judge(&world, agent, &service, &Action::Service, Args::Unknown), Verdict::Allow { .. }) {
             return;
         }
         let time_left = key.expires_at.map(|end| end.duration_since(now.wall).unsigned_abs());
