@@ -175,12 +175,15 @@ impl Reader<'_> {
             self.error(row.place, format!("a case must be a mapping such as `{example}`"));
             return None;
         };
+        let before = self.problems.len();
         for (key, _) in members {
             if !CASE_KEYS.contains(&key.text.as_str()) {
                 self.problems.push(self.source.unknown_key(key, &CASE_KEYS));
             }
         }
-        let before = self.problems.len();
+        if self.problems.len() > before {
+            return None;
+        }
         let service = self.name(row, members, "service", ServiceName::parse);
         let who = self.who(row, members, service.as_ref());
         let asked = self.asked(row, members);
@@ -421,12 +424,11 @@ deny:
             said,
             [
                 "2: unknown key `tol`; did you mean `tool`?",
-                "2: a case names one of tool, resource, prompt and request",
                 "3: nobody asks; name an `agent`, or a `role`",
                 "3: `expect` must be allow or deny",
                 "4: a case names one of tool, resource, prompt and request",
                 "5: `body` goes with `request`",
-                "6: `args`: this cannot be read as JSON: duplicate key at byte 7",
+                "6: `args`: this cannot be read as JSON: duplicate key `a` at byte 7",
                 "7: `noon` is no time; write for example 2026-11-23T14:00:00Z",
             ]
         );

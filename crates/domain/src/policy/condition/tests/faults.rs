@@ -86,7 +86,7 @@ fn what_can_never_work_is_said_at_its_place() {
         ("{'a': 1, 'a': 2} == args", "'a'", "this key is there twice; leave one out"),
     ] {
         let fault = Condition::parse(when).map(|_| ()).unwrap_err();
-        assert_eq!((fault.message(), &when[fault.range()]), (message, part), "{when}");
+        assert_eq!((fault.message(), when.get(fault.range())), (message, Some(part)), "{when}");
     }
 }
 
@@ -106,9 +106,9 @@ fn conditions_have_bounds() {
         format!("args{} == 1", ".a".repeat(1000)),
         format!("args{} == 1", "[0]".repeat(600)),
         format!("1{} == 1", "+1".repeat(1000)),
-        format!("{}true{}", "args.all(x, ".repeat(1), ".a".repeat(900)),
+        format!("{}true{}", (0..60).map(|n| format!("args.all(x{n}, ")).collect::<String>(), ")".repeat(60)),
     ] {
-        assert!(said(&when) == levels || when.starts_with("args.all"), "{}", said(&when));
+        assert_eq!(said(&when), levels, "{when}");
     }
     assert!(Condition::parse(&vec!["args.a"; 200].join("||")).is_ok(), "a chain is one level");
 }
