@@ -16,7 +16,7 @@ use domain::{
 };
 
 /// Where documents are, from the root of the repository.
-const FOLDERS: [&str; 8] = [
+const FOLDERS: [&str; 9] = [
     "",
     "docs",
     "docs/decisions",

@@ -180,7 +180,7 @@ fn pieces() -> impl Strategy<Value = String> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 4000, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 1500, ..ProptestConfig::default() })]
 
     #[test]
     fn nothing_panics_and_every_fault_has_a_place(when in prop_oneof![pieces(), "\\PC{0,40}"], args in "[0-9\\[\\]{}:,\"a.]{0,12}") {
