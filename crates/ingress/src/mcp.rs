@@ -7,7 +7,7 @@ use bytes::Bytes;
 use domain::{
     call::{Action, Call},
     idempotency::Repeatable,
-    stop::{Fault, Refusal, Unreadable},
+    stop::{Fault, Refusal, Stop, Unreadable},
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, header};
 use hyper::body::Incoming;
@@ -91,7 +91,7 @@ pub(crate) async fn open(knock: Knock) -> Response<Flow> {
         }
         Err(unread) => {
             form = unread.form.unwrap_or(form);
-            (Err(unread.refusal), false, None, None)
+            (Err(unread.stop), false, None, None)
         }
     };
 
@@ -136,13 +136,18 @@ struct Read {
 
 /// A request that could not, and how its answer must look as far as that is known.
 struct Unread {
-    refusal: Refusal,
+    stop: Stop,
     form: Option<Form>,
 }
 
+impl From<Stop> for Unread {
+    fn from(stop: Stop) -> Self {
+        Self { stop, form: None }
+    }
+}
 impl From<Refusal> for Unread {
     fn from(refusal: Refusal) -> Self {
-        Self { refusal, form: None }
+        Self { stop: refusal.into(), form: None }
     }
 }
 impl From<Unreadable> for Unread {
@@ -229,7 +234,8 @@ fn read_message(
         }
         Shape::Notification { .. } | Shape::Response { .. } => Form::Plain,
     };
-    let unread = |unreadable| Unread { refusal: Refusal::Unreadable(unreadable), form: Some(form.clone()) };
+    let unread =
+        |unreadable| Unread { stop: Refusal::Unreadable(unreadable).into(), form: Some(form.clone()) };
     let modern = modern_header || message.meta(mcp::meta::PROTOCOL_VERSION).is_some();
     check_names(&message, headers, modern).map_err(unread)?;
     let (method, action, class) = subject_of(&message).map_err(unread)?;

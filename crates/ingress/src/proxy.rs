@@ -5,7 +5,7 @@ use bytes::Bytes;
 use domain::{
     call::{Action, Call},
     idempotency::Repeatable,
-    stop::{Refusal, Unreadable},
+    stop::{Refusal, Stop, Unreadable},
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, header};
 use pipeline::{ApiRequest, CallBody, Exchange, flow::Flow, turn_away};
@@ -53,7 +53,7 @@ pub(crate) async fn open(knock: Knock) -> Response<Flow> {
     let (head, body) = request.into_parts();
     let whole = match head.method {
         Method::POST => limits::read_message(&head.headers, body, &front, claims.key()).await,
-        _ => Err(Refusal::MethodNotAllowed),
+        _ => Err(Refusal::MethodNotAllowed.into()),
     };
     let read = whole.and_then(|bytes| read(&bytes, &head.headers, &front, &mut call));
     let (exchange, headers, repeatable) = match read {
@@ -70,7 +70,7 @@ struct Read {
     repeatable: Option<Repeatable>,
 }
 
-fn read(bytes: &Bytes, outer: &HeaderMap, front: &Front, call: &mut Call) -> Result<Read, Refusal> {
+fn read(bytes: &Bytes, outer: &HeaderMap, front: &Front, call: &mut Call) -> Result<Read, Stop> {
     let envelope = json::read(bytes, &Limits::of_bytes(bytes.len())).map_err(Unreadable::Body)?;
     if !envelope.is_object() {
         return Err(envelope_fault("the body is no JSON object").into());
@@ -101,6 +101,10 @@ fn read(bytes: &Bytes, outer: &HeaderMap, front: &Front, call: &mut Call) -> Res
         None => Bytes::new(),
         Some(body) => body_bytes(body, &mut inner),
     };
+    if !body.is_empty() {
+        // The body says how long it is. A length that is stated would cut it after it was judged.
+        inner.remove(header::CONTENT_LENGTH);
+    }
     let method = wire::target::method(&method).map_err(|bad| Unreadable::Target(bad.to_string())).and_then(
         |method| {
             Method::from_bytes(method.as_bytes()).map_err(|_| envelope_fault("`method` is no HTTP method"))

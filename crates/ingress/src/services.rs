@@ -46,7 +46,7 @@ pub(crate) async fn open(knock: Knock) -> Response<Flow> {
         key: Claims::of(request.headers(), request.uri(), front.key_in_query).into_presented(),
         call: Arc::clone(&call),
         // Nothing is forwarded: what is asked for here is answered by us.
-        exchange: Err(Refusal::MethodNotAllowed),
+        exchange: Err(Refusal::MethodNotAllowed.into()),
         headers: HeaderMap::new(),
         session: None,
         modern: false,

@@ -9,7 +9,7 @@ use domain::{
     clock::Now,
     idempotency::Repeatable,
     key::{KeyId, KeyMac, PresentedKey},
-    stop::{Refusal, Stop},
+    stop::Stop,
 };
 use http::{HeaderMap, Method, response};
 use tokio::sync::oneshot;
@@ -18,6 +18,7 @@ use wire::{Message, Target};
 use crate::{
     budget::{BodyBudget, HeldBody},
     flow::{BodyHash, Flow},
+    gateway::Bounds,
 };
 
 /// One request as a door understood it. Nothing in it has been checked against keys or policy.
@@ -31,7 +32,7 @@ pub struct Arrival {
     /// What it wants. Readable even when `exchange` is not, as far as the door understood.
     pub call: Arc<Call>,
     /// The request itself, or why it cannot be read. The walk tells only a caller whose key is good.
-    pub exchange: Result<Exchange, Refusal>,
+    pub exchange: Result<Exchange, Stop>,
     /// The headers that may travel on.
     pub headers: HeaderMap,
     /// The session token, where the client sent one.
@@ -81,12 +82,13 @@ pub struct ApiRequest {
 
 impl Exchange {
     /// Reads a request's body whole where it still flows, because somebody must look at it. It stays the same body.
-    pub(crate) async fn hold_body(&mut self, bodies: &BodyBudget, bytes_max: u64) -> Result<(), Stop> {
+    pub(crate) async fn hold_body(&mut self, bodies: &BodyBudget, bounds: &Bounds) -> Result<(), Stop> {
         let Self::Request(request) = self else { return Ok(()) };
         if let CallBody::Flow(_) = request.body {
             let body = std::mem::replace(&mut request.body, CallBody::Whole(Bytes::new()));
             if let CallBody::Flow(flow) = body {
-                request.body = CallBody::Held(bodies.read(flow, bytes_max).await?);
+                request.body =
+                    CallBody::Held(bodies.read(flow, bounds.body_bytes_max, bounds.upstream_timeout).await?);
             }
         }
         Ok(())

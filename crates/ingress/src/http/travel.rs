@@ -7,38 +7,41 @@ use http::{HeaderMap, HeaderName, HeaderValue, header};
 use crate::repeatable;
 
 /// Headers of this connection (RFC 9110 §7.6.1), and those that the next one makes anew.
-const OF_THE_CONNECTION: [HeaderName; 13] = [
-    header::CONNECTION,
-    HeaderName::from_static("keep-alive"),
-    HeaderName::from_static("proxy-connection"),
-    header::PROXY_AUTHENTICATE,
-    header::TE,
-    header::TRAILER,
-    header::TRANSFER_ENCODING,
-    header::UPGRADE,
-    header::HOST,
-    header::EXPECT,
-    header::ACCEPT_ENCODING,
-    HeaderName::from_static("http2-settings"),
-    header::VIA,
+const OF_THE_CONNECTION: [&str; 13] = [
+    "connection",
+    "keep-alive",
+    "proxy-connection",
+    "proxy-authenticate",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "host",
+    "expect",
+    "accept-encoding",
+    "http2-settings",
+    "via",
 ];
 
 /// Who is asking, and from where: an upstream must not see it, nor believe what an agent says of itself.
-const OF_THE_AGENT: [HeaderName; 10] = [
-    header::AUTHORIZATION,
-    header::PROXY_AUTHORIZATION,
-    header::COOKIE,
-    HeaderName::from_static("x-api-key"),
-    header::FORWARDED,
-    HeaderName::from_static("x-forwarded-for"),
-    HeaderName::from_static("x-forwarded-host"),
-    HeaderName::from_static("x-forwarded-proto"),
-    HeaderName::from_static("x-forwarded-port"),
-    HeaderName::from_static("x-real-ip"),
+const OF_THE_AGENT: [&str; 10] = [
+    "authorization",
+    "proxy-authorization",
+    "cookie",
+    "x-api-key",
+    "forwarded",
+    "x-forwarded-for",
+    "x-forwarded-host",
+    "x-forwarded-proto",
+    "x-forwarded-port",
+    "x-real-ip",
 ];
 
 /// Headers by which some frameworks take another method than the request line's.
 const METHOD_OVERRIDES: [&str; 3] = ["x-http-method-override", "x-http-method", "x-method-override"];
+
+/// Headers by which some frameworks (IIS, Symfony, Zend) take another path than the request line's.
+const PATH_OVERRIDES: [&str; 2] = ["x-original-url", "x-rewrite-url"];
 
 /// What our own headers begin with.
 const OURS: &str = "x-toolgate-";
@@ -46,18 +49,23 @@ const OURS: &str = "x-toolgate-";
 /// The headers that travel on.
 ///
 /// # Errors
-/// A header that asks for another method.
+/// A header that asks for another method or path.
 pub(super) fn travelling(headers: &HeaderMap) -> Result<HeaderMap, Unreadable> {
-    if let Some(name) = METHOD_OVERRIDES.iter().find(|name| headers.contains_key(**name)) {
-        return Err(Unreadable::MethodOverride((*name).to_owned()));
-    }
     let named = named_by_connection(headers);
     let mut travelling = HeaderMap::with_capacity(headers.len());
     for (name, value) in headers {
-        if OF_THE_CONNECTION.contains(name)
-            || OF_THE_AGENT.contains(name)
-            || name == repeatable::HEADER
-            || name.as_str().starts_with(OURS)
+        // Servers behind CGI (RFC 3875 §4.1.18) and its heirs take `_` and `-` for the same.
+        let read = name.as_str().replace('_', "-");
+        if METHOD_OVERRIDES.contains(&read.as_str()) {
+            return Err(Unreadable::MethodOverride(name.to_string()));
+        }
+        if PATH_OVERRIDES.contains(&read.as_str()) {
+            return Err(Unreadable::PathOverride(name.to_string()));
+        }
+        if OF_THE_CONNECTION.contains(&read.as_str())
+            || OF_THE_AGENT.contains(&read.as_str())
+            || repeatable::HEADER == read.as_str()
+            || read.starts_with(OURS)
             || named.contains(name)
         {
             continue;
@@ -108,7 +116,11 @@ mod tests {
             ("transfer-encoding", "chunked"),
             ("proxy-authorization", "x"),
             ("x-forwarded-for", "10.0.0.1"),
+            ("x_forwarded_for", "10.0.0.1"),
+            ("x-forwarded_for", "10.0.0.1"),
+            ("transfer_encoding", "chunked"),
             ("x-toolgate-intent", "why"),
+            ("x_toolgate_intent", "why"),
             ("idempotency-key", "k"),
             ("accept-encoding", "gzip"),
             ("content-length", "12"),
@@ -129,10 +141,13 @@ mod tests {
     }
 
     #[test]
-    fn a_header_that_asks_for_another_method_is_refused() {
-        for name in METHOD_OVERRIDES {
-            let refused = travelling(&headers(&[(name, "DELETE")])).unwrap_err();
-            assert_eq!(refused, Unreadable::MethodOverride(name.to_owned()));
+    fn a_header_that_asks_for_another_method_or_path_is_refused() {
+        let refused = |name: &str| travelling(&headers(&[(name, "/x")])).unwrap_err();
+        for name in METHOD_OVERRIDES.into_iter().chain(["x_http_method_override", "x-http_method"]) {
+            assert_eq!(refused(name), Unreadable::MethodOverride(name.to_owned()));
+        }
+        for name in PATH_OVERRIDES.into_iter().chain(["x_original_url"]) {
+            assert_eq!(refused(name), Unreadable::PathOverride(name.to_owned()));
         }
     }
 }

@@ -46,8 +46,8 @@ struct Proof;
 
 impl Authorized {
     /// Reads the body whole where it still flows, because somebody must look at it. It stays the same body.
-    pub(crate) async fn hold_body(&mut self, bodies: &BodyBudget, bytes_max: u64) -> Result<(), Stop> {
-        self.exchange.hold_body(bodies, bytes_max).await
+    pub(crate) async fn hold_body(&mut self, bodies: &BodyBudget, bounds: &Bounds) -> Result<(), Stop> {
+        self.exchange.hold_body(bodies, bounds).await
     }
 }
 
@@ -68,7 +68,7 @@ pub(crate) async fn authorize(
         // A body that no condition reads goes on flowing.
         let rights = Rights::of(world, &caller.agent, &call.service);
         if rights.is_ok_and(|rights| rights.needs_args(&call.action)) {
-            exchange.hold_body(bodies, bounds.body_bytes_max).await?;
+            exchange.hold_body(bodies, bounds).await?;
         }
         let known = Facts::new(&caller.agent, &call.service, &call.method, &call.action, arrival.at.wall);
         verdict = arguments::with_facts(known, &call.action, &exchange, &arrival.headers, |facts| {

@@ -6,7 +6,7 @@ use std::sync::{Arc, atomic::Ordering};
 use bytes::Bytes;
 use domain::{
     agent::Agent,
-    audit::{Decision, Event, Kind, ResultWord, redact},
+    audit::{Decision, Effect, Event, Kind, ResultWord, redact},
     call::Call,
     clock::{Clock, Now},
     key::KeyId,
@@ -64,9 +64,10 @@ impl Draft {
         if let Verdict::Allow { rule, reason } = verdict {
             self.event.decision = Some(Decision {
                 gate: Gate::Authorize,
-                allowed: true,
+                effect: Effect::Allow,
                 rule: rule.clone(),
                 reason: (*reason).into(),
+                risk: None,
                 policy: Some(policy.clone()),
             });
         }
@@ -315,12 +316,13 @@ impl Record {
                 event.status = Some(refusal.status());
                 event.decision = Some(Decision {
                     gate: refusal.gate(),
-                    allowed: false,
+                    effect: Effect::Deny,
                     rule: match refusal {
                         Refusal::Forbidden { rule, .. } => rule.clone(),
                         _ => None,
                     },
                     reason: refusal.cause(),
+                    risk: None,
                     policy: None,
                 });
                 event.error = Some((refusal.code().into(), refusal.cause().into_owned()));

@@ -9,13 +9,10 @@ use http::{
     uri::{Authority, PathAndQuery, Scheme},
 };
 use http_body_util::{BodyExt, Full};
-use hyper_util::{
-    client::legacy::Client,
-    rt::{TokioExecutor, TokioTimer},
-};
+use hyper_util::client::legacy::Client;
 use jiff::Timestamp;
 
-use super::{Answer, Outbound, fault};
+use super::{Answer, Outbound, client, fault};
 use crate::{
     arrival::{ApiRequest, CallBody, Exchange},
     credentials::Injection,
@@ -38,11 +35,7 @@ impl Http {
         let connector = dialler
             .connector(&upstream.http, Versions::Http2OrHttp1, injection.identity.as_deref())
             .map_err(|error| Fault::UpstreamUnreachable(error.to_string()))?;
-        let client = Client::builder(TokioExecutor::new())
-            .pool_timer(TokioTimer::new())
-            .pool_max_idle_per_host(256)
-            .build(connector);
-        Ok(Self { client, uri: without_own_port(upstream.http.url.uri()) })
+        Ok(Self { client: client(connector), uri: without_own_port(upstream.http.url.uri()) })
     }
 
     pub(super) async fn exchange(

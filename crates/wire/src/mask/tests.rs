@@ -346,10 +346,31 @@ proptest! {
         prop_assert_eq!(out, expected);
     }
 
+    /// Much of the text is passed over unread; nothing of a form may be.
+    #[test]
+    fn a_secret_is_found_wherever_it_stands(
+        secret in "[!-~]{8,60}", form in any::<prop::sample::Index>(), before in "[ -~]{0,100}", after in "[ -~]{0,100}",
+        cut in any::<prop::sample::Index>(),
+    ) {
+        let forms = forms::of(secret.as_bytes());
+        let form: &[u8] = form.get::<Vec<u8>>(&forms);
+        let body = [before.as_bytes(), form, after.as_bytes()].concat();
+        let masker = masker(&[secret.as_bytes()]);
+        let expected = naive(&forms, &body);
+        prop_assert_eq!(masker.mask(&body), Some(expected.clone()));
+        prop_assert_eq!(streamed(&masker, &body, &[cut.index(body.len() + 1)]), expected);
+    }
+
     #[test]
     fn text_without_a_secret_stays_as_it_is(secret in "[!-~]{8,40}", text in "\\PC*") {
         prop_assume!(!text.contains(&secret));
         let masker = masker(&[secret.as_bytes()]);
         prop_assert_eq!(masker.mask_text(&text), text.as_str());
     }
+}
+
+#[test]
+fn a_secret_that_became_a_name_in_lower_case_is_found() {
+    let masker = Masker::new(&[b"Sk-Live_9F3C"]).unwrap().unwrap();
+    assert_eq!(masker.mask_text("x-sk-live_9f3c-y"), "x-************-y");
 }
