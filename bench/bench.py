@@ -12,10 +12,12 @@ import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from typing import NamedTuple
 
 import report
 import subjects
-from subjects import MODERN, VERSION, Nginx, Subject, Toolgate, Upstream
+from subjects import MODERN, VERSION, Nginx, Subject, Toolgate, ToolgateHttp, Upstream
 
 HERE = pathlib.Path(__file__).resolve().parent
 SECONDS_MAX = 60
@@ -43,6 +45,7 @@ def read_options() -> argparse.Namespace:
     parser.add_argument("--work", required=True, help="a folder on a disk whose flushes count")
     parser.add_argument("--seconds", type=int, default=8, help=f"of one run, at most {SECONDS_MAX}")
     parser.add_argument("--repeats", type=int, default=3, help=f"of each run, at most {REPEATS_MAX}")
+    parser.add_argument("--only", default="", help="tables to measure, commas between: calls, requests, streams, …")
     parser.add_argument("--quick", action="store_true", help="one repeat of two seconds: only to see that it works")
     options = parser.parse_args()
     if options.quick:
@@ -52,6 +55,15 @@ def read_options() -> argparse.Namespace:
     return options
 
 
+class Request(NamedTuple):
+    """What wrk sends over and over, over so many connections."""
+
+    method: str
+    path: str
+    body: bytes | None
+    connections: int
+
+
 class Rig:
     """One measurement of everything; each table of the report is one method."""
 
@@ -59,11 +71,11 @@ class Rig:
         self.folder, self.options = folder, options
 
     def measure(self) -> dict:
+        tables = [self.calls, self.requests, self.refusals, self.large, self.downloads, self.streams, self.lists]
+        only = [name for name in self.options.only.split(",") if name]
+        measured = {table.__name__: table() for table in tables if not only or table.__name__ in only}
         return {
-            "calls": self.calls(),
-            "refusals": self.refusals(),
-            "large": self.large(),
-            "lists": self.lists(),
+            **measured,
             "start": self.start(),
             "flush_us": flush_us(self.folder),
             "binary_mb": os.path.getsize(self.options.toolgate) / 1e6,
@@ -88,6 +100,39 @@ class Rig:
         """tools/list of 1,000 tools of which the policy hides half."""
         return self.interleaved(1000, [({"jsonrpc": "2.0", "id": 7, "method": "tools/list"}, VERSION, 1)])
 
+    def requests(self) -> list[dict]:
+        """HTTP: a GET, and a POST of 200 bytes of JSON; the answer is as small as that of the MCP call."""
+        body = json.dumps({"note": "y" * 188}).encode()  # 200 bytes
+        jobs = [Request("GET", "/small", None, 32), Request("POST", "/small", body, 32), Request("POST", "/small", body, 1)]
+        return self.http(jobs, [(sync, keyed) for sync in ("flush", "os") for keyed in (False, True)])
+
+    def downloads(self) -> list[dict]:
+        """HTTP: an answer of 1 MiB over one connection."""
+        return self.http([Request("GET", "/large", None, 1)], [("flush", False), ("flush", True)])
+
+    def streams(self) -> list[dict]:
+        """HTTP: 10 MB that flow, over 8 connections at once; what that takes of memory."""
+        up = b"0123456789abcdef" * 625_000
+        jobs = [Request("GET", "/down", None, 8), Request("POST", "/up", up, 8)]
+        return self.http(jobs, [("flush", False), ("flush", True)], stream=True)
+
+    def http(self, jobs: list, kinds: list[tuple[str, bool]], stream: bool = False) -> list[dict]:
+        """Requests to the API of the upstream: direct, through nginx, through gateways of these kinds."""
+        upstream = Upstream(self.folder, self.options.upstream, 1)
+        upstream.start()
+        gateways = [
+            ToolgateHttp(self.folder, self.options.toolgate, upstream, sync, keyed, stream) for sync, keyed in kinds
+        ]
+        chosen = [upstream, Nginx(self.folder, upstream), *gateways]
+        rows = []
+        try:
+            # Each request meets processes that have done nothing else, so that their peaks of memory are its own.
+            for job in jobs:
+                rows += self.in_turns(upstream, chosen, lambda subject, job=job: [self.request(subject, upstream, job)])
+        finally:
+            upstream.stop()
+        return rows
+
     def refusals(self) -> list[dict]:
         """Calls that policy or limit refuses. Nothing may reach the upstream."""
         jobs = [(call(tool, "x" * 64, VERSION), VERSION, 32) for tool in ("never_allowed", "limited")]
@@ -97,25 +142,27 @@ class Rig:
         """Every subject takes its turn in every repeat, so that a noisy minute hurts all alike."""
         upstream, all_subjects = self.subjects(tools)
         chosen = [subject for subject in all_subjects if isinstance(subject, Toolgate) or not only_gateway]
-        rows = []
         try:
-            for repeat in range(self.options.repeats):
-                for subject in chosen:
-                    if subject is not upstream:
-                        subject.start()
-                    try:
-                        for message, version, connections in jobs:
-                            row = self.run(subject, upstream, message, version, connections)
-                            rows.append({**row, "repeat": repeat})
-                    finally:
-                        if subject is not upstream:
-                            subject.stop()
+            return self.in_turns(upstream, chosen, lambda subject: [self.run(subject, upstream, *job) for job in jobs])
         finally:
             upstream.stop()
+
+    def in_turns(self, upstream: Upstream, chosen: list[Subject], runs: Callable[[Subject], list[dict]]) -> list[dict]:
+        """Runs with each subject, which is started for them, as often as was asked for."""
+        rows = []
+        for repeat in range(self.options.repeats):
+            for subject in chosen:
+                if subject is not upstream:
+                    subject.start()
+                try:
+                    rows += [{**row, "repeat": repeat} for row in runs(subject)]
+                finally:
+                    if subject is not upstream:
+                        subject.stop()
         return rows
 
     def run(self, subject: Subject, upstream: Upstream, message: dict, version: str, connections: int) -> dict:
-        """One timed run of wrk against one subject."""
+        """One timed run of wrk against one subject: an MCP call."""
         note(f"{subject.name}: {message['method']} {version}, {connections} connections")
         headers = {
             "Content-Type": "application/json", "Accept": "application/json, text/event-stream",
@@ -127,22 +174,50 @@ class Rig:
         else:
             sessions = [subject.session() for _ in range(min(8, connections))]
         self.check(subject, message, headers, sessions)
+        request = Request("POST", subject.path, json.dumps(message).encode(), connections)
+        kind = "lists" if message["method"] == "tools/list" else "calls"
+        tool = message.get("params", {}).get("name", "")
+        told = {"method": message["method"], "version": version, "tool": tool}
+        return told | self.timed(subject, upstream, request, headers, sessions, kind)
+
+    def request(self, subject: Subject, upstream: Upstream, request: "Request") -> dict:
+        """One timed run of wrk against one subject: an HTTP request, whose path stands below the subject's own."""
+        note(f"{subject.name}: {request.method} {request.path}, {request.connections} connections")
+        headers = dict(subject.headers)
+        if request.body:
+            headers["Content-Type"] = "application/json" if len(request.body) < 1 << 20 else "application/octet-stream"
+        whole = request._replace(path=subject.api + request.path)
+        status, _, body = subject.ask(request.method, whole.path, request.body, headers)
+        assert status == 200, f"{subject.name}: {status} {body[:300]}"
+        match request.path:
+            case "/small":
+                assert json.loads(body)["credential"] == bool(getattr(subject, "credential", "")), body[:300]
+            case "/up":
+                assert json.loads(body)["bytes"] == len(request.body), body[:300]
+            case _:
+                assert len(body) == (1 << 20 if request.path == "/large" else 9_994_240), len(body)
+        told = {"method": f"{request.method} {request.path}", "version": "", "tool": ""}
+        return told | self.timed(subject, upstream, whole, headers, [], "calls")
+
+    def timed(self, subject: Subject, upstream: Upstream, request: "Request", headers: dict, sessions: list[str],
+              kind: str) -> dict:
+        """What one run of wrk costs a subject whose answer is known to be right."""
         time.sleep(0.3)  # what the preparation caused is written by then
         before, cpu_before = upstream.stats(), subjects.cpu_seconds(subject.process.pid)
-        loaded = self.load(subject, message, headers, sessions, connections)
+        idle_mb = subjects.memory_mb(subject.process.pid)
+        loaded = self.load(subject, request, headers, sessions)
         time.sleep(0.5)  # the record's last group belongs to the run
         cpu = subjects.cpu_seconds(subject.process.pid) - cpu_before
-        after = upstream.stats()
-        kind = "lists" if message["method"] == "tools/list" else "calls"
+        peak_mb = subjects.peak_memory_mb(subject.process.pid)
         return {
-            "subject": subject.name, "method": message["method"], "version": version, "connections": connections,
-            "tool": message.get("params", {}).get("name", ""),
+            "subject": subject.name, "connections": request.connections,
             "requests": loaded["requests"], "per_second": loaded["requests"] / loaded["seconds"],
             "p50_us": loaded["p50_us"], "p99_us": loaded["p99_us"],
             "bad": loaded["bad_status"] + loaded["broken"],
-            "reached": after[kind] - before[kind],
+            "reached": upstream.stats()[kind] - before[kind],
             "cpu_us": cpu / max(loaded["requests"], 1) * 1e6,
-            "peak_mb": subjects.peak_memory_mb(subject.process.pid),
+            "peak_mb": peak_mb,
+            "grown_mb": (peak_mb - idle_mb) / request.connections,
         }
 
     def check(self, subject: Subject, message: dict, headers: dict, sessions: list[str]) -> None:
@@ -163,16 +238,20 @@ class Rig:
             _, _, body = subject.post(message, {**headers, **session})
             assert json.loads(body)["error"]["code"] == 429, body[:300]
 
-    def load(self, subject: Subject, message: dict, headers: dict, sessions: list[str], connections: int) -> dict:
+    def load(self, subject: Subject, request: "Request", headers: dict, sessions: list[str]) -> dict:
         """What wrk measured, with one thread."""
         body, lines = self.folder / "load.body", self.folder / "load.headers"
-        body.write_text(json.dumps(message))
+        body.write_bytes(request.body or b"")
         lines.write_text("".join(f"{name}: {value}\n" for name, value in headers.items()))
         seconds = self.options.seconds
+        environment = {
+            "LOAD_METHOD": request.method, "LOAD_BODY": str(body) if request.body else "", "LOAD_HEADERS": str(lines),
+            "LOAD_SESSIONS": ",".join(sessions),
+        }
         done = subprocess.run(
-            ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "20s", "-s", str(HERE / "load.lua"),
-             f"http://127.0.0.1:{subject.port}{subject.path}"],
-            env={**os.environ, "LOAD_BODY": str(body), "LOAD_HEADERS": str(lines), "LOAD_SESSIONS": ",".join(sessions)},
+            ["wrk", "-t1", f"-c{request.connections}", f"-d{seconds}s", "--timeout", "20s", "-s", str(HERE / "load.lua"),
+             f"http://127.0.0.1:{subject.port}{request.path}"],
+            env={**os.environ, **environment},
             stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=seconds + 60, check=True,
         )
         line = next(line for line in done.stdout.splitlines() if line.startswith("LOAD "))

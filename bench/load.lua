@@ -1,6 +1,6 @@
 -- The wrk script: sends one prepared request over and over, rotating the MCP sessions it was given,
 -- and prints what wrk measured as one line of JSON. Environment: LOAD_HEADERS (file of "Name: value"
--- lines), LOAD_BODY (file), LOAD_SESSIONS (commas between; empty for none).
+-- lines), LOAD_METHOD, LOAD_BODY (file; empty for none), LOAD_SESSIONS (commas between; empty for none).
 local requests, turn = {}, 0
 
 local function read(path)
@@ -11,16 +11,19 @@ local function read(path)
 end
 
 function init()
-  local headers, body = {}, read(os.getenv("LOAD_BODY"))
+  local headers, method, body = {}, os.getenv("LOAD_METHOD"), nil
+  if os.getenv("LOAD_BODY") ~= "" then
+    body = read(os.getenv("LOAD_BODY"))
+  end
   for name, value in read(os.getenv("LOAD_HEADERS")):gmatch("([^:\n]+): ([^\n]*)\n") do
     headers[name] = value
   end
   for session in (os.getenv("LOAD_SESSIONS") or ""):gmatch("[^,]+") do
     headers["Mcp-Session-Id"] = session
-    requests[#requests + 1] = wrk.format("POST", nil, headers, body)
+    requests[#requests + 1] = wrk.format(method, nil, headers, body)
   end
   if #requests == 0 then
-    requests[1] = wrk.format("POST", nil, headers, body)
+    requests[1] = wrk.format(method, nil, headers, body)
   end
 end
 

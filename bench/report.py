@@ -7,6 +7,18 @@ import platform
 import statistics
 
 
+# What is measured, and which columns its table has besides the usual ones.
+TABLES = [
+    ("calls", "tools/call, 64 bytes of arguments", {"compare": True}),
+    ("requests", "HTTP requests, small answers (`credential`: injected, and masked in the answer)", {"compare": True}),
+    ("refusals", "Refused calls, 32 connections (`never_allowed`: policy, 403; `limited`: limit, 429)", {"by_tool": True}),
+    ("large", "tools/call, 1 MiB of arguments, 1 connection", {"compare": True}),
+    ("downloads", "HTTP, an answer of 1 MiB, 1 connection", {"compare": True}),
+    ("streams", "HTTP, 10 MB that flow, 8 connections (`grown`: peak over idle, for each connection)", {"compare": True, "memory": True}),
+    ("lists", "tools/list of 1,000 tools, 1 connection (`toolgate-*` hide half of them)", {}),
+]
+
+
 def markdown(measured: dict, options: argparse.Namespace) -> str:
     """The whole report."""
     parts = [
@@ -19,11 +31,7 @@ def markdown(measured: dict, options: argparse.Namespace) -> str:
         "is sent, outcome with the next group. `flush` survives power loss, `os` the process. Off: nothing that the "
         "default has on, but one log line a call (`--quiet`). `nginx` is a plain reverse proxy, 2 workers, no log. "
         "CPU is the process's own (user and system) for each request; p50 and p99 are wrk's.",
-        "## tools/call, 64 bytes of arguments\n\n" + table(measured["calls"], compare=True),
-        "## Refused calls, 32 connections (`never_allowed`: policy, 403; `limited`: limit, 429)\n\n"
-        + table(measured["refusals"], by_tool=True),
-        "## tools/call, 1 MiB of arguments, 1 connection\n\n" + table(measured["large"], compare=True),
-        "## tools/list of 1,000 tools, 1 connection (`toolgate-*` hide half of them)\n\n" + table(measured["lists"]),
+        *[f"## {title}\n\n" + table(measured[name], **more) for name, title, more in TABLES if name in measured],
         "## The process\n\n"
         f"- start to first forwarded call: {measured['start']['first_call_ms']:.0f} ms (median of 5)\n"
         f"- resident memory after one call: {measured['start']['idle_mb']:.1f} MB\n"
@@ -33,24 +41,28 @@ def markdown(measured: dict, options: argparse.Namespace) -> str:
     return "\n\n".join(parts)
 
 
-def table(rows: list[dict], compare: bool = False, by_tool: bool = False) -> str:
+def table(rows: list[dict], compare: bool = False, by_tool: bool = False, memory: bool = False) -> str:
     """Medians over the repeats, with the ratio to nginx in the same rows where that says something."""
     groups = collections.defaultdict(list)
     for row in rows:
-        groups[row["version"], row["connections"], row["tool"], row["subject"]].append(row)
-    nginx = {key[:3]: median(group, "per_second") for key, group in groups.items() if key[3] == "nginx"}
-    heads = ["protocol", "conns", *(["tool"] if by_tool else []), "subject", "req/s", *(["÷ nginx"] if compare else []),
-             "p50 µs", "p99 µs", "CPU µs", "peak MB", "reached", "bad"]
+        what = row["version"] or row["method"]
+        groups[what, row["connections"], row["tool"], row["subject"]].append(row)
+    nginx = {key[:3]: group for key, group in groups.items() if key[3] == "nginx"}
+    heads = ["what", "conns", *(["tool"] if by_tool else []), "subject", "req/s", *(["÷ nginx"] if compare else []),
+             "p50 µs", "p99 µs", "CPU µs", *(["÷ nginx"] if compare else []), "peak MB", *(["grown MB"] if memory else []),
+             "reached", "bad"]
     lines = ["| " + " | ".join(heads) + " |", "|" + "---|" * len(heads)]
     for key in sorted(groups, key=lambda key: key[:3]):
-        version, connections, tool, subject = key
+        what, connections, tool, subject = key
         group = groups[key]
         reached = sum(row["reached"] for row in group) / max(sum(row["requests"] for row in group), 1)
+        ratio = lambda field: [f"{median(group, field) / median(nginx[key[:3]], field):.2f}"] if compare else []
         cells = [
-            version, connections, *([tool] if by_tool else []), subject, f"{median(group, 'per_second'):,.0f}",
-            *([f"{median(group, 'per_second') / nginx[key[:3]]:.2f}"] if compare else []),
-            f"{median(group, 'p50_us'):,.0f}", f"{median(group, 'p99_us'):,.0f}", f"{median(group, 'cpu_us'):.1f}",
-            f"{max(row['peak_mb'] for row in group):.1f}", f"{reached:.3f}", sum(row["bad"] for row in group),
+            what, connections, *([tool] if by_tool else []), subject, f"{median(group, 'per_second'):,.0f}",
+            *ratio("per_second"), f"{median(group, 'p50_us'):,.0f}", f"{median(group, 'p99_us'):,.0f}",
+            f"{median(group, 'cpu_us'):.1f}", *ratio("cpu_us"), f"{max(row['peak_mb'] for row in group):.1f}",
+            *([f"{max(row['grown_mb'] for row in group):.2f}"] if memory else []),
+            f"{reached:.3f}", sum(row["bad"] for row in group),
         ]
         lines.append("| " + " | ".join(str(cell) for cell in cells) + " |")
     return "\n".join(lines)

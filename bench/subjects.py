@@ -1,4 +1,4 @@
-"""What is measured: the upstream itself, nginx in front of it, Toolgate in front of it."""
+"""What is measured: the upstream itself, nginx in front of it, Toolgate in front of it; for MCP and for HTTP."""
 
 import http.client
 import json
@@ -13,6 +13,8 @@ import time
 VERSION = "2025-11-25"
 MODERN = "2026-07-28"
 SERVICE = "bench"
+# What `upstream/src/api.rs` looks for.
+CREDENTIAL = "bench-credential-0123456789abcdef"
 
 
 def free_port() -> int:
@@ -22,10 +24,11 @@ def free_port() -> int:
 
 
 class Subject:
-    """A process on a port of 127.0.0.1 that takes MCP calls."""
+    """A process on a port of 127.0.0.1 that takes MCP calls and HTTP requests."""
 
     name = ""
-    path = "/mcp"
+    path = "/mcp"  # where MCP calls go
+    api = "/api"  # what the path of an HTTP request begins with
 
     def __init__(self, folder: pathlib.Path):
         self.folder = folder
@@ -64,10 +67,14 @@ class Subject:
         raise AssertionError(f"{self.name} does not listen")
 
     def post(self, message: dict, headers: dict[str, str]) -> tuple[int, dict, bytes]:
+        sent = {"Content-Type": "application/json", "Accept": "application/json, text/event-stream"}
+        return self.ask("POST", self.path, json.dumps(message).encode(), {**sent, **self.headers, **headers})
+
+    def ask(self, method: str, path: str, body: bytes | None, headers: dict[str, str]) -> tuple[int, dict, bytes]:
+        """One request over a connection of its own."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
         try:
-            sent = {"Content-Type": "application/json", "Accept": "application/json, text/event-stream"}
-            connection.request("POST", self.path, json.dumps(message), {**sent, **self.headers, **headers})
+            connection.request(method, path, body, headers)
             answer = connection.getresponse()
             return answer.status, {name.lower(): value for name, value in answer.getheaders()}, answer.read()
         finally:
@@ -138,6 +145,11 @@ http {{
       proxy_set_header Connection ""; proxy_set_header X-Added one;
       proxy_buffers 32 64k; proxy_buffer_size 64k;
     }}
+    location ~ ^/api/(down|up)$ {{
+      proxy_pass http://bench; proxy_http_version 1.1;
+      proxy_set_header Connection ""; proxy_set_header X-Added one;
+      proxy_buffering off; proxy_request_buffering off;
+    }}
   }}
 }}
 """)
@@ -147,12 +159,14 @@ http {{
 
 
 class Toolgate(Subject):
-    """The gateway with every gate on: key, 20 rules, limits, a chained and redacted record."""
+    """The gateway with every gate on: key, 20 rules, limits, a chained and redacted record. Here for MCP."""
 
     path = f"/mcp/{SERVICE}"
+    declaration = f"{{ name: {SERVICE}, kind: mcp, url: http://127.0.0.1:PORT/mcp, network: private }}"
+    credential = ""
 
     def __init__(self, folder: pathlib.Path, binary: str, upstream: Upstream, sync: str):
-        self.name = f"toolgate-{sync}"
+        self.name = self.name or f"toolgate-{sync}"
         super().__init__(folder)
         self.binary = binary
         self.home = folder / self.name
@@ -167,22 +181,28 @@ class Toolgate(Subject):
             f"gateway: {{ listen: 127.0.0.1:{self.port} }}\nconsole: {{ listen: 127.0.0.1:{console} }}\n"
             f"audit: {{ sync: {sync} }}\n"
         )
-        (self.home / "policy.yaml").write_text(policy())
+        (self.home / "policy.yaml").write_text(self.policy())
         services = self.folder / "services.yaml"
-        services.write_text(
-            f"services:\n  - {{ name: {SERVICE}, kind: mcp, url: http://127.0.0.1:{upstream.port}/mcp, network: private }}\n"
-        )
+        services.write_text(f"services:\n  - {self.declaration.replace('PORT', str(upstream.port))}\n")
         self.run("services", "apply", "-f", str(services))
+        if self.credential:
+            self.run("credentials", "set", SERVICE, self.credential, stdin=CREDENTIAL)
         key = self.run("keys", "create", "bench", "--role", "user", "--scope", SERVICE).strip()
         self.headers = {"Authorization": f"Bearer {key}"}
 
-    def run(self, *arguments: str) -> str:
+    def run(self, *arguments: str, stdin: str = "") -> str:
         done = subprocess.run(
             [self.binary, *arguments, "--home", str(self.home)],
-            stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60,
+            input=stdin, capture_output=True, text=True, timeout=60,
         )
         assert done.returncode == 0, f"toolgate {' '.join(arguments)}: {done.stdout}{done.stderr}"
         return done.stdout
+
+    def policy(self) -> str:
+        """The measured tool is allowed by the last rule, and half of the long list is hidden."""
+        measured = 'tools: ["echo", "limited", "tool_*1", "tool_*3", "tool_*5", "tool_*7", "tool_*9"]'
+        limited = f'  overrides:\n    - {{ service: {SERVICE}, tools: ["limited"], limit: 1/1h }}\n'
+        return policy('tools: ["never_{}_*"]', 'tools: ["elsewhere_{}_*"]', measured) + limited
 
     def start(self) -> None:
         # One line a call is for people who watch; it would measure the terminal.
@@ -190,26 +210,43 @@ class Toolgate(Subject):
         self.wait()
 
 
-def policy() -> str:
-    """20 rules; the one that allows the measured tool comes last, and half of the long list is hidden."""
-    denies = "".join(f'  - {{ service: "*", tools: ["never_{number}_*"] }}\n' for number in range(8))
-    allows = "".join(
-        f'      - {{ service: {SERVICE}, tools: ["elsewhere_{number}_*"] }}\n' for number in range(11)
-    )
+class ToolgateHttp(Toolgate):
+    """The same for an HTTP API, with a bearer credential (which is then masked in answers) or without."""
+
+    api = f"/http/{SERVICE}"
+
+    def __init__(self, folder: pathlib.Path, binary: str, upstream: Upstream, sync: str, keyed: bool, stream: bool = False):
+        self.name = f"toolgate-{sync}{', credential' if keyed else ''}"
+        self.credential = "token" if keyed else ""
+        credentials = ", credentials: [{ name: token, kind: bearer }]" if keyed else ""
+        self.declaration = (
+            f"{{ name: {SERVICE}, kind: http, url: http://127.0.0.1:PORT/api, network: private, "
+            f"stream: {'true' if stream else 'false'}{credentials} }}"
+        )
+        super().__init__(folder, binary, upstream, sync)
+
+    def policy(self) -> str:
+        """The measured requests are allowed by the last rule."""
+        measured = 'requests: ["GET /*", "POST /*"]'
+        return policy('requests: ["DELETE /never/{}/**"]', 'requests: ["GET /elsewhere/{}/**"]', measured)
+
+
+def policy(deny: str, allow: str, measured: str) -> str:
+    """20 rules: 8 that deny, 11 that allow something else, and the one that allows what is measured."""
+    denies = "".join(f'  - {{ service: "*", {deny.format(number)} }}\n' for number in range(8))
+    allows = "".join(f"      - {{ service: {SERVICE}, {allow.format(number)} }}\n" for number in range(11))
     return f"""\
 version: 1
 roles:
   user:
     allow:
-{allows}      - {{ service: {SERVICE}, tools: ["echo", "limited", "tool_*1", "tool_*3", "tool_*5", "tool_*7", "tool_*9"] }}
+{allows}      - {{ service: {SERVICE}, {measured} }}
 deny:
 {denies}limits:
   per_key: 1000000/1s
   per_tool: 1000000/1s
   housekeeping: 1000000/1s
   refusals: 1000000/1s
-  overrides:
-    - {{ service: {SERVICE}, tools: ["limited"], limit: 1/1h }}
 """
 
 

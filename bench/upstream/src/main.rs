@@ -1,7 +1,10 @@
-//! An MCP server over Streamable HTTP that answers at once, so that what is measured is the gateway in
-//! front of it. One thread, JSON answers, both protocol eras; it counts what reaches it. Only for `bench/`.
+//! An MCP server over Streamable HTTP, and an HTTP API, that answer at once, so that what is measured is the gateway
+//! in front of them. One thread, JSON answers, both protocol eras; it counts what reaches it. Only for `bench/`.
 //!
-//! Usage: `bench-upstream PORT TOOLS`, on 127.0.0.1. `POST /mcp` is the server, `GET /stats` the counts.
+//! Usage: `bench-upstream PORT TOOLS`, on 127.0.0.1. `POST /mcp` is the server, `/api/…` the API, `GET /stats` the
+//! counts.
+
+mod api;
 
 use std::convert::Infallible;
 use std::fmt::Write as _;
@@ -9,16 +12,15 @@ use std::process::ExitCode;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use bytes::Bytes;
-use http_body_util::{BodyExt, Full};
+use http_body_util::BodyExt;
 use hyper::body::Incoming;
-use hyper::header::{CONTENT_TYPE, HeaderValue};
-use hyper::{Method, Request, Response, StatusCode};
+use hyper::header::HeaderValue;
+use hyper::{Method, Request, StatusCode};
 use hyper_util::rt::TokioIo;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-type Answer = Response<Full<Bytes>>;
+use api::{Answer, Api, status};
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1).filter_map(|word| word.parse::<u32>().ok());
@@ -26,8 +28,13 @@ fn main() -> ExitCode {
         eprintln!("usage: bench-upstream PORT TOOLS");
         return ExitCode::from(2);
     };
-    let server =
-        Rc::new(Server { tools: tool_list(tools), calls: 0.into(), lists: 0.into(), sessions: 0.into() });
+    let server = Rc::new(Server {
+        tools: tool_list(tools),
+        api: Api::new(),
+        calls: 0.into(),
+        lists: 0.into(),
+        sessions: 0.into(),
+    });
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build();
     let outcome =
         runtime.and_then(|runtime| tokio::task::LocalSet::new().block_on(&runtime, serve(port, server)));
@@ -61,6 +68,7 @@ async fn serve(port: u32, server: Rc<Server>) -> std::io::Result<()> {
 
 struct Server {
     tools: String,
+    api: Api,
     calls: AtomicU64,
     lists: AtomicU64,
     sessions: AtomicU64,
@@ -91,6 +99,10 @@ struct Arguments<'a> {
 
 impl Server {
     async fn answer(&self, request: Request<Incoming>) -> Answer {
+        if let Some(path) = request.uri().path().strip_prefix("/api").map(str::to_owned) {
+            self.calls.fetch_add(1, Relaxed);
+            return self.api.answer(&path, request).await;
+        }
         match (request.method(), request.uri().path()) {
             (&Method::GET, "/stats") => json(format!(
                 r#"{{"calls":{},"lists":{}}}"#,
@@ -183,13 +195,5 @@ fn result(id: &RawValue, result: &str) -> Answer {
 }
 
 fn json(body: String) -> Answer {
-    let mut answer = Response::new(Full::new(Bytes::from(body)));
-    answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    answer
-}
-
-fn status(code: StatusCode) -> Answer {
-    let mut answer = Response::new(Full::default());
-    *answer.status_mut() = code;
-    answer
+    api::json(body.into())
 }

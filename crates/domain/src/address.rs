@@ -26,12 +26,6 @@ pub fn judge(address: IpAddr, network: Network) -> Result<(), &'static str> {
     }
 }
 
-/// Whether anybody can reach the address.
-#[must_use]
-pub fn is_public(address: IpAddr) -> bool {
-    zone(address) == Zone::Public
-}
-
 /// Classifies an address (IANA special-purpose registries, RFC 6890 and its updates).
 ///
 /// IPv6 forms that carry an IPv4 address are refused even when the inner address is public, as a resolver

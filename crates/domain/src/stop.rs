@@ -38,6 +38,11 @@ impl From<Refusal> for Stop {
         Self::Refused(refusal)
     }
 }
+impl From<Unreadable> for Stop {
+    fn from(unreadable: Unreadable) -> Self {
+        Self::Refused(unreadable.into())
+    }
+}
 impl From<Fault> for Stop {
     fn from(fault: Fault) -> Self {
         Self::Fault(fault)
@@ -57,6 +62,8 @@ pub enum Gate {
     RateLimit = 30,
     /// Was this call made before?
     Idempotency = 40,
+    /// Has a person said yes?
+    Approve = 60,
     /// Write the decision down.
     Record = 70,
     /// Add the service's credential.

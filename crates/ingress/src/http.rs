@@ -3,32 +3,28 @@
 
 mod travel;
 
-use std::{convert::Infallible, sync::Arc};
-
 use bytes::Bytes;
 use domain::{
     call::{Action, Call},
-    idempotency::Repeatable,
     key::PresentedKey,
     service::{OddPaths, Upstream},
-    stop::{Fault, Refusal, Stop, Unreadable},
+    stop::{Refusal, Stop, Unreadable},
 };
 use http::{HeaderMap, Method, Response};
 use http_body_util::BodyExt;
 use hyper::body::{Frame, Incoming};
 use pipeline::{
-    ApiRequest, Arrival, CallBody, Exchange,
+    ApiRequest, CallBody, Exchange,
     flow::{self, Broken, Flow},
-    turn_away, walk,
 };
-use tokio::sync::oneshot;
 use wire::{OddTargets, Target, mcp::Class};
 
 use crate::{
-    Front, Knock, answer,
+    Front, Knock,
+    answer::{self, Form},
+    asked::Asked,
     identity::{self, Claims},
     limits,
-    mcp::Form,
     repeatable::repeatable,
 };
 
@@ -57,8 +53,7 @@ pub(crate) async fn open(knock: Knock) -> Response<Flow> {
         class: Class::Call,
     };
     if let Err(foreign) = front.names.check(request.uri(), request.headers()) {
-        let stop = turn_away(&call, at, Refusal::ForeignOrigin(foreign).into(), &front.gateway);
-        return answer::stopped(&stop, &call, &Form::Http, None);
+        return answer::turned_away(&front, &call, at, Refusal::ForeignOrigin(foreign), &Form::Http);
     }
 
     let source = identity::source(&front, peer, request.headers());
@@ -72,7 +67,7 @@ pub(crate) async fn open(knock: Knock) -> Response<Flow> {
             let body = read_body(&head.headers, body, &front, claims.key()).await;
             body.map(|body| (ApiRequest { method, target, body }, headers))
         }
-        Err(unreadable) => Err(Refusal::Unreadable(unreadable).into()),
+        Err(unreadable) => Err(unreadable.into()),
     };
     let (exchange, headers) = match asked {
         Ok((request, headers)) => (Ok(Exchange::Request(request)), headers),
@@ -84,57 +79,11 @@ pub(crate) async fn open(knock: Knock) -> Response<Flow> {
             (Err(stop), HeaderMap::new())
         }
     };
-    let exchange =
-        repeatable.as_ref().map_or_else(|bad| Err(Refusal::from(bad.clone()).into()), |_| exchange);
-    send(&front, Asked { at, source, claims, call, exchange, headers, repeatable: repeatable.ok().flatten() })
-        .await
-}
-
-/// A request to an HTTP service as a door has read it.
-pub(crate) struct Asked {
-    pub(crate) at: domain::clock::Now,
-    pub(crate) source: std::net::IpAddr,
-    pub(crate) claims: Claims,
-    pub(crate) call: Call,
-    pub(crate) exchange: Result<Exchange, Stop>,
-    pub(crate) headers: HeaderMap,
-    pub(crate) repeatable: Option<Repeatable>,
-}
-
-/// Walks with a request, and answers as HTTP does.
-pub(crate) async fn send(front: &Front, asked: Asked) -> Response<Flow> {
-    let Asked { at, source, claims, call, exchange, headers, repeatable } = asked;
-    // While this future lives, so does the client. The walk itself must not end with it.
-    let (_alive, gone) = oneshot::channel::<Infallible>();
-    let call = Arc::new(call);
-    let keyed = repeatable.is_some();
-    let arrival = Arrival {
-        at,
-        source,
-        key: claims.into_presented(),
-        call: Arc::clone(&call),
-        exchange,
-        headers,
-        session: None,
-        modern: false,
-        repeatable,
-        gone,
-    };
-    let walking = Arc::clone(&front.gateway);
-    match tokio::spawn(async move { walk(arrival, &walking).await }).await {
-        Ok(Ok(reply)) => answer::forwarded(reply, &call),
-        Ok(Err(stop)) => {
-            let mut response = answer::stopped(&stop, &call, &Form::Http, None);
-            if keyed {
-                answer::mark_unknown(&mut response, &stop);
-            }
-            response
-        }
-        Err(panicked) => {
-            tracing::error!(call = %call.id, "a walk ended by itself: {panicked}");
-            answer::stopped(&Fault::Internal.into(), &call, &Form::Http, None)
-        }
-    }
+    let exchange = repeatable.as_ref().map_or_else(|bad| Err(bad.clone().into()), |_| exchange);
+    let repeatable = repeatable.ok().flatten();
+    let (session, modern) = (None, false);
+    let asked = Asked { at, source, claims, call, exchange, headers, session, modern, repeatable };
+    asked.walk(&front, &Form::Http).await
 }
 
 /// Method, target and the headers that travel on. `service` decides only how strictly a path is read.

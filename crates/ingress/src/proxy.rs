@@ -5,22 +5,24 @@ use bytes::Bytes;
 use domain::{
     call::{Action, Call},
     idempotency::Repeatable,
-    stop::{Refusal, Unreadable},
+    stop::{Refusal, Stop, Unreadable},
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, header};
-use pipeline::{ApiRequest, CallBody, Exchange, flow::Flow, turn_away};
+use pipeline::{ApiRequest, CallBody, Exchange, flow::Flow};
 use wire::{
     Limits, Raw,
     json::{self, Kind},
     mcp::Class,
+    percent,
 };
 
 use crate::{
-    Front, Knock, answer,
-    http::{Asked, read_head, send},
+    Front, Knock,
+    answer::{self, Form},
+    asked::Asked,
+    http::read_head,
     identity::{self, Claims},
     limits,
-    mcp::Form,
     repeatable::{self, repeatable},
 };
 
@@ -48,8 +50,7 @@ pub(crate) async fn open(knock: Knock) -> Response<Flow> {
         class: Class::Call,
     };
     if let Err(foreign) = front.names.check(request.uri(), request.headers()) {
-        let stop = turn_away(&call, at, Refusal::ForeignOrigin(foreign).into(), &front.gateway);
-        return answer::stopped(&stop, &call, &Form::Http, None);
+        return answer::turned_away(&front, &call, at, Refusal::ForeignOrigin(foreign), &Form::Http);
     }
     let source = identity::source(&front, peer, request.headers());
     let claims = Claims::of(request.headers(), request.uri(), front.key_in_query);
@@ -63,7 +64,9 @@ pub(crate) async fn open(knock: Knock) -> Response<Flow> {
         Ok(read) => (Ok(Exchange::Request(read.request)), read.headers, read.repeatable),
         Err(stop) => (Err(stop), HeaderMap::new(), None),
     };
-    send(&front, Asked { at, source, claims, call, exchange, headers, repeatable }).await
+    let (session, modern) = (None, false);
+    let asked = Asked { at, source, claims, call, exchange, headers, session, modern, repeatable };
+    asked.walk(&front, &Form::Http).await
 }
 
 /// An envelope that could be read.
@@ -73,7 +76,7 @@ struct Read {
     repeatable: Option<Repeatable>,
 }
 
-fn read(bytes: &Bytes, outer: &HeaderMap, front: &Front, call: &mut Call) -> Result<Read, Refusal> {
+fn read(bytes: &Bytes, outer: &HeaderMap, front: &Front, call: &mut Call) -> Result<Read, Stop> {
     let envelope = json::read(bytes, &Limits::of_bytes(bytes.len())).map_err(Unreadable::Body)?;
     if !envelope.is_object() {
         return Err(envelope_fault("the body is no JSON object").into());
@@ -157,13 +160,13 @@ fn query_text(query: Raw<'_>) -> Result<Option<String>, Unreadable> {
     }
     let mut pairs = Vec::new();
     for (name, value) in query.members() {
-        let name = encoded(&name.decoded());
+        let name = percent::encode(name.decoded().as_bytes());
         let values: Vec<Raw<'_>> = match value.kind() {
             Kind::Array => value.elements().collect(),
             _ => vec![value],
         };
         for value in values {
-            pairs.push(format!("{name}={}", encoded(&scalar(value)?)));
+            pairs.push(format!("{name}={}", percent::encode(scalar(value)?.as_bytes())));
         }
     }
     Ok((!pairs.is_empty()).then(|| pairs.join("&")))
@@ -177,22 +180,6 @@ fn scalar(value: Raw<'_>) -> Result<String, Unreadable> {
         }
         _ => Ok(value.as_str().map_or_else(|| value.text().to_owned(), std::borrow::Cow::into_owned)),
     }
-}
-
-/// Percent-encodes everything but unreserved characters (RFC 3986 §2.3).
-fn encoded(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~') {
-            out.push(char::from(byte));
-        } else {
-            out.push('%');
-            for nibble in [byte >> 4, byte & 15] {
-                out.extend(char::from_digit(nibble.into(), 16).map(|digit| digit.to_ascii_uppercase()));
-            }
-        }
-    }
-    out
 }
 
 /// Header names and values; a list gives several values of one name.

@@ -107,8 +107,6 @@ pub struct Reply {
     pub head: response::Parts,
     /// The body; its record closes when it ends.
     pub body: Flow,
-    /// Where the answer comes from.
-    pub origin: Origin,
     /// The hash of the request's body, where that flowed by unread; it is there once the body has been sent.
     pub body_hash: Option<BodyHash>,
     /// What the call's idempotency key is good for from now on, where it came with one that is spent.
@@ -122,13 +120,6 @@ pub enum Repeat {
     Stored,
     /// That the outcome is unknown: this answer could not be kept.
     Unknown,
-}
-
-/// Where an answer comes from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Origin {
-    /// The upstream gave it just now.
-    Upstream,
 }
 
 /// Who is calling, once that is proven.

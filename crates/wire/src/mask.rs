@@ -2,6 +2,7 @@
 //! Never hands out a byte that may still turn out to belong to a secret, and never waits for any other.
 
 mod forms;
+mod skip;
 #[cfg(test)]
 mod tests;
 
@@ -13,6 +14,8 @@ use aho_corasick::{
     nfa::contiguous::NFA,
 };
 use bytes::{Bytes, BytesMut};
+
+use self::skip::Skip;
 
 /// Shorter secrets are not masked: they would be found where nobody wrote them.
 pub const SECRET_BYTES_MIN: usize = 8;
@@ -35,6 +38,7 @@ pub struct Masker(Arc<Finder>);
 struct Finder {
     automaton: NFA,
     start: StateID,
+    skip: Skip,
     /// How many bytes of a form each state has seen, ordered by state. What is not here has seen none.
     depths: Vec<(StateID, u32)>,
 }
@@ -64,7 +68,7 @@ impl Masker {
         if forms.is_empty() {
             return Ok(None);
         }
-        // Without a prefilter: we walk the automaton ourselves, byte by byte.
+        // Without a prefilter: we walk the automaton ourselves.
         let too_many = || TooLong { bytes: forms.iter().map(Vec::len).sum() };
         let automaton = NFA::builder().prefilter(false).build(&forms).map_err(|_| too_many())?;
         let start = automaton.start_state(Anchored::No).map_err(|_| too_many())?;
@@ -79,7 +83,8 @@ impl Masker {
         depths.sort_unstable();
         depths.dedup();
         depths.shrink_to_fit();
-        Ok(Some(Self(Arc::new(Finder { automaton, start, depths }))))
+        let skip = Skip::new(&forms);
+        Ok(Some(Self(Arc::new(Finder { automaton, start, skip, depths }))))
     }
 
     /// Whether a secret is long enough to be masked where it is found.
@@ -113,7 +118,8 @@ impl Masker {
 }
 
 impl Finder {
-    /// Walks on from `state` over `bytes`, which stand at `offset`, and adds what is covered by a form.
+    /// Walks on from `state` over `bytes`, which stand at `offset`, and adds what is covered by a form. Where nothing
+    /// has begun, it goes to the next place where something may.
     /// `covered` stays ordered, and its ranges neither touch nor overlap.
     fn walk(
         &self,
@@ -122,9 +128,16 @@ impl Finder {
         offset: usize,
         covered: &mut Vec<Range<usize>>,
     ) -> StateID {
-        for (end, &byte) in (offset + 1..).zip(bytes) {
+        let mut at = 0;
+        loop {
+            if state == self.start {
+                at = self.skip.ahead(bytes, at);
+            }
+            let Some(&byte) = bytes.get(at) else { return state };
+            at += 1;
             state = self.automaton.next_state(Anchored::No, state, byte);
             if self.automaton.is_match(state) {
+                let end = offset + at;
                 // What stood in front of `offset` and is not there any more was masked already.
                 let mut start = end.saturating_sub(self.longest(state));
                 while let Some(last) = covered.pop_if(|last| last.end >= start) {
@@ -133,7 +146,6 @@ impl Finder {
                 covered.push(start..end);
             }
         }
-        state
     }
 
     /// The length of the longest form that ends in `state`.

@@ -2,26 +2,13 @@
 //! to the agent's identity, or to us.
 
 use domain::stop::Unreadable;
-use http::{HeaderMap, HeaderName, HeaderValue, header};
+use http::{HeaderMap, HeaderValue, header};
+use wire::hop::{HOP_BY_HOP, named_by_connection};
 
 use crate::repeatable;
 
-/// Headers of this connection (RFC 9110 §7.6.1), and those that the next one makes anew.
-const OF_THE_CONNECTION: [&str; 13] = [
-    "connection",
-    "keep-alive",
-    "proxy-connection",
-    "proxy-authenticate",
-    "te",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
-    "host",
-    "expect",
-    "accept-encoding",
-    "http2-settings",
-    "via",
-];
+/// Headers that the next connection makes anew; [`HOP_BY_HOP`] stay behind too.
+const OF_THE_CONNECTION: [&str; 5] = ["host", "expect", "accept-encoding", "http2-settings", "via"];
 
 /// Who is asking, and from where: an upstream must not see it, nor believe what an agent says of itself.
 const OF_THE_AGENT: [&str; 10] = [
@@ -51,7 +38,7 @@ const OURS: &str = "x-toolgate-";
 /// # Errors
 /// A header that asks for another method or path.
 pub(super) fn travelling(headers: &HeaderMap) -> Result<HeaderMap, Unreadable> {
-    let named = named_by_connection(headers);
+    let named = named_by_connection(headers.get_all(header::CONNECTION).iter().map(HeaderValue::as_bytes));
     let mut travelling = HeaderMap::with_capacity(headers.len());
     for (name, value) in headers {
         // Servers behind CGI (RFC 3875 §4.1.18) and its heirs take `_` and `-` for the same.
@@ -62,11 +49,12 @@ pub(super) fn travelling(headers: &HeaderMap) -> Result<HeaderMap, Unreadable> {
         if PATH_OVERRIDES.contains(&read.as_str()) {
             return Err(Unreadable::PathOverride(name.to_string()));
         }
-        if OF_THE_CONNECTION.contains(&read.as_str())
+        if HOP_BY_HOP.contains(&read.as_str())
+            || OF_THE_CONNECTION.contains(&read.as_str())
             || OF_THE_AGENT.contains(&read.as_str())
             || repeatable::HEADER == read.as_str()
             || read.starts_with(OURS)
-            || named.contains(name)
+            || named.iter().any(|named| name == named.as_str())
         {
             continue;
         }
@@ -80,20 +68,10 @@ pub(super) fn travelling(headers: &HeaderMap) -> Result<HeaderMap, Unreadable> {
     Ok(travelling)
 }
 
-/// The headers that `Connection` names belong to it too.
-fn named_by_connection(headers: &HeaderMap) -> Vec<HeaderName> {
-    headers
-        .get_all(header::CONNECTION)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .filter_map(|name| HeaderName::from_bytes(name.trim().as_bytes()).ok())
-        .collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use http::HeaderName;
 
     fn headers(pairs: &[(&str, &str)]) -> HeaderMap {
         let mut headers = HeaderMap::new();

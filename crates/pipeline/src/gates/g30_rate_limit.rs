@@ -29,7 +29,7 @@ impl Within {
 pub(crate) fn rate_limit(call: Authorized, world: &World, counters: &Counters) -> Result<Within, Stop> {
     let charges = quota::charges(&world.policy, call.caller.key, &call.call);
     match counters.take(call.at.monotonic, &charges) {
-        Taken::Admitted { .. } => Ok(Within(call)),
+        Taken::Admitted => Ok(Within(call)),
         Taken::Over { which, retry_after } => {
             Err(over(&charges, which, retry_after, &world.policy, &call.call))
         }
@@ -46,7 +46,7 @@ pub(crate) fn charge_housekeeping(
 ) -> Result<(), Stop> {
     let charges = quota::charges(&world.policy, caller.key, call);
     match counters.take(now, &charges) {
-        Taken::Admitted { .. } => Ok(()),
+        Taken::Admitted => Ok(()),
         Taken::Over { which, retry_after } => Err(over(&charges, which, retry_after, &world.policy, call)),
     }
 }
@@ -64,7 +64,7 @@ pub(crate) fn charge_refusal(
 ) -> Stop {
     let charges = quota::refusal_charge(&world.policy, caller.key);
     match counters.take(now, &charges) {
-        Taken::Admitted { .. } => stop,
+        Taken::Admitted => stop,
         Taken::Over { which, retry_after } => over(&charges, which, retry_after, &world.policy, call),
     }
 }

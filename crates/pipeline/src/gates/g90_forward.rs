@@ -18,7 +18,7 @@ use tokio::time::Sleep;
 use self::head::media_type;
 use super::{g20_authorize::Authorized, g80_inject_credential::Equipped};
 use crate::{
-    arrival::{ApiRequest, CallBody, Exchange, Origin, Reply},
+    arrival::{ApiRequest, CallBody, Exchange, Reply},
     flow::{self, BodyHash, Broken, Coding, Deadline, Flow, Hash, Leash, Limit, Mask},
     gateway::Gateway,
     listing::Catalog,
@@ -113,7 +113,7 @@ pub(crate) async fn forward(call: Equipped, gateway: &Gateway) -> Result<Reply, 
     };
     // What cannot be decoded from its first byte on is no answer.
     let body = if codings.is_empty() { body } else { begun_in_time(body, timeout).await? };
-    Ok(Reply { head, body, origin: Origin::Upstream, body_hash, repeat: None })
+    Ok(Reply { head, body, body_hash, repeat: None })
 }
 
 /// `identity` is how RFC 2616 said that there is none.

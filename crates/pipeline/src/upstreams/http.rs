@@ -8,7 +8,7 @@ use http::{
     HeaderValue, Request, Uri, header,
     uri::{Authority, PathAndQuery, Scheme},
 };
-use http_body_util::{BodyExt, Full};
+use http_body_util::BodyExt;
 use hyper_util::client::legacy::Client;
 use jiff::Timestamp;
 
@@ -17,7 +17,7 @@ use crate::{
     arrival::{ApiRequest, CallBody, Exchange},
     credentials::Injection,
     dial::{Dialler, Versions},
-    flow::{Broken, Flow},
+    flow::{self, Broken, Flow},
 };
 
 /// One service's connections.
@@ -48,15 +48,11 @@ impl Http {
             // Gate 20 lets nothing else through to an HTTP service.
             return Err(Refusal::MethodNotAllowed.into());
         };
-        let whole = match &body {
-            CallBody::Whole(bytes) => Some(bytes.clone()),
-            CallBody::Held(held) => Some(held.bytes().clone()),
-            CallBody::Flow(_) => None,
-        };
+        let whole = body.bytes().cloned();
         // The held body's part of the budget is given back when the answer's head is there.
         let (flow, _held) = match body {
-            CallBody::Whole(bytes) => (full(bytes), None),
-            CallBody::Held(held) => (full(held.bytes().clone()), Some(held)),
+            CallBody::Whole(bytes) => (flow::whole(bytes), None),
+            CallBody::Held(held) => (flow::whole(held.bytes().clone()), Some(held)),
             CallBody::Flow(flow) => (flow, None),
         };
         let (mut parts, ()) = Request::new(()).into_parts();
@@ -100,10 +96,6 @@ fn without_own_port(uri: &Uri) -> Uri {
         parts.authority = Some(authority);
     }
     Uri::from_parts(parts).unwrap_or_else(|_| uri.clone())
-}
-
-fn full(bytes: bytes::Bytes) -> Flow {
-    Full::new(bytes).map_err(|never| match never {}).boxed_unsync()
 }
 
 #[cfg(test)]

@@ -346,6 +346,21 @@ proptest! {
         prop_assert_eq!(out, expected);
     }
 
+    /// Much of the text is passed over unread; nothing of a form may be.
+    #[test]
+    fn a_secret_is_found_wherever_it_stands(
+        secret in "[!-~]{8,60}", form in any::<prop::sample::Index>(), before in "[ -~]{0,100}", after in "[ -~]{0,100}",
+        cut in any::<prop::sample::Index>(),
+    ) {
+        let forms = forms::of(secret.as_bytes());
+        let form: &[u8] = form.get::<Vec<u8>>(&forms);
+        let body = [before.as_bytes(), form, after.as_bytes()].concat();
+        let masker = masker(&[secret.as_bytes()]);
+        let expected = naive(&forms, &body);
+        prop_assert_eq!(masker.mask(&body), Some(expected.clone()));
+        prop_assert_eq!(streamed(&masker, &body, &[cut.index(body.len() + 1)]), expected);
+    }
+
     #[test]
     fn text_without_a_secret_stays_as_it_is(secret in "[!-~]{8,40}", text in "\\PC*") {
         prop_assume!(!text.contains(&secret));
