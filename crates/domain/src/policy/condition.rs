@@ -1,7 +1,7 @@
 //! `when:` of a rule: a condition in CEL, the Common Expression Language, over one call. Read and checked once, when
 //! the policy is loaded; asking it is bounded work and has no side effects.
 //!
-//! The reader and the evaluator are our own: [decision 0014](../../../../docs/decisions/0014-conditions.md) says why.
+//! The reader and the evaluator are our own: [decision 0019](../../../../docs/decisions/0019-conditions.md) says why.
 
 mod check;
 mod decided;
