@@ -160,6 +160,10 @@ async fn a_key_is_revoked_by_a_start_of_its_id_and_only_once() {
     let desk = Desk::new().await;
     let made = desk.create_key(wish("laptop")).await.unwrap();
     let id = made.key_id.to_string();
+    for nothing in ["", "agt_"] {
+        let refused = desk.admin.revoke_key(&desk.actor, now(), nothing).await;
+        assert!(matches!(refused, Err(AdminError::NoSuchKey(_))), "nothing is the start of every id");
+    }
     let revoked = desk.admin.revoke_key(&desk.actor, now(), &id[..5]).await.unwrap();
     assert_eq!((revoked.key.id, revoked.already), (made.key_id, None));
     let later = now() + Duration::from_secs(9);
@@ -173,10 +177,6 @@ async fn a_key_is_revoked_by_a_start_of_its_id_and_only_once() {
 async fn an_error_about_a_key_never_shows_its_secret() {
     let desk = Desk::new().await;
     let foreign = domain::key::mint([9; 5], [8; 32]);
-    for nothing in ["", "agt_"] {
-        let refused = desk.admin.revoke_key(&desk.actor, now(), nothing).await;
-        assert!(matches!(refused, Err(AdminError::NoSuchKey(_))), "nothing is the start of every id");
-    }
     let error = desk.admin.revoke_key(&desk.actor, now(), foreign.reveal()).await.unwrap_err().to_string();
     assert!(error.contains(foreign.id().as_str()) && !error.contains(&foreign.reveal()[13..56]), "{error}");
 }
