@@ -120,6 +120,7 @@ impl Admin {
             service: service.name.clone(),
             origin: origin.clone(),
             name: name.clone(),
+            kind: slot.kind.clone(),
             version,
             replaces: last.filter(|last| last.has_value).map(|last| last.version),
             sealed,
@@ -153,7 +154,8 @@ impl Admin {
         let args = json!({ "name": name, "version": value.version });
         let mut event = event(actor, now, "credentials.remove", &args);
         event.service = Some(service.name.as_str().into());
-        let change = Change::RemoveCredential { service: service.name.clone(), name: name.clone() };
+        let (of, version) = (service.name.clone(), value.version);
+        let change = Change::RemoveCredential { service: of, name: name.clone(), version };
         if !self.write(change, event).await? {
             return Err(AdminError::ChangedMeanwhile(format!("credential `{name}` of `{}`", service.name)));
         }

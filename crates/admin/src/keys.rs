@@ -177,6 +177,8 @@ impl Admin {
         // Only the public part may come back in an error.
         let id: String = bare.chars().take(8).flat_map(char::escape_default).collect();
         let key = match self.store.find_key(&id).await? {
+            // Nothing is the start of every id, and of the only one: a script's empty variable must revoke none.
+            _ if id.is_empty() => return Err(AdminError::NoSuchKey(id)),
             FoundKey::One(key) => key,
             FoundKey::None => return Err(AdminError::NoSuchKey(id)),
             FoundKey::Several(found) => return Err(AdminError::SeveralKeys { start: id, found }),

@@ -53,13 +53,26 @@ impl Admin {
         email: &Email,
         password: &str,
     ) -> Result<ActingOperator, AdminError> {
+        Ok(self.prove(now, email, password).await?.0)
+    }
+
+    /// The same, with the hash that the password fits.
+    pub(crate) async fn prove(
+        &self,
+        now: Timestamp,
+        email: &Email,
+        password: &str,
+    ) -> Result<(ActingOperator, String), AdminError> {
         self.count_try(now, email).await?;
         let hash = self.store.password_hash(email).await?;
-        if !verify_password(password, hash.as_deref()) {
+        let fits = verify_password(password, hash.as_deref());
+        let hash = hash.filter(|_| fits).ok_or(AdminError::WrongCredentials)?;
+        // Looking takes so long that another password may have been set meanwhile.
+        if self.store.password_hash(email).await?.as_ref() != Some(&hash) {
             return Err(AdminError::WrongCredentials);
         }
         self.store.forget_wrong_passwords(email).await?;
-        acting(self.store.operator(email).await?.ok_or(AdminError::WrongCredentials)?)
+        Ok((acting(self.store.operator(email).await?.ok_or(AdminError::WrongCredentials)?)?, hash))
     }
 
     /// Whose token this is; notes its use.

@@ -34,7 +34,7 @@ impl Admin {
     /// `lifetime`, counted from the whole second.
     ///
     /// # Errors
-    /// As [`sign_in`](Self::sign_in).
+    /// As [`sign_in`](Self::sign_in); [`AdminError::ChangedMeanwhile`] when the password is another one by now.
     pub async fn create_token(
         &self,
         now: Timestamp,
@@ -42,7 +42,7 @@ impl Admin {
         (email, password): (&Email, &str),
         lifetime: TokenLifetime,
     ) -> Result<CreatedToken, AdminError> {
-        let acting = self.sign_in(now, email, password).await?;
+        let (acting, password_hash) = self.prove(now, email, password).await?;
         let whole = Timestamp::from_second(now.as_second()).unwrap_or(now);
         let expires_at = whole.checked_add(lifetime.length()).unwrap_or(Timestamp::MAX);
         let token = mint_token(random::bytes(), random::bytes());
@@ -57,7 +57,7 @@ impl Admin {
         };
         let args = json!({ "id": stored.id, "email": email, "expires_at": expires_at.to_string() });
         let event = event(&acting.actor(), now, "operators.token.create", &args);
-        if !self.write(Change::CreateToken(stored), event).await? {
+        if !self.write(Change::CreateToken { token: stored, password_hash }, event).await? {
             return Err(AdminError::ChangedMeanwhile(format!("operator `{email}`")));
         }
         Ok(CreatedToken { token, operator: email.clone(), role: acting.role(), expires_at })
@@ -84,6 +84,10 @@ impl Admin {
         let bare = start.strip_prefix("opt_").unwrap_or(start);
         // Only the public part may come back in an error.
         let id: String = bare.chars().take(8).flat_map(char::escape_default).collect();
+        if id.is_empty() {
+            // Nothing is the start of every id, and of the only one: a script's empty variable must revoke none.
+            return Err(AdminError::NoSuchToken(id));
+        }
         let mut found = self.store.find_tokens(&id).await?;
         let token = match (found.len(), found.pop()) {
             (_, None) => return Err(AdminError::NoSuchToken(id)),

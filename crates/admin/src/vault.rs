@@ -53,10 +53,12 @@ pub async fn open_vault(store: &Store, root: &RootKey, now: Timestamp) -> Result
         let name = Purpose::Pepper.as_str();
         let resealed = match store.sealed_get(name).await? {
             None => None,
-            Some(old) => {
-                let pepper = open_first_pepper(root, store.install(), &old)?;
-                Some(vault.seal(&Label::of_install(Purpose::Pepper), pepper.reveal()))
-            }
+            Some(old) => match open_first_pepper(root, store.install(), &old) {
+                Ok(pepper) => Some(vault.seal(&Label::of_install(Purpose::Pepper), pepper.reveal())),
+                // Another process may have made the ring just now, and sealed the pepper anew with it.
+                Err(_) if !store.keyring().await?.is_empty() => None,
+                Err(unopened) => return Err(unopened.into()),
+            },
         };
         let resealed = resealed.as_deref().map(|value| (name, value));
         store.keyring_begin(&first, resealed, now).await?;
@@ -115,6 +117,15 @@ impl Admin {
         let checked = self.check_all(vault).await?;
         self.retire_before(actor, now, term, rewrapped).await?;
         Ok(Rotated { term, rewrapped, checked, resumed })
+    }
+
+    /// Takes over what gateways sealed under an older term before they noticed the newest, which they do within a
+    /// second of [`rotate_vault`](Self::rotate_vault); how many values.
+    ///
+    /// # Errors
+    /// [`AdminError::SealedValue`]; older terms go on opening what is left.
+    pub async fn take_over_late_values(&self, vault: &Vault) -> Result<u64, AdminError> {
+        self.rewrap_all(vault, vault.active_term(), &|_| ()).await
     }
 
     /// Seals the key ring under another root key. `new` must be safe on a disk, or in somebody's hands, before

@@ -161,6 +161,10 @@ async fn a_key_is_revoked_by_a_start_of_its_id_and_only_once() {
     let desk = Desk::new().await;
     let made = desk.create_key(wish("laptop")).await.unwrap();
     let id = made.key_id.to_string();
+    for nothing in ["", "agt_"] {
+        let refused = desk.admin.revoke_key(&desk.actor, now(), nothing).await;
+        assert!(matches!(refused, Err(AdminError::NoSuchKey(_))), "nothing is the start of every id");
+    }
     let revoked = desk.admin.revoke_key(&desk.actor, now(), &id[..5]).await.unwrap();
     assert_eq!((revoked.key.id, revoked.already), (made.key_id, None));
     let later = now() + Duration::from_secs(9);

@@ -148,6 +148,10 @@ async fn a_token_is_its_operator_until_it_expires_or_is_revoked() {
     let tokens = desk.admin.list_tokens().await.unwrap();
     let used = tokens.iter().find(|stored| stored.id == id).unwrap().last_used_at;
     assert_eq!(used, Some(at(99)), "a refused one is no use");
+    for nothing in ["", "opt_"] {
+        let refused = desk.admin.revoke_token(&desk.actor, at(1), nothing).await;
+        assert!(matches!(refused, Err(AdminError::NoSuchToken(_))), "nothing is the start of every id");
+    }
     let revoked = desk.admin.revoke_token(&desk.actor, at(7), other.token.reveal()).await.unwrap();
     assert_eq!((revoked.token.id, revoked.already), (other.token.id(), None));
     let sentence = desk.present(8, &other).await;

@@ -128,6 +128,15 @@ async fn rotating_takes_every_value_to_the_new_term() {
     let new = home.store.sealed_get("pepper").await.unwrap().unwrap();
     assert_ne!(old, new);
     assert!(running.open_sealed(&PEPPER, &new).is_err(), "not noticed yet");
+    let late = running.seal(&Label { name: "late", ..PEPPER }, b"value");
+    home.store.sealed_put_if_absent("pepper/late", &late).await.unwrap();
+    assert_eq!(
+        home.admin.vault_terms().await.unwrap()[0].values,
+        1,
+        "a gateway sealed it under the old term"
+    );
+    assert_eq!(home.admin.take_over_late_values(&vault).await.unwrap(), 1);
+    assert_eq!(home.admin.vault_terms().await.unwrap()[0].values, 0);
     running.adopt(&home.store.snapshot().await.unwrap().keyring).unwrap();
     for sealed in [&old, &new] {
         assert!(running.open_sealed(&PEPPER, sealed).is_ok());
@@ -139,7 +148,7 @@ async fn rotating_takes_every_value_to_the_new_term() {
             r#"vault.rotate {"term":2,"step":"begun"}"#,
             r#"vault.rotate {"term":2,"step":"finished","rewrapped":2}"#,
             r#"vault.rotate {"term":3,"step":"begun"}"#,
-            r#"vault.rotate {"term":3,"step":"finished","rewrapped":2}"#,
+            r#"vault.rotate {"term":3,"step":"finished","rewrapped":3}"#,
         ]
     );
 }

@@ -21,7 +21,7 @@ use std::{
 use arc_swap::ArcSwap;
 use domain::{
     clock::Clock,
-    credential::{CredentialKind, CredentialSlot, SealedCredential},
+    credential::{CredentialKind, CredentialSlot, SealedCredential, carries_over},
     names::{CredentialName, ServiceName},
     service::{Service, Upstream},
     stop::Fault,
@@ -87,7 +87,8 @@ impl Credentials {
     ///
     /// # Errors
     /// [`Fault::CredentialMissing`] names a declared credential without a value; [`Fault::CredentialFailed`] says for
-    /// operators what is wrong with one. Nothing was sent to the service.
+    /// operators what is wrong with one; [`Fault::StaleAuthorization`] when the service is gone by now, or its
+    /// credentials go elsewhere. Nothing was sent to the service.
     pub(crate) async fn injection(
         &self,
         service: &Arc<Service>,
@@ -95,6 +96,12 @@ impl Credentials {
     ) -> Result<Arc<Injection>, Fault> {
         if service.credentials.is_empty() {
             return Ok(Arc::clone(&self.nothing));
+        }
+        // A call may wait between its judgement and here, for its body above all. Values of now may be meant for
+        // another place than the service of then.
+        match world.services.get(&service.name) {
+            Some(now) if Arc::ptr_eq(now, service) || goes_the_same_way(service, now) => {}
+            _ => return Err(Fault::StaleAuthorization),
         }
         let opened = self.opened(service, world)?;
         match &opened.ready {
@@ -263,6 +270,17 @@ fn add(
 
 fn value_of<'w>(name: &CredentialName, service: &Service, world: &'w World) -> Option<&'w SealedCredential> {
     world.credentials.get(&service.name)?.iter().find(|sealed| sealed.name == *name)
+}
+
+/// Whether values that are set for the service `now` go to where they went with `then`, in the same way.
+fn goes_the_same_way(then: &Service, now: &Service) -> bool {
+    let fits = |slot: &CredentialSlot| {
+        let same = now.credentials.iter().find(|other| other.name == slot.name);
+        same.is_some_and(|same| carries_over(&same.kind, &slot.kind))
+    };
+    then.name == now.name
+        && then.upstream.origin() == now.upstream.origin()
+        && then.credentials.iter().all(fits)
 }
 
 fn label<'a>(service: &'a Service, origin: &'a str, name: &'a CredentialName, version: u64) -> Label<'a> {

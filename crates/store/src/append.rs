@@ -132,7 +132,7 @@ impl Writer {
 
     /// Where others append all the time, the head is read and followed in one transaction.
     async fn append_under_lock(&mut self, events: &[&Event]) -> Result<(), StoreError> {
-        let mut transaction = self.connection.begin_with("BEGIN IMMEDIATE").await?;
+        let mut transaction = begin(&mut self.connection, &self.place).await?;
         let head = read_head(&mut transaction).await?;
         let (linked, next) = link(events.iter().copied(), &self.name, head);
         let first = linked.first().map(|first| (first.seq, first.hash));
@@ -151,8 +151,12 @@ impl Writer {
     ) -> Result<(), StoreError> {
         match self.transact(group).await {
             Ok(mut results) => applied.append(&mut results),
-            // One bad entry must not sink the others.
-            Err(StoreError::Database(error)) if group.len() > 1 && StoreError::is_of_a_row(&error) => {
+            // One bad entry must not sink the others, nor be tried again for ever by who takes it for the store's fault.
+            Err(error) if error.is_of_one_entry() => {
+                if let [_] = group {
+                    applied.push(Applied::Failed(error));
+                    return Ok(());
+                }
                 for entry in group {
                     let result = self.transact(std::slice::from_ref(entry)).await;
                     applied.push(match result.map(|mut results| results.pop()) {

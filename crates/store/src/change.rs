@@ -76,17 +76,18 @@ pub async fn apply(connection: &mut SqliteConnection, change: &Change) -> Result
             }
             done
         }
-        Change::PutCredential { service, origin, name, version, replaces, sealed, at } => {
-            if !services::takes_credential(connection, service, origin, name).await? {
+        Change::PutCredential { service, origin, name, kind, version, replaces, sealed, at } => {
+            if !services::takes_credential(connection, service, origin, (name, kind)).await? {
                 return Ok(false);
             }
             let (place, versions) = ((service, name), (*version, *replaces));
             return credentials::put(connection, place, versions, (origin, sealed), *at).await;
         }
-        Change::RemoveCredential { service, name } => {
+        Change::RemoveCredential { service, name, version } => {
             let update = "UPDATE credentials SET sealed = NULL \
-                          WHERE service = $1 AND name = $2 AND sealed IS NOT NULL";
-            sqlx::query(update).bind(service.as_str()).bind(name.as_str()).execute(connection).await?
+                          WHERE service = $1 AND name = $2 AND version = $3 AND sealed IS NOT NULL";
+            let query = sqlx::query(update).bind(service.as_str()).bind(name.as_str());
+            query.bind(i64::try_from(*version).unwrap_or(i64::MAX)).execute(connection).await?
         }
         Change::CreateOperator(operator) => return operators::create(connection, operator).await,
         Change::SetOperatorState { email, state } => {
@@ -95,7 +96,9 @@ pub async fn apply(connection: &mut SqliteConnection, change: &Change) -> Result
         Change::ResetOperator { email, password_hash, at } => {
             return operators::reset(connection, email, password_hash, *at).await;
         }
-        Change::CreateToken(token) => return operators::create_token(connection, token).await,
+        Change::CreateToken { token, password_hash } => {
+            return operators::create_token(connection, token, password_hash).await;
+        }
         Change::RevokeToken { id, at } => return operators::revoke_token(connection, *id, *at).await,
         Change::TurnKillOn(kill) => return kill::turn_on(connection, kill).await,
         Change::TurnKillOff(kill) => return kill::turn_off(connection, kill).await,
@@ -133,7 +136,7 @@ pub fn area(change: &Change) -> Option<&'static str> {
         Change::CreateOperator(_)
         | Change::SetOperatorState { .. }
         | Change::ResetOperator { .. }
-        | Change::CreateToken(_)
+        | Change::CreateToken { .. }
         | Change::RevokeToken { .. }
         | Change::ClaimIdempotency(_)
         | Change::SettleIdempotency { .. } => None,

@@ -6,6 +6,7 @@ use domain::{
     agent::{Agent, AgentState, Key},
     approval::{Decided, Ending, Held, Outcome, Resolved},
     audit::Event,
+    credential::CredentialKind,
     idempotency::IdempotencyKey,
     key::KeyId,
     keyring::RingKey,
@@ -76,8 +77,9 @@ pub enum Change {
     },
     /// Removes a service, the values of its credentials and its documentation. Condition: it exists.
     RemoveService(ServiceName),
-    /// Sets a credential's value. Condition: the service is there, has the origin, declares the name; the stored
-    /// version is `replaces`, or `None` and there is no value; `version` was never given before.
+    /// Sets a credential's value. Condition: the service is there, has the origin, declares the name with a kind that
+    /// values of `kind` [carry over](domain::credential::carries_over) to; the stored version is `replaces`, or `None`
+    /// and there is no value; `version` was never given before.
     PutCredential {
         /// Whose.
         service: ServiceName,
@@ -85,6 +87,8 @@ pub enum Change {
         origin: String,
         /// Which one.
         name: CredentialName,
+        /// What the value was meant for: a service that declares another kind by now would send it elsewhere.
+        kind: CredentialKind,
         /// The version that it is sealed under.
         version: u64,
         /// The version that it takes the place of.
@@ -94,12 +98,14 @@ pub enum Change {
         /// When.
         at: Timestamp,
     },
-    /// Drops a credential's value; its version stays taken. Condition: there is a value.
+    /// Drops a credential's value; its version stays taken. Condition: there is a value of that version.
     RemoveCredential {
         /// Whose.
         service: ServiceName,
         /// Which one.
         name: CredentialName,
+        /// The version that the event names.
+        version: u64,
     },
     /// A new operator. Condition: the address is new.
     CreateOperator(Operator),
@@ -119,8 +125,14 @@ pub enum Change {
         /// When.
         at: Timestamp,
     },
-    /// A new token. Condition: its operator exists and is active, its id and its MAC are new.
-    CreateToken(Token),
+    /// A new token. Condition: its operator exists, is active and still has the password that it was asked for with;
+    /// its id and its MAC are new.
+    CreateToken {
+        /// The token.
+        token: Token,
+        /// The hash that the password was compared with: resetting it revokes tokens, and must not miss this one.
+        password_hash: String,
+    },
     /// Stops a token. Condition: it exists and is not revoked.
     RevokeToken {
         /// Which token.

@@ -70,8 +70,9 @@ impl StoreError {
         error.as_database_error().is_some_and(sqlx::error::DatabaseError::is_unique_violation)
     }
 
-    /// Whether the values of some row are to blame, not the state of the store.
-    pub(crate) fn is_of_a_row(error: &sqlx::Error) -> bool {
+    /// Whether an entry's own values, or the rows that it is about, are to blame, not the state of the store.
+    pub(crate) fn is_of_one_entry(&self) -> bool {
+        let Self::Database(error) = self else { return matches!(self, Self::Damaged { .. }) };
         let code = error.as_database_error().and_then(|fault| fault.code()?.parse::<u32>().ok());
         // SQLITE_TOOBIG, SQLITE_CONSTRAINT, SQLITE_MISMATCH; the low byte is the primary code.
         code.is_some_and(|code| matches!(code & 0xff, 18..=20))

@@ -206,13 +206,18 @@ pub async fn reset(
     Ok(true)
 }
 
-pub async fn create_token(connection: &mut SqliteConnection, token: &Token) -> Result<bool, StoreError> {
+pub async fn create_token(
+    connection: &mut SqliteConnection,
+    token: &Token,
+    password_hash: &str,
+) -> Result<bool, StoreError> {
     let insert = "INSERT INTO operator_tokens (id, operator, verifier, created_at, expires_at) \
-                  SELECT $1, email, $3, $4, $5 FROM operators WHERE email = $2 AND state = 'active' \
-                  ON CONFLICT DO NOTHING";
+                  SELECT $1, email, $3, $4, $5 FROM operators \
+                  WHERE email = $2 AND state = 'active' AND password_hash = $6 ON CONFLICT DO NOTHING";
     let query = sqlx::query(insert).bind(token.id.as_str()).bind(token.operator.as_str());
     let query = query.bind(verifier::write(&token.mac)).bind(micros(token.created_at));
-    Ok(query.bind(micros(token.expires_at)).execute(connection).await?.rows_affected() > 0)
+    let query = query.bind(micros(token.expires_at)).bind(password_hash);
+    Ok(query.execute(connection).await?.rows_affected() > 0)
 }
 
 pub async fn revoke_token(

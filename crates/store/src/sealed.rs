@@ -55,6 +55,9 @@ const TABLES: &[SealedTable] = &[
     },
 ];
 
+/// Answers of APIs are sealed too: a page must not fill the memory, nor its replacement hold up other writers.
+const PAGE_BYTES_MAX: i64 = 8 * 1024 * 1024;
+
 /// A sealed value, where it lies, and what it is.
 #[derive(Debug, Clone)]
 pub struct SealedRow {
@@ -119,7 +122,7 @@ impl Store {
     }
 
     /// Up to `count` sealed values of a table in the order of its key, behind the row `after`; with `below` only
-    /// those that an older term seals.
+    /// those that an older term seals. Together they have at most 8 MiB, unless a single one has more.
     ///
     /// # Errors
     /// [`StoreError`] when the store does not answer or a row is damaged.
@@ -132,22 +135,36 @@ impl Store {
     ) -> Result<Vec<SealedRow>, StoreError> {
         let SealedTable { name, value, .. } = table;
         let (columns, label) = (table.keys.join(", "), table.label.join(", "));
-        let mut select = format!("SELECT {label}, {value}, {columns} FROM {name} WHERE {value} IS NOT NULL");
+        let mut which = format!("FROM {name} WHERE {value} IS NOT NULL");
         if below.is_some() {
-            select.push_str(&format!(" AND substr({value}, 2, 4) < ?"));
+            which.push_str(&format!(" AND substr({value}, 2, 4) < ?"));
         }
         if after.is_some() {
-            select.push_str(&format!(" AND ({columns}) > ({})", vec!["?"; table.keys.len()].join(", ")));
+            which.push_str(&format!(" AND ({columns}) > ({})", vec!["?"; table.keys.len()].join(", ")));
         }
-        select.push_str(&format!(" ORDER BY {columns} LIMIT {count}"));
-        let mut query = sqlx::query(AssertSqlSafe(select));
-        if let Some(term) = below {
-            query = query.bind(term.to_be_bytes().to_vec());
+        which.push_str(&format!(" ORDER BY {columns} LIMIT"));
+        let bound = |select: String| {
+            let mut query = sqlx::query(AssertSqlSafe(select));
+            if let Some(term) = below {
+                query = query.bind(term.to_be_bytes().to_vec());
+            }
+            for key in after.iter().flat_map(|place| &place.keys) {
+                query = key.bind_to(query);
+            }
+            query
+        };
+        let lengths =
+            bound(format!("SELECT length({value}) {which} {count}")).fetch_all(&self.readers).await?;
+        let (mut rows, mut bytes) = (0, 0i64);
+        for row in &lengths {
+            bytes = bytes.saturating_add(row.try_get(0)?);
+            if rows > 0 && bytes > PAGE_BYTES_MAX {
+                break;
+            }
+            rows += 1;
         }
-        for key in after.iter().flat_map(|place| &place.keys) {
-            query = key.bind_to(query);
-        }
-        query.fetch_all(&self.readers).await?.iter().map(|row| sealed_row(table, row)).collect()
+        let page = bound(format!("SELECT {label}, {value}, {columns} {which} {rows}"));
+        page.fetch_all(&self.readers).await?.iter().map(|row| sealed_row(table, row)).collect()
     }
 
     /// Replaces sealed values in one transaction, each only while it still is what it was; how many were.

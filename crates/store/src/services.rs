@@ -1,6 +1,7 @@
 //! Services and their documentation.
 
 use domain::{
+    credential::{CredentialKind, CredentialSlot, carries_over},
     names::{CredentialName, ServiceName},
     service::Service,
 };
@@ -57,18 +58,20 @@ pub async fn put_documentation(
     Ok(())
 }
 
-/// Whether a value for this credential may be stored: the service is there, at that origin, and declares the name.
+/// Whether a value for this credential may be stored: the service is there, at that origin, and declares the name with
+/// a kind that sends such a value to the same place in the same way.
 pub async fn takes_credential(
     connection: &mut SqliteConnection,
     name: &ServiceName,
     origin: &str,
-    credential: &CredentialName,
+    (credential, kind): (&CredentialName, &CredentialKind),
 ) -> Result<bool, StoreError> {
     let select = "SELECT name, definition, revision FROM services WHERE name = $1";
     let row = sqlx::query(select).bind(name.as_str()).fetch_optional(connection).await?;
     let Some(row) = row else { return Ok(false) };
     let service = self::service(&row)?.service;
-    Ok(service.upstream.origin() == origin && service.credentials.iter().any(|slot| slot.name == *credential))
+    let fits = |slot: &CredentialSlot| slot.name == *credential && carries_over(kind, &slot.kind);
+    Ok(service.upstream.origin() == origin && service.credentials.iter().any(fits))
 }
 
 pub async fn services(connection: &mut SqliteConnection) -> Result<Vec<StoredService>, StoreError> {

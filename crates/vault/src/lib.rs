@@ -21,7 +21,7 @@ pub use label::{Label, Purpose};
 pub use password::{HashFault, hash_password, verify_password};
 pub use pepper::Pepper;
 pub use process::harden_process;
-pub use replace_key::NextKey;
+pub use replace_key::{KeyLock, NextKey};
 pub use ring::WrongKey;
 pub use root_key::{KeyFileFault, NotAKeyText, PassphraseFault, RootKey};
 pub use secret::Secret;

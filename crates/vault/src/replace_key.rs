@@ -10,6 +10,12 @@ use std::{
 
 use crate::{KeyFileFault, RootKey, root_key::folder_of};
 
+/// The right to replace the key at a path. While it lives, no other process can.
+pub struct KeyLock {
+    path: PathBuf,
+    lock: File,
+}
+
 /// A new root key that lies beside the old one. While it exists, no other process can replace the key.
 pub struct NextKey {
     key: RootKey,
@@ -18,25 +24,38 @@ pub struct NextKey {
     _lock: File,
 }
 
-impl RootKey {
-    /// Writes a new random key into `<path>.next`, flushed to the disk. What a crash left there is overwritten, so
-    /// the caller must have opened the ring with the key at `path` first.
+impl KeyLock {
+    /// Takes the right to replace the key at `path`; nothing is written yet.
     ///
     /// # Errors
-    /// [`KeyFileFault::Busy`] while another process does the same, [`KeyFileFault::Io`].
-    pub fn prepare_next(path: &Path) -> Result<NextKey, KeyFileFault> {
-        let io = |source| KeyFileFault::Io { path: path.into(), source };
-        let lock = lock(path).map_err(io)?.ok_or_else(|| KeyFileFault::Busy { path: path.into() })?;
-        let next = next_of(path);
+    /// [`KeyFileFault::Busy`] while another process has it, [`KeyFileFault::Io`].
+    pub fn take(path: &Path) -> Result<Self, KeyFileFault> {
+        let locked = lock(path).map_err(|source| KeyFileFault::Io { path: path.into(), source })?;
+        let lock = locked.ok_or_else(|| KeyFileFault::Busy { path: path.into() })?;
+        Ok(Self { path: path.into(), lock })
+    }
+
+    /// Writes a new random key into `<path>.next`, flushed to the disk. What a crash left there is overwritten, and
+    /// may be the only key that opens the ring: so the caller must have opened it with the key at `path`, under this
+    /// lock.
+    ///
+    /// # Errors
+    /// [`KeyFileFault::Io`].
+    pub fn write_next(self) -> Result<NextKey, KeyFileFault> {
+        let Self { path, lock } = self;
+        let io = |source| KeyFileFault::Io { path: path.clone(), source };
+        let next = next_of(&path);
         match fs::remove_file(&next) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(io(error)),
             _ => {}
         }
-        let key = Self::generate();
+        let key = RootKey::generate();
         key.write_new(&next).map_err(io)?;
-        Ok(NextKey { key, path: path.into(), next, _lock: lock })
+        Ok(NextKey { key, path, next, _lock: lock })
     }
+}
 
+impl RootKey {
     /// The key that a crash may have left in `<path>.next`.
     ///
     /// # Errors
@@ -114,9 +133,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("vault.key");
         let old = RootKey::create(&path).unwrap();
-        let next = RootKey::prepare_next(&path).unwrap();
+        let next = KeyLock::take(&path).unwrap().write_next().unwrap();
         assert_eq!(RootKey::load(&path).unwrap().reveal(), old.reveal());
-        assert!(matches!(RootKey::prepare_next(&path), Err(KeyFileFault::Busy { .. })));
+        assert!(matches!(KeyLock::take(&path), Err(KeyFileFault::Busy { .. })));
         let bytes = next.key().reveal().to_vec();
         RootKey::load_next(&path).unwrap().finish_replacing(&path).unwrap();
         assert_eq!(RootKey::load(&path).unwrap().reveal(), old.reveal(), "somebody else is at it");
@@ -130,14 +149,16 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("vault.key");
         RootKey::create(&path).unwrap();
-        drop(RootKey::prepare_next(&path).unwrap());
+        drop(KeyLock::take(&path).unwrap().write_next().unwrap());
         let left = RootKey::load_next(&path).unwrap();
+        drop(KeyLock::take(&path).unwrap());
+        assert_eq!(RootKey::load_next(&path).unwrap().reveal(), left.reveal(), "looking costs nothing");
         RootKey::generate().finish_replacing(&path).unwrap();
         assert!(RootKey::load_next(&path).is_ok(), "another key is not finished");
         left.finish_replacing(&path).unwrap();
         assert_eq!(RootKey::load(&path).unwrap().reveal(), left.reveal());
-        drop(RootKey::prepare_next(&path).unwrap());
-        let next = RootKey::prepare_next(&path).unwrap();
+        drop(KeyLock::take(&path).unwrap().write_next().unwrap());
+        let next = KeyLock::take(&path).unwrap().write_next().unwrap();
         assert_eq!(RootKey::load_next(&path).unwrap().reveal(), next.key().reveal());
         next.abandon();
         assert!(RootKey::load_next(&path).is_err());

@@ -186,7 +186,11 @@ async fn a_value_opens_where_it_was_set_and_nowhere_else() {
     // The same row under another address: the credential belongs to scheme, host and port.
     for elsewhere in ["http://api.example.com/", "https://api.example.com:444/", "https://evil.example/"] {
         let moved = Arc::new(bench::service(Upstream::Api(api(elsewhere)), &slots));
-        let why = failed(bench.credentials.injection(&moved, &world).await);
+        let outcome = bench.credentials.injection(&moved, &world).await;
+        assert_eq!(outcome.err(), Some(Fault::StaleAuthorization), "it is not what the world has");
+        let mut altered = bench.world().await;
+        altered.services = Arc::new([(moved.name.clone(), Arc::clone(&moved))].into());
+        let why = failed(bench.credentials.injection(&moved, &altered).await);
         assert!(why.contains("does not open") && !why.contains("canary"), "{why}");
     }
     // The path is no part of it.

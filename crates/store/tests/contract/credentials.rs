@@ -3,11 +3,12 @@
 use std::collections::BTreeSet;
 
 use domain::{
+    audit::{Event, Kind},
     credential::{CredentialKind, CredentialSlot},
     names::{CredentialName, ServiceName},
     service::Service,
 };
-use store::{Change, StoredCredential};
+use store::{Applied, Change, Entry, StoredCredential};
 
 use crate::{
     changes::{put, service},
@@ -36,6 +37,7 @@ fn set(text: &str, version: u64, replaces: Option<u64>) -> Change {
         service: far(),
         origin: ORIGIN.into(),
         name: name(text),
+        kind: CredentialKind::Bearer,
         version,
         replaces,
         sealed,
@@ -88,25 +90,42 @@ async fn a_value_is_set_from_what_was_seen_and_moves_the_world() {
 async fn a_value_needs_its_service_its_slot_and_its_origin() {
     let world = world(&["token"]).await;
     assert!(!world.change(set("other", 1, None)).await, "nothing declares it");
-    let Change::PutCredential { service, name, version, replaces, sealed, at, .. } = set("token", 1, None)
-    else {
-        panic!("another change")
-    };
-    let origin = "https://b.example:443".to_owned();
-    let elsewhere = Change::PutCredential { service, origin, name, version, replaces, sealed, at };
+    let mut elsewhere = set("token", 1, None);
+    if let Change::PutCredential { origin, .. } = &mut elsewhere {
+        "https://b.example:443".clone_into(origin);
+    }
     assert!(!world.change(elsewhere).await, "it was sealed for another place");
+    let mut otherwise = set("token", 1, None);
+    if let Change::PutCredential { kind, .. } = &mut otherwise {
+        *kind = CredentialKind::Basic { username: None };
+    }
+    assert!(!world.change(otherwise).await, "it was meant for another kind");
     assert!(world.change(Change::RemoveService(far())).await);
     assert!(!world.change(set("token", 1, None)).await, "the service is gone");
 }
 
 #[tokio::test]
+async fn a_damaged_row_sinks_no_entry_but_its_own() {
+    let world = world(&["token"]).await;
+    world.execute("UPDATE services SET definition = '{}'").await;
+    let event = || Event::new(moment(2), Kind::System);
+    let refresh = || Entry { change: Some(set("token", 1, None)), event: event() };
+    let alone = world.store.append(&[refresh()]).await.unwrap();
+    assert!(matches!(alone[..], [Applied::Failed(_)]), "the store itself goes on: {alone:?}");
+    let applied = world.store.append(&[refresh(), event().into()]).await.unwrap();
+    assert!(matches!(applied[..], [Applied::Failed(_), Applied::Done]), "{applied:?}");
+    assert_eq!(world.count().await, 2);
+}
+
+#[tokio::test]
 async fn a_removed_value_keeps_its_version_taken() {
     let world = world(&["token"]).await;
-    let remove = || Change::RemoveCredential { service: far(), name: name("token") };
-    assert!(!world.change(remove()).await, "there is none");
+    let remove = |version| Change::RemoveCredential { service: far(), name: name("token"), version };
+    assert!(!world.change(remove(1)).await, "there is none");
     assert!(world.change(set("token", 1, None)).await);
-    assert!(world.change(remove()).await);
-    assert!(!world.change(remove()).await);
+    assert!(!world.change(remove(2)).await, "the event would name another value");
+    assert!(world.change(remove(1)).await);
+    assert!(!world.change(remove(1)).await);
     assert_eq!((listed(&world).await, seen(&world).await), (vec![("token".into(), 1, false)], vec![]));
     assert!(!world.change(set("token", 1, None)).await, "version 1 was given before");
     assert!(!world.change(set("token", 2, Some(1))).await, "there is no value to replace");
@@ -162,7 +181,7 @@ async fn rotation_finds_every_value_with_what_it_is_sealed_for() {
     let world = world(&["a", "b"]).await;
     assert!(world.change(set("a", 1, None)).await);
     assert!(world.change(set("b", 7, None)).await);
-    assert!(world.change(Change::RemoveCredential { service: far(), name: name("a") }).await);
+    assert!(world.change(Change::RemoveCredential { service: far(), name: name("a"), version: 1 }).await);
     let table = world.store.sealed_tables().iter().find(|table| table.name == "credentials").unwrap();
     let page = world.store.sealed_page(table, None, Some(2), 10).await.unwrap();
     let found: Vec<_> = page

@@ -29,6 +29,10 @@ fn token(id: &str, operator: &str, mac: u8) -> Token {
     }
 }
 
+fn create(token: Token) -> Change {
+    Change::CreateToken { token, password_hash: "$argon2id$…".to_owned() }
+}
+
 fn state(name: &str, state: OperatorState) -> Change {
     Change::SetOperatorState { email: email(name), state }
 }
@@ -54,12 +58,12 @@ async fn the_last_active_owner_stays() {
 #[tokio::test]
 async fn a_token_reads_back_and_is_revoked_once() {
     let world = World::new().await;
-    assert!(!world.change(Change::CreateToken(token("7kq2m9xd", "ada", 1))).await, "nobody is there");
+    assert!(!world.change(create(token("7kq2m9xd", "ada", 1))).await, "nobody is there");
     world.change(operator("ada", OperatorRole::Viewer)).await;
-    assert!(world.change(Change::CreateToken(token("7kq2m9xd", "ada", 1))).await);
-    assert!(!world.change(Change::CreateToken(token("7kq2m9xd", "ada", 2))).await, "the id is taken");
-    assert!(!world.change(Change::CreateToken(token("00000000", "ada", 1))).await, "the MAC is taken");
-    assert!(world.change(Change::CreateToken(token("7kq2zzzz", "ada", 2))).await);
+    assert!(world.change(create(token("7kq2m9xd", "ada", 1))).await);
+    assert!(!world.change(create(token("7kq2m9xd", "ada", 2))).await, "the id is taken");
+    assert!(!world.change(create(token("00000000", "ada", 1))).await, "the MAC is taken");
+    assert!(world.change(create(token("7kq2zzzz", "ada", 2))).await);
     assert_eq!(
         world.store.tokens().await.unwrap(),
         [token("7kq2m9xd", "ada", 1), token("7kq2zzzz", "ada", 2)]
@@ -82,7 +86,7 @@ async fn a_disabled_operator_gets_no_token() {
     let world = World::new().await;
     world.change(operator("ada", OperatorRole::Viewer)).await;
     world.change(state("ada", OperatorState::Disabled)).await;
-    assert!(!world.change(Change::CreateToken(token("7kq2m9xd", "ada", 1))).await);
+    assert!(!world.change(create(token("7kq2m9xd", "ada", 1))).await);
 }
 
 #[tokio::test]
@@ -92,13 +96,17 @@ async fn another_password_ends_tokens_and_forgets_wrong_ones() {
         world.change(operator(name, OperatorRole::Owner)).await;
         assert!(world.store.count_wrong_password(&email(name), None, moment(3)).await.unwrap());
     }
-    world.change(Change::CreateToken(token("7kq2m9xd", "ada", 1))).await;
-    world.change(Change::CreateToken(token("7kq2zzzz", "eve", 2))).await;
+    world.change(create(token("7kq2m9xd", "ada", 1))).await;
+    world.change(create(token("7kq2zzzz", "eve", 2))).await;
     let reset =
         |name| Change::ResetOperator { email: email(name), password_hash: "new".into(), at: moment(5) };
     assert!(!world.change(reset("nobody")).await);
     assert!(world.change(reset("ada")).await);
     assert_eq!(world.store.password_hash(&email("ada")).await.unwrap().unwrap(), "new");
+    assert!(
+        !world.change(create(token("00000000", "ada", 3))).await,
+        "it was asked for with the old password"
+    );
     let revoked: Vec<_> =
         world.store.tokens().await.unwrap().into_iter().map(|token| token.revoked_at).collect();
     assert_eq!(revoked, [Some(moment(5)), None]);

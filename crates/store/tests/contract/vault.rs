@@ -95,6 +95,23 @@ async fn pages(store: &Store, below: Option<u32>) -> Vec<SealedRow> {
 }
 
 #[tokio::test]
+async fn a_page_of_large_values_is_short() {
+    let world = World::new().await;
+    let size = [5, 2, 2, 9, 1].map(|mib: usize| mib << 20);
+    for (number, size) in size.into_iter().enumerate() {
+        world.store.sealed_put_if_absent(&format!("purpose/{number}"), &vec![1; size]).await.unwrap();
+    }
+    let (table, mut after, mut pages) = (&world.store.sealed_tables()[0], None, Vec::new());
+    for _ in 0..size.len() {
+        let page = world.store.sealed_page(table, after.as_ref(), None, 100).await.unwrap();
+        let Some(last) = page.last() else { break };
+        after = Some(last.place.clone());
+        pages.push(page.iter().map(|row| row.name.clone()).collect::<String>());
+    }
+    assert_eq!(pages, ["01", "2", "3", "4"], "at most 8 MiB, and never none");
+}
+
+#[tokio::test]
 async fn every_sealed_value_is_found_once_and_replaced_only_while_it_is_what_it_was() {
     let world = World::new().await;
     for number in 0..7u8 {

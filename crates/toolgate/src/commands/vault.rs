@@ -1,12 +1,12 @@
 //! `toolgate vault`: the keys of the vault: looked at, rotated, given another root key. No key is ever shown.
 
-use std::io::Read as _;
+use std::{io::Read as _, time::Duration};
 
 use anyhow::{Context as _, bail};
 use clap::Subcommand;
 use dialoguer::Password;
 use serde_json::json;
-use vault::{RootKey, Vault};
+use vault::{KeyLock, RootKey, Vault};
 use zeroize::Zeroizing;
 
 use super::{Context, Verdict, context::Desk, progress::Progress};
@@ -29,6 +29,8 @@ pub enum Command {
     },
 }
 
+/// Within this time every running gateway seals under a new term.
+const GATEWAYS_NOTICE: Duration = Duration::from_secs(1);
 /// Longer keys and passphrases are refused unread (bytes).
 const SECRET_BYTES_MAX: u64 = 1024;
 
@@ -111,7 +113,9 @@ async fn rotate(context: &Context, desk: &Desk) -> anyhow::Result<Verdict> {
     let now = context.now().wall;
     let rotated = desk.admin.rotate_vault(&context.actor(), now, &vault, |done| progress.at(done, all)).await;
     progress.clear();
-    let rotated = rotated?;
+    let mut rotated = rotated?;
+    tokio::time::sleep(GATEWAYS_NOTICE).await;
+    rotated.rewrapped += desk.admin.take_over_late_values(&vault).await?;
     let output = &context.output;
     if output.json {
         output.json(&json!({
@@ -148,7 +152,15 @@ async fn rekey(
             if key_stdin {
                 bail!("a key file gets a random key (--key-stdin); leave it out");
             }
-            let next = RootKey::prepare_next(path)?;
+            let lock = KeyLock::take(path)?;
+            // Where another rekeying was cut off just now, the key beside it is the only one that opens the ring.
+            if !still_opens(context, desk, path).await {
+                bail!(
+                    "another command has changed the vault key meanwhile ({}); repeat this",
+                    path.display()
+                );
+            }
+            let next = lock.write_next()?;
             let terms = match replace_ring(context, desk, &vault, next.key(), None).await {
                 Ok(terms) => terms,
                 Err(error) => {

@@ -160,7 +160,7 @@ fn a_replaced_key_file_is_read_again_when_a_term_needs_it() {
     let (vault, first) = Vault::birth(&RootKey::create(&path).unwrap(), INSTALL);
     let vault = vault.with_key_file(&path);
     let sealed = vault.seal(&label("key"), b"value");
-    let next = RootKey::prepare_next(&path).unwrap();
+    let next = crate::KeyLock::take(&path).unwrap().write_next().unwrap();
     let rows = vault.rewrap_ring(&[first], next.key()).unwrap();
     next.take_its_place().unwrap();
     let after = Vault::open(&RootKey::load(&path).unwrap(), INSTALL, &rows).unwrap();

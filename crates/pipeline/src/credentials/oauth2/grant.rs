@@ -19,13 +19,13 @@ use vault::{Secret, Vault};
 use zeroize::Zeroizing;
 
 use super::{
-    super::{Tools, label, unfit},
+    super::{Tools, goes_the_same_way, label, unfit},
     endpoint::Token,
 };
 
 /// The credential behind a source of tokens.
 pub(super) struct Grant {
-    name: CredentialName,
+    slot: CredentialSlot,
     service: Arc<Service>,
     vault: Arc<Vault>,
     store: Arc<Store>,
@@ -77,7 +77,7 @@ impl Grant {
         };
         let held = Held { version, set_as: set_as.unwrap_or(version), parts: Arc::new(parts), unsaved: None };
         Ok(Self {
-            name: slot.name.clone(),
+            slot: slot.clone(),
             service: Arc::clone(service),
             vault: Arc::clone(&tools.vault),
             store: Arc::clone(&tools.store),
@@ -87,7 +87,7 @@ impl Grant {
     }
 
     pub(super) fn name(&self) -> &CredentialName {
-        &self.name
+        &self.slot.name
     }
 
     pub(super) fn now(&self) -> Duration {
@@ -171,7 +171,7 @@ impl Grant {
         };
         let value = Zeroizing::new(serde_json::to_vec(&value).map_err(drop)?);
         let origin = self.service.upstream.origin();
-        let sealed = self.vault.seal(&label(&self.service, &origin, &self.name, version + 1), &value);
+        let sealed = self.vault.seal(&label(&self.service, &origin, self.name(), version + 1), &value);
         let at = self.clock.now().wall;
         let mut event = Event::new(at, Kind::System);
         event.action = Some("credentials.refresh".into());
@@ -179,7 +179,8 @@ impl Grant {
         let change = Change::PutCredential {
             service: self.service.name.clone(),
             origin,
-            name: self.name.clone(),
+            name: self.name().clone(),
+            kind: self.slot.kind.clone(),
             version: version + 1,
             replaces: Some(version),
             sealed,
@@ -200,15 +201,19 @@ impl Grant {
         let stored = snapshot
             .credentials
             .get(&self.service.name)
-            .and_then(|all| all.iter().find(|stored| stored.name == self.name))
-            .ok_or_else(|| Fault::CredentialMissing(self.name.to_string()))?;
+            .and_then(|all| all.iter().find(|stored| stored.name == *self.name()))
+            .ok_or_else(|| Fault::CredentialMissing(self.name().to_string()))?;
         let origin = self.service.upstream.origin();
-        let label = label(&self.service, &origin, &self.name, stored.version);
+        // A value that was set for another token endpoint must not be shown to this one.
+        if !snapshot.services.iter().any(|service| goes_the_same_way(&self.service, service)) {
+            return Err(self.failed("its service was changed meanwhile"));
+        }
+        let label = label(&self.service, &origin, self.name(), stored.version);
         let value = self
             .vault
             .open_sealed(&label, &stored.sealed)
             .map_err(|_| self.failed("its new value does not open"))?;
-        let (parts, of) = read(&value).map_err(|why| unfit(&self.name, &self.service, &why))?;
+        let (parts, of) = read(&value).map_err(|why| unfit(self.name(), &self.service, &why))?;
         let of = of.unwrap_or(stored.version);
         self.lock().take_over(stored.version, of, parts);
         Ok(if of == set_as { Keeping::SavedByAnother } else { Keeping::SetAnew })
@@ -216,7 +221,7 @@ impl Grant {
 
     /// The sentence for operators; `why` has no byte of a value in it.
     pub(super) fn failed(&self, why: &str) -> Fault {
-        Fault::CredentialFailed(format!("{why} (credential `{}` of `{}`)", self.name, self.service.name))
+        Fault::CredentialFailed(format!("{why} (credential `{}` of `{}`)", self.name(), self.service.name))
     }
 
     fn lock(&self) -> MutexGuard<'_, Held> {

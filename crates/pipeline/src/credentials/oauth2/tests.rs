@@ -272,6 +272,49 @@ async fn a_lost_race_for_the_store_is_run_again_with_what_is_stored() {
     assert_eq!(stage.stored().await.0, 3);
 }
 
+/// The service as an operator makes it when its tokens are to come from `server`.
+fn moved_to(server: &TokenServer, service: &Service) -> Service {
+    let mut moved = service.clone();
+    moved.credentials[0].kind = CredentialKind::Oauth2RefreshToken(client(server, ClientAuth::None));
+    moved
+}
+
+#[tokio::test]
+async fn a_value_for_another_token_endpoint_is_not_shown_to_the_old_one() {
+    let (stage, other) = (Stage::refresh_token(rotating()).await, TokenServer::start(rotating()).await);
+    let world = stage.bench.world().await;
+    let hold = stage.server.hold().await;
+    let call = stage.bench.credentials.injection(&stage.service, &world);
+    let meanwhile = async {
+        until("the request", async || stage.server.hits() == 1).await;
+        let moved = moved_to(&other, &stage.service);
+        stage.bench.move_away(moved.clone()).await;
+        assert!(stage.bench.set(&moved, "token", b"for-the-other").await);
+        drop(hold);
+    };
+    let (outcome, ()) = tokio::join!(call, meanwhile);
+    assert!(outcome.is_err(), "its refresh token could not be saved");
+    assert_eq!(stage.server.hits(), 1);
+    assert!(!stage.server.last().form.contains("for-the-other"));
+    // Calls that are judged by the service of now go on with it.
+    let (world, moved) = (stage.bench.world().await, moved_to(&other, &stage.service));
+    let injection = stage.bench.credentials.injection(&Arc::new(moved), &world).await.ok().unwrap();
+    assert_eq!(authorization(&injection), "Bearer access-1");
+    assert!(other.last().form.contains("refresh_token=for-the-other"));
+}
+
+#[tokio::test]
+async fn a_call_that_was_judged_before_its_service_moved_gets_no_value_of_now() {
+    let (stage, other) = (Stage::refresh_token(tokens()).await, TokenServer::start(tokens()).await);
+    let moved = moved_to(&other, &stage.service);
+    stage.bench.move_away(moved.clone()).await;
+    assert!(stage.bench.set(&moved, "token", b"for-the-other").await);
+    let world = stage.bench.world().await;
+    let outcome = stage.bench.credentials.injection(&stage.service, &world).await;
+    assert_eq!(outcome.err(), Some(Fault::StaleAuthorization));
+    assert_eq!((stage.server.hits(), other.hits()), (0, 0));
+}
+
 #[tokio::test]
 async fn a_refused_token_is_not_used_again() {
     let stage = Stage::client_credentials(tokens()).await;
@@ -412,7 +455,10 @@ async fn an_endpoint_is_judged_as_the_service_is() {
         panic!("it is OAuth")
     };
     client.token_url = UpstreamUrl::parse(&stage.server.url().replace("http://", "https://")).unwrap();
-    let outcome = stage.bench.credentials.injection(&Arc::new(service), &world).await;
+    stage.bench.move_away(service.clone()).await;
+    assert!(stage.bench.set(&service, "token", b"client secret").await);
+    let (service, world) = (Arc::new(service), stage.bench.world().await);
+    let outcome = stage.bench.credentials.injection(&service, &world).await;
     let Err(Fault::CredentialFailed(why)) = outcome else { panic!("it was asked") };
     assert!(why.contains("is a loopback address"), "{why}");
     assert_eq!(stage.server.hits(), 0);

@@ -88,16 +88,23 @@ impl Bench {
     /// Sets a value as an operator does; the version is one above the last.
     pub async fn set(&self, service: &Service, name: &str, value: &[u8]) -> bool {
         let name = CredentialName::parse(name).unwrap();
-        let stored = self.store.snapshot().await.unwrap().credentials;
-        let old = stored
-            .get(&service.name)
-            .and_then(|all| all.iter().find(|one| one.name == name))
-            .map(|one| one.version);
-        let version = old.unwrap_or(0) + 1;
+        let stored = self.store.credentials(&service.name).await.unwrap();
+        let last = stored.into_iter().find(|one| one.name == name);
+        let version = last.as_ref().map_or(1, |last| last.version + 1);
+        let old = last.filter(|last| last.has_value).map(|last| last.version);
         let origin = service.upstream.origin();
         let sealed = self.vault.seal(&label(service, &origin, &name, version), value);
+        let kind = service.credentials.iter().find(|slot| slot.name == name).unwrap().kind.clone();
         let (service, at) = (service.name.clone(), self.clock.now().wall);
-        self.change(Change::PutCredential { service, origin, name, version, replaces: old, sealed, at }).await
+        self.change(Change::PutCredential { service, origin, name, kind, version, replaces: old, sealed, at })
+            .await
+    }
+
+    /// Makes the service another one; its values are dropped, as an operator's change of where they go does.
+    pub async fn move_away(&self, service: Service) {
+        let replaces = Some(self.store.load_services().await.unwrap()[0].revision);
+        let keeps = std::collections::BTreeSet::new();
+        assert!(self.change(Change::PutService { service, replaces, documentation: None, keeps }).await);
     }
 
     pub async fn change(&self, change: Change) -> bool {
