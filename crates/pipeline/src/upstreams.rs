@@ -6,7 +6,10 @@ mod mcp_stdio;
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU32, Ordering},
+    },
     time::Duration,
 };
 
@@ -19,12 +22,14 @@ use domain::{
     stop::{Fault, Refusal, Stop, Unreadable},
 };
 use http::Http;
+use hyper::body::Incoming;
 use hyper_util::{
     client::legacy::Client,
     rt::{TokioExecutor, TokioTimer},
 };
 use mcp_http::McpHttp;
 use mcp_stdio::McpStdio;
+use tokio::sync::Notify;
 
 use crate::{
     arrival::{Caller, Exchange},
@@ -42,6 +47,8 @@ const BUFFER_BYTES_MAX: usize = 64 * 1024;
 const HTTP2_STREAM_BYTES_MAX: u32 = 256 * 1024;
 /// What all streams of one HTTP/2 connection may (bytes): one slow reader does not stop the others.
 const HTTP2_CONNECTION_BYTES_MAX: u32 = 8 * 1024 * 1024;
+/// How many interim answers (1xx, RFC 9110 §15.2) may come before an answer: one every half second until it is late.
+const INTERIM_ANSWERS_MAX: u32 = 60;
 /// How often an HTTP/2 connection with calls under way is asked whether it is still there.
 const HTTP2_PING_EVERY: Duration = Duration::from_secs(10);
 /// How long it may take to say so.
@@ -212,6 +219,32 @@ where
         .http2_keep_alive_interval(HTTP2_PING_EVERY)
         .http2_keep_alive_timeout(HTTP2_PING_MAX)
         .build(connector)
+}
+
+/// Sends a request and waits for the head of its answer. The HTTP library passes over any number of interim answers.
+async fn send<B>(
+    client: &Client<Connector, B>,
+    mut request: ::http::Request<B>,
+) -> Result<::http::Response<Incoming>, Stop>
+where
+    B: ::http_body::Body<Data: Send, Error: Into<Box<dyn std::error::Error + Send + Sync>>>
+        + Send
+        + Unpin
+        + 'static,
+{
+    let too_many = Arc::new(Notify::new());
+    let (told, count) = (Arc::clone(&too_many), AtomicU32::new(0));
+    hyper::ext::on_informational(&mut request, move |_| {
+        if count.fetch_add(1, Ordering::Relaxed) == INTERIM_ANSWERS_MAX {
+            told.notify_one();
+        }
+    });
+    tokio::select! {
+        answer = client.request(request) => answer.map_err(|error| fault(&error)),
+        () = too_many.notified() => {
+            Err(Fault::UpstreamBroken(format!("it sent more than {INTERIM_ANSWERS_MAX} interim answers")).into())
+        }
+    }
 }
 
 /// Whether anything was sent decides what the agent may conclude.
