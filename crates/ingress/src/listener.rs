@@ -1,6 +1,8 @@
 //! Listening: accepts connections, with or without TLS, and ends them politely.
 
 mod guard;
+mod patience;
+mod streams;
 
 use std::{
     convert::Infallible,
@@ -25,6 +27,8 @@ use tokio::{
 use tokio_rustls::TlsAcceptor;
 
 use guard::{Guarded, Verdict, is_stand_in};
+use patience::Patient;
+use streams::{Found, LOOK_EVERY, Streams};
 
 use crate::{Entrance, receive};
 
@@ -188,6 +192,7 @@ async fn connection(
     if stream.set_nodelay(true).is_err() {
         return;
     }
+    let stream = Patient::new(stream);
     match tls {
         None => http1(stream, peer, entrance, drain).await,
         Some(Tls(acceptor)) => {
@@ -243,9 +248,14 @@ async fn http2(
     entrance: Arc<Entrance>,
     mut drain: watch::Receiver<bool>,
 ) {
+    let streams = Streams::default();
+    let requests = streams.clone();
     let service = service_fn(move |request: hyper::Request<Incoming>| {
-        let entrance = Arc::clone(&entrance);
-        async move { Ok::<_, Infallible>(receive(&entrance, peer, request, None).await) }
+        let (entrance, under_way) = (Arc::clone(&entrance), requests.begin());
+        async move {
+            let answer = receive(&entrance, peer, request, None).await;
+            Ok::<_, Infallible>(answer.map(|body| under_way.watch(body)))
+        }
     });
     let connection = hyper::server::conn::http2::Builder::new(TokioExecutor::new())
         .timer(TokioTimer::new())
@@ -255,9 +265,29 @@ async fn http2(
         .max_send_buf_size(HEAD_BYTES_MAX)
         .serve_connection(TokioIo::new(stream), service);
     let mut connection = std::pin::pin!(connection);
-    tokio::select! {
-        _ = connection.as_mut() => return,
-        () = drained(&mut drain) => connection.as_mut().graceful_shutdown(),
+    let mut looks = tokio::time::interval(LOOK_EVERY);
+    // A machine that stood still must not be taken for clients that did.
+    looks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let (mut draining, mut is_ending) = (false, false);
+    loop {
+        tokio::select! {
+            _ = connection.as_mut() => return,
+            () = drained(&mut drain), if !draining => {
+                draining = true;
+                connection.as_mut().graceful_shutdown();
+            }
+            _ = looks.tick() => match streams.look() {
+                Found::InOrder => is_ending = false,
+                // Politely first, as a request may be on its way.
+                Found::Idle if !is_ending => {
+                    is_ending = true;
+                    connection.as_mut().graceful_shutdown();
+                }
+                Found::Idle | Found::Stalled => return,
+            },
+        }
     }
-    let _ = connection.await;
 }
+
+#[cfg(test)]
+mod tests;

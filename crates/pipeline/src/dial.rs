@@ -187,12 +187,12 @@ async fn connect(target: &Target) -> Result<Wire, DialError> {
     let url = &target.upstream.url;
     let stream = dial(url.host(), url.port(), target.upstream.network).await?;
     match &target.tls {
-        None => Ok(Wire::Plain(stream)),
+        None => Ok(Wire::plain(stream)),
         Some(tls) => {
             let failed = |why: String| DialError::Tls { host: url.host().to_owned(), why };
             let handshake = tls.connector.connect(tls.name.clone(), stream);
             match tokio::time::timeout(CONNECT_MAX, handshake).await {
-                Ok(Ok(stream)) => Ok(Wire::Tls(Box::new(stream))),
+                Ok(Ok(stream)) => Ok(Wire::tls(stream)),
                 Ok(Err(error)) => Err(failed(error.to_string())),
                 Err(_) => Err(failed("the handshake takes too long".into())),
             }

@@ -8,7 +8,10 @@ use std::{
     collections::HashMap,
     error::Error,
     pin::pin,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU32, Ordering},
+    },
     time::Duration,
 };
 
@@ -29,6 +32,7 @@ use hyper_util::{
 };
 use mcp_http::McpHttp;
 use mcp_stdio::McpStdio;
+use tokio::sync::Notify;
 
 use crate::{
     arrival::{Caller, Exchange},
@@ -47,6 +51,8 @@ const BUFFER_BYTES_MAX: usize = 64 * 1024;
 const HTTP2_STREAM_BYTES_MAX: u32 = 256 * 1024;
 /// What all streams of one HTTP/2 connection may (bytes): one slow reader does not stop the others.
 const HTTP2_CONNECTION_BYTES_MAX: u32 = 8 * 1024 * 1024;
+/// How many interim answers (1xx, RFC 9110 §15.2) may come before an answer: one every half second until it is late.
+const INTERIM_ANSWERS_MAX: u32 = 60;
 /// How often an HTTP/2 connection with calls under way is asked whether it is still there.
 const HTTP2_PING_EVERY: Duration = Duration::from_secs(10);
 /// How long it may take to say so.
@@ -221,8 +227,9 @@ where
         .build(connector)
 }
 
-/// Sends a request as soon as there is a connection for it, unless the kill switch is turned on before that. A request
-/// that is on its way is waited for: its answer is all that can still be had of it.
+/// Sends a request as soon as there is a connection for it, unless the kill switch is turned on before that, and waits
+/// for the head of its answer. A request that is on its way is waited for: its answer is all that can still be had of
+/// it. The HTTP library passes over any number of interim answers; we do not.
 async fn send<B>(
     client: &Client<Connector, B>,
     mut request: Request<B>,
@@ -231,17 +238,32 @@ async fn send<B>(
 where
     B: Body<Data: Send, Error: Into<Box<dyn Error + Send + Sync>>> + Send + Unpin + 'static,
 {
+    let too_many = Arc::new(Notify::new());
+    let (told, count) = (Arc::clone(&too_many), AtomicU32::new(0));
+    hyper::ext::on_informational(&mut request, move |_| {
+        if count.fetch_add(1, Ordering::Relaxed) == INTERIM_ANSWERS_MAX {
+            told.notify_one();
+        }
+    });
     let connection = capture_connection(&mut request);
     let mut answer = pin!(client.request(request));
     tokio::select! {
         biased;
         () = freshness.stopped() => {}
         answer = &mut answer => return answer.map_err(|error| fault(&error)),
+        () = too_many.notified() => return Err(too_many_interim_answers()),
     }
     if connection.connection_metadata().is_none() {
         return Err(Refusal::Stopped.into());
     }
-    answer.await.map_err(|error| fault(&error))
+    tokio::select! {
+        answer = answer => answer.map_err(|error| fault(&error)),
+        () = too_many.notified() => Err(too_many_interim_answers()),
+    }
+}
+
+fn too_many_interim_answers() -> Stop {
+    Fault::UpstreamBroken(format!("it sent more than {INTERIM_ANSWERS_MAX} interim answers")).into()
 }
 
 /// Whether anything was sent decides what the agent may conclude.

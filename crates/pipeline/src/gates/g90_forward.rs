@@ -67,6 +67,13 @@ pub(crate) async fn forward(call: Equipped, gateway: &Gateway) -> Result<Reply, 
 
     let Answer { response, session } = answer;
     let (mut upstream, body) = response.into_parts();
+    // Two framings in one head are two bodies (RFC 9112 §6.3): the library reads one of them and tells both.
+    if [header::TRANSFER_ENCODING, header::CONTENT_LENGTH]
+        .iter()
+        .all(|name| upstream.headers.contains_key(name))
+    {
+        return Err(Fault::UpstreamBroken("it sent a length and a transfer coding in one head".into()).into());
+    }
     // The HTTP library undoes `chunked` alone; under anything else nobody here could read the body.
     if upstream.headers.get_all(header::TRANSFER_ENCODING).iter().any(|coding| !is_plain(coding)) {
         return Err(Fault::UpstreamBroken("it used a transfer coding that nobody asked for".into()).into());

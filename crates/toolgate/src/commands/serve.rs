@@ -10,6 +10,10 @@ use domain::{
     service::{Service, Upstream},
     yaml::Problem,
 };
+use nix::{
+    errno::Errno,
+    sys::resource::{Resource, getrlimit, setrlimit},
+};
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::{Context, Verdict, kill::in_words};
@@ -28,6 +32,9 @@ pub fn run(context: &Context) -> anyhow::Result<Verdict> {
     let settings = context.settings()?;
     logging::start(&settings.telemetry);
     let (policy, warnings) = wiring::read_policy(&settings.policy_file, &context.invocation)?;
+    if let Err(error) = allow_many_connections() {
+        tracing::warn!("the number of open files could not be raised: {error}");
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -35,6 +42,14 @@ pub fn run(context: &Context) -> anyhow::Result<Verdict> {
     let verdict = runtime.block_on(serve(context, &settings, policy, &warnings));
     runtime.shutdown_timeout(Duration::from_secs(1));
     verdict
+}
+
+/// Every connection is an open file, to agents and to upstreams, and many systems allow 1,024 until one asks for more.
+/// Children inherit it, so it is not more than the listeners can use.
+fn allow_many_connections() -> Result<(), Errno> {
+    const FILES_MAX: u64 = 65_536;
+    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    setrlimit(Resource::RLIMIT_NOFILE, soft.max(hard.min(FILES_MAX)), hard)
 }
 
 async fn serve(

@@ -119,7 +119,10 @@ fn an_upstream_that_answers_garbage_is_a_bad_gateway() {
         "HTTP/1.1 999999 What\r\n\r\n".to_owned(),
         "HTTP/1.1 200 OK\r\nContent-Length: x\r\n\r\n".to_owned(),
         "HTTP/1.1 200 OK\r\nA\u{0}B: c\r\n\r\n".to_owned(),
+        "HTTP/1.1 200 OK\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nabcde\r\n0\r\n\r\n"
+            .into(),
         format!("HTTP/1.1 200 OK\r\nX: {}\r\n\r\n", "y".repeat(1 << 20)),
+        "HTTP/1.1 103 Early Hints\r\n\r\n".repeat(100_000),
         String::new(),
     ] {
         let stage = answering(move || vec![say(&garbage), Step::HangUp]);
