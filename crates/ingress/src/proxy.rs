@@ -29,6 +29,9 @@ use crate::{
 /// The members of an envelope (contract §5).
 const MEMBERS: [&str; 8] =
     ["service", "method", "path", "query", "headers", "body", "intent", "idempotency_key"];
+/// How many header lines an envelope may give, as many as a request of its own; the map of the HTTP library panics
+/// over 32,768.
+const HEADERS_MAX: usize = 100;
 /// The longest statement of intent (bytes).
 const INTENT_BYTES_MAX: usize = 4 * 1024;
 
@@ -56,7 +59,7 @@ pub(crate) async fn open(knock: Knock) -> Response<Flow> {
         Method::POST => limits::read_message(&head.headers, body, &front, claims.key()).await,
         _ => Err(Refusal::MethodNotAllowed.into()),
     };
-    let read = whole.and_then(|bytes| Ok(read(&bytes, &head.headers, &front, &mut call)?));
+    let read = whole.and_then(|bytes| read(&bytes, &head.headers, &front, &mut call));
     let (exchange, headers, repeatable) = match read {
         Ok(read) => (Ok(Exchange::Request(read.request)), read.headers, read.repeatable),
         Err(stop) => (Err(stop), HeaderMap::new(), None),
@@ -198,6 +201,9 @@ fn header_map(headers: Raw<'_>) -> Result<HeaderMap, Unreadable> {
         };
         for value in values {
             let text = value.as_str().ok_or_else(bad)?;
+            if map.len() == HEADERS_MAX {
+                return Err(envelope_fault("`headers` holds more than 100 values"));
+            }
             map.append(field.clone(), HeaderValue::from_str(&text).map_err(|_| bad())?);
         }
     }

@@ -68,7 +68,7 @@ pub(crate) async fn forward(call: Equipped, gateway: &Gateway) -> Result<Reply, 
     let Answer { response, session } = answer;
     let (mut upstream, body) = response.into_parts();
     // The HTTP library undoes `chunked` alone; under anything else nobody here could read the body.
-    if upstream.headers.get_all(header::TRANSFER_ENCODING).iter().any(|coding| !is_chunked(coding)) {
+    if upstream.headers.get_all(header::TRANSFER_ENCODING).iter().any(|coding| !is_plain(coding)) {
         return Err(Fault::UpstreamBroken("it used a transfer coding that nobody asked for".into()).into());
     }
     if let Some(masker) = &injection.masker {
@@ -121,8 +121,10 @@ pub(crate) async fn forward(call: Equipped, gateway: &Gateway) -> Result<Reply, 
     Ok(Reply { head, body, body_hash, repeat: None })
 }
 
-fn is_chunked(coding: &HeaderValue) -> bool {
-    coding.as_bytes().trim_ascii().eq_ignore_ascii_case(b"chunked")
+/// `identity` is how RFC 2616 said that there is none.
+fn is_plain(coding: &HeaderValue) -> bool {
+    let coding = coding.as_bytes().trim_ascii();
+    coding.eq_ignore_ascii_case(b"chunked") || coding.eq_ignore_ascii_case(b"identity")
 }
 
 async fn begun_in_time(body: Flow, timeout: Duration) -> Result<Flow, Stop> {

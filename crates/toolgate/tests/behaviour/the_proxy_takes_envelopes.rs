@@ -101,6 +101,21 @@ fn what_is_not_allowed_or_not_an_envelope_reaches_nobody() {
 }
 
 #[test]
+fn an_envelope_has_no_more_headers_than_a_request() {
+    let stage = ApiStage::new();
+    let envelope = |count: usize| {
+        let headers: serde_json::Map<_, _> = (0..count).map(|n| (format!("x-{n}"), json!("v"))).collect();
+        json!({ "service": "api", "method": "GET", "path": "/v1/x", "headers": headers }).to_string()
+    };
+    assert_eq!(proxy(&stage, &envelope(100)).status, 200);
+    for count in [101, 40_000] {
+        let reply = proxy(&stage, &envelope(count));
+        assert_eq!(reply.status, 400, "{count}: {}", reply.text());
+        assert!(reply.text().contains("more than 100"), "{count}: {}", reply.text());
+    }
+}
+
+#[test]
 fn a_stranger_learns_nothing_from_what_is_wrong_with_an_envelope() {
     let stage = ApiStage::new();
     let request = Request::new("POST", "/proxy").header("Content-Type", "application/json");
