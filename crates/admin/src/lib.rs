@@ -6,6 +6,7 @@ mod approvals;
 mod credentials;
 mod fault;
 mod keys;
+mod kill;
 mod operators;
 mod pepper;
 mod service_text;

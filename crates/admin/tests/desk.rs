@@ -14,6 +14,7 @@ use std::{sync::Arc, time::Duration};
 use admin::{Actor, Admin, AdminError, AgentUpdate, NewKey, Warning, What, open_pepper, open_vault};
 use domain::{
     agent::AgentState,
+    kill::KillReason,
     names::{AgentName, RoleName, ServiceName},
     operator::{Email, OperatorRole},
     service::parse_declarations,
@@ -242,4 +243,24 @@ async fn an_operator_needs_a_long_password_and_a_new_address() {
     let events = desk.store.events(&Query::default()).await.unwrap();
     assert_eq!(events.len(), 1);
     assert!(!events[0].rec.contains("argon2") && !events[0].rec.contains("twelve"));
+}
+
+#[tokio::test]
+async fn the_kill_switch_is_turned_by_a_name_and_for_a_reason() {
+    let desk = Desk::new().await;
+    let reason = |text| KillReason::parse(text).unwrap();
+    assert_eq!(desk.admin.turn_kill_off(&desk.actor, now()).await.unwrap(), None);
+    let (kill, changed) = desk.admin.turn_kill_on(&desk.actor, now(), reason("stolen")).await.unwrap();
+    assert_eq!((kill.since, kill.reason.as_str(), kill.by.as_str()), (now(), "stolen", "os:ada"));
+    assert!(changed);
+    let later = now() + Duration::from_secs(9);
+    let other = Actor::os_user("grace");
+    let (same, changed) = desk.admin.turn_kill_on(&other, later, reason("other")).await.unwrap();
+    assert!(!changed && same == kill, "who comes second sees who was first");
+    assert_eq!(desk.admin.kill().await.unwrap(), Some(kill.clone()));
+    assert_eq!(desk.admin.turn_kill_off(&desk.actor, later).await.unwrap(), Some(kill));
+    assert_eq!(desk.admin.kill().await.unwrap(), None);
+    assert_eq!(desk.trail().await, ["kill.on ", "kill.off "]);
+    let events = desk.store.events(&Query::default()).await.unwrap();
+    assert!(events.iter().all(|event| event.rec.contains("stolen")), "both say what it was for");
 }

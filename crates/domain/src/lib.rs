@@ -11,6 +11,7 @@ pub mod credential;
 pub mod idempotency;
 pub mod key;
 pub mod keyring;
+pub mod kill;
 pub mod names;
 pub mod operator;
 pub mod policy;

@@ -118,6 +118,8 @@ impl KeyFault {
 pub enum Refusal {
     /// 401. One same answer whatever the cause; the trail knows it.
     Unauthorized(KeyFault),
+    /// 503: the kill switch is on; nothing is forwarded for anybody.
+    Stopped,
     /// 403: the service does not exist or is not in the agent's scope; the answer does not tell which.
     NotInScope,
     /// 403: the policy says no.
@@ -297,6 +299,7 @@ impl Refusal {
     pub fn code(&self) -> &'static str {
         match self {
             Self::Unauthorized(_) => "unauthorized",
+            Self::Stopped => "stopped",
             Self::NotInScope | Self::Forbidden { .. } | Self::ForeignOrigin(_) => "forbidden",
             Self::RateLimited(_) => "rate-limited",
             Self::Unreadable(_) => "malformed",
@@ -316,6 +319,7 @@ impl Refusal {
     pub fn status(&self) -> u16 {
         match self {
             Self::Unauthorized(_) => 401,
+            Self::Stopped => 503,
             Self::NotInScope | Self::Forbidden { .. } | Self::ForeignOrigin(_) => 403,
             Self::RateLimited(_) => 429,
             Self::Unreadable(_) => 400,
@@ -333,6 +337,7 @@ impl Refusal {
     pub fn cause(&self) -> Cow<'static, str> {
         match self {
             Self::Unauthorized(fault) => fault.as_str().into(),
+            Self::Stopped => "kill switch".into(),
             Self::NotInScope => "not in scope".into(),
             Self::Forbidden { reason, .. } => reason.clone().into(),
             Self::RateLimited(over) => over.quota.to_string().into(),
@@ -355,7 +360,9 @@ impl Refusal {
     pub fn gate(&self) -> Gate {
         match self {
             Self::Unauthorized(_) => Gate::Authenticate,
-            Self::NotInScope | Self::Forbidden { .. } | Self::UnknownSession => Gate::Authorize,
+            Self::Stopped | Self::NotInScope | Self::Forbidden { .. } | Self::UnknownSession => {
+                Gate::Authorize
+            }
             Self::RateLimited(_) => Gate::RateLimit,
             Self::InProgress | Self::KeyReused | Self::OutcomeUnknown => Gate::Idempotency,
             _ => Gate::Door,

@@ -7,17 +7,18 @@ use crate::{
     clock::Now,
     credential::SealedCredentials,
     key::KeyMac,
+    kill::Kill,
     names::{AgentName, ServiceName},
     policy::Policy,
     service::Service,
-    stop::KeyFault,
+    stop::{KeyFault, Refusal},
 };
 
-/// A counter that moves with every change of keys, agents or services in the store.
+/// A counter that moves with every change of keys, agents, services or the kill switch in the store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub struct Revision(pub i64);
 
-/// Keys, agents, services and policy as they were at one moment.
+/// Keys, agents, services, policy and kill switch as they were at one moment.
 #[derive(Debug)]
 pub struct World {
     /// The store's revision that this snapshot shows.
@@ -34,6 +35,8 @@ pub struct World {
     pub credentials: Arc<SealedCredentials>,
     /// Keys by what they hash to; revoked and expired ones too, so that the trail can tell.
     pub keys: Arc<HashMap<KeyMac, Key>>,
+    /// The kill switch, while it is on.
+    pub kill: Option<Kill>,
 }
 
 impl World {
@@ -41,6 +44,14 @@ impl World {
     #[must_use]
     pub fn is_fresh(&self, now: Now, lease: Duration) -> bool {
         now.monotonic.saturating_sub(self.confirmed_at) <= lease
+    }
+
+    /// Whether anything may be forwarded at all.
+    ///
+    /// # Errors
+    /// [`Refusal::Stopped`] while the kill switch is on.
+    pub fn check_kill_switch(&self) -> Result<(), Refusal> {
+        if self.kill.is_some() { Err(Refusal::Stopped) } else { Ok(()) }
     }
 
     /// Who holds the key with this MAC, if it is good now.

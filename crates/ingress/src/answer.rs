@@ -156,6 +156,7 @@ fn speaks_rpc(stop: &Stop) -> bool {
     match stop {
         Stop::Refused(
             Refusal::NotInScope
+            | Refusal::Stopped
             | Refusal::Forbidden { .. }
             | Refusal::InProgress
             | Refusal::KeyReused

@@ -22,7 +22,8 @@ const ARRIVAL_MAX: Duration = Duration::from_secs(30);
 /// Reads the whole body of a message that we must read ourselves.
 ///
 /// # Errors
-/// 413 over the limit; 400 when it is compressed, breaks off or takes too long; 503 when the budget is spent.
+/// 413 over the limit; 400 when it is compressed, breaks off or takes too long; 503 when as many bodies are held as
+/// may be.
 pub(crate) async fn read_message(
     headers: &HeaderMap,
     body: Incoming,
@@ -35,42 +36,36 @@ pub(crate) async fn read_message(
     read_whole(headers, body, front, key).await
 }
 
-/// Reads the whole body, whatever it is. One of a key holder's that may be large takes its part of the budget for
-/// bodies until its last byte is dropped.
+/// Reads the whole body, whatever it is. A large one keeps its part of the budget for bodies as long as it is there.
 ///
 /// # Errors
-/// 413 over the limit; 400 when it breaks off or takes too long; 503 when the budget is spent.
+/// 413 over the limit; 400 when it breaks off or takes too long; 503 when as many bodies are held as may be.
 pub(crate) async fn read_whole(
     headers: &HeaderMap,
     body: Incoming,
     front: &Front,
     key: Option<&PresentedKey>,
 ) -> Result<Bytes, Stop> {
+    let gateway = &front.gateway;
     let announced = announced(headers);
     // A small body needs no look at the key before it is read.
     let small = announced.is_some_and(|bytes| bytes <= STRANGER_BYTES_MAX);
-    let known = !small && key.is_some_and(|key| front.gateway.knows(key));
-    let bytes_max = if known { front.gateway.bounds.body_bytes_max } else { STRANGER_BYTES_MAX };
+    let known = !small && key.is_some_and(|key| gateway.knows(key));
+    let bytes_max = if known { gateway.bounds.body_bytes_max } else { STRANGER_BYTES_MAX };
     if announced.is_some_and(|bytes| bytes > bytes_max) {
         return Err(Refusal::TooLarge(bytes_max).into());
     }
-    let reading = async {
-        if known {
-            let body = body.map_err(|_| Broken::Client).boxed_unsync();
-            return front.gateway.bodies.read(body, bytes_max, ARRIVAL_MAX).await.map(Bytes::from);
+    if known {
+        let body = body.map_err(|_| Broken::Client).boxed_unsync();
+        return gateway.bodies.read(body, bytes_max, ARRIVAL_MAX).await.map(Bytes::from);
+    }
+    let limited = Limited::new(body, usize::try_from(bytes_max).unwrap_or(usize::MAX));
+    match tokio::time::timeout(ARRIVAL_MAX, limited.collect()).await {
+        Ok(Ok(whole)) => Ok(whole.to_bytes()),
+        Ok(Err(error)) if error.downcast_ref::<LengthLimitError>().is_some() => {
+            Err(Refusal::TooLarge(bytes_max).into())
         }
-        let limited = Limited::new(body, usize::try_from(bytes_max).unwrap_or(usize::MAX));
-        match limited.collect().await {
-            Ok(whole) => Ok(whole.to_bytes()),
-            Err(error) if error.downcast_ref::<LengthLimitError>().is_some() => {
-                Err(Refusal::TooLarge(bytes_max).into())
-            }
-            Err(_) => Err(Refusal::Unreadable(Unreadable::CutOff).into()),
-        }
-    };
-    match tokio::time::timeout(ARRIVAL_MAX, reading).await {
-        Ok(read) => read,
-        Err(_) => Err(Refusal::Unreadable(Unreadable::CutOff).into()),
+        Ok(Err(_)) | Err(_) => Err(Refusal::Unreadable(Unreadable::CutOff).into()),
     }
 }
 

@@ -107,7 +107,7 @@ impl From<Stop> for Unread {
 }
 impl From<Refusal> for Unread {
     fn from(refusal: Refusal) -> Self {
-        Self { stop: refusal.into(), form: None }
+        Stop::from(refusal).into()
     }
 }
 impl From<Unreadable> for Unread {

@@ -56,10 +56,10 @@ pub(crate) async fn open(knock: Knock) -> Response<Flow> {
         Method::POST => limits::read_message(&head.headers, body, &front, claims.key()).await,
         _ => Err(Refusal::MethodNotAllowed.into()),
     };
-    let read = whole.and_then(|bytes| read(&bytes, &head.headers, &front, &mut call));
+    let read = whole.and_then(|bytes| Ok(read(&bytes, &head.headers, &front, &mut call)?));
     let (exchange, headers, repeatable) = match read {
         Ok(read) => (Ok(Exchange::Request(read.request)), read.headers, read.repeatable),
-        Err(refusal) => (Err(refusal), HeaderMap::new(), None),
+        Err(stop) => (Err(stop), HeaderMap::new(), None),
     };
     let (session, modern) = (None, false);
     let asked = Asked { at, source, claims, call, exchange, headers, session, modern, repeatable };
@@ -102,7 +102,7 @@ fn read(bytes: &Bytes, outer: &HeaderMap, front: &Front, call: &mut Call) -> Res
     let mut inner = envelope.get("headers").map(header_map).transpose()?.unwrap_or_default();
     let body = match envelope.get("body").filter(|body| body.kind() != Kind::Null) {
         None => Bytes::new(),
-        Some(body) => body_bytes(body, &mut inner),
+        Some(body) => body_bytes(body, bytes, &mut inner),
     };
     if !body.is_empty() {
         // The body says how long it is. A length that is stated would cut it after it was judged.
@@ -204,13 +204,26 @@ fn header_map(headers: Raw<'_>) -> Result<HeaderMap, Unreadable> {
     Ok(map)
 }
 
-/// A text is sent as it is, anything else as the JSON that it is, to the byte.
-fn body_bytes(body: Raw<'_>, headers: &mut HeaderMap) -> Bytes {
+/// A text is sent as it is, anything else as the JSON that it is, to the byte. Either keeps the envelope, which has a
+/// part of the budget for bodies where it is large.
+fn body_bytes(body: Raw<'_>, envelope: &Bytes, headers: &mut HeaderMap) -> Bytes {
     match body.as_str() {
-        Some(text) => Bytes::from(text.into_owned()),
+        Some(text) => Bytes::from_owner(Text { text: text.into_owned(), _envelope: envelope.clone() }),
         None => {
             headers.entry(header::CONTENT_TYPE).or_insert(HeaderValue::from_static("application/json"));
-            Bytes::copy_from_slice(body.text().as_bytes())
+            envelope.slice_ref(body.text().as_bytes())
         }
+    }
+}
+
+/// A body that stood in an envelope as a text.
+struct Text {
+    text: String,
+    _envelope: Bytes,
+}
+
+impl AsRef<[u8]> for Text {
+    fn as_ref(&self) -> &[u8] {
+        self.text.as_bytes()
     }
 }

@@ -54,6 +54,9 @@ pub enum Broken {
     /// The caller lost the right to read on.
     #[error("the key, the agent or the scope has been withdrawn")]
     Withdrawn,
+    /// The kill switch was turned on.
+    #[error("an operator has turned the kill switch on")]
+    Stopped,
 }
 
 /// A body that ends in [`Broken::TooLarge`] at the first byte over the limit.

@@ -94,6 +94,16 @@ impl Freshness {
         self.changes.subscribe()
     }
 
+    /// Resolves when the kill switch is on.
+    pub(crate) async fn stopped(&self) {
+        let mut changes = self.subscribe();
+        while self.current().kill.is_none() {
+            if changes.changed().await.is_err() {
+                return;
+            }
+        }
+    }
+
     /// Polls for ever. Run it as a task of its own.
     pub async fn run(self: Arc<Self>) {
         let mut tick = tokio::time::interval(POLL_EVERY);
@@ -132,6 +142,11 @@ impl Freshness {
             return Ok(());
         }
         let fresh = read_world(&self.store, now, Arc::clone(&known.policy), &self.vault).await?;
+        match (&known.kill, &fresh.kill) {
+            (None, Some(kill)) => tracing::warn!("kill switch on, by {}: nothing is forwarded", kill.by),
+            (Some(_), None) => tracing::warn!("kill switch off: calls are forwarded again"),
+            _ => {}
+        }
         // The policy may have been replaced meanwhile; the store's part is ours.
         self.world.rcu(|world| World { policy: Arc::clone(&world.policy), ..copy(&fresh) });
         self.changes.send_modify(|count| *count += 1);
@@ -148,6 +163,7 @@ fn copy(world: &World) -> World {
         credentials: Arc::clone(&world.credentials),
         agents: Arc::clone(&world.agents),
         keys: Arc::clone(&world.keys),
+        kill: world.kill.clone(),
     }
 }
 
@@ -178,5 +194,6 @@ async fn read_world(
         credentials: Arc::new(snapshot.credentials),
         agents: Arc::new(agents),
         keys: Arc::new(keys),
+        kill: snapshot.kill,
     })
 }

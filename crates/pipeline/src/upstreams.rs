@@ -6,11 +6,13 @@ mod mcp_stdio;
 
 use std::{
     collections::HashMap,
+    error::Error,
+    pin::pin,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
-use ::http::{HeaderMap, StatusCode};
+use ::http::{HeaderMap, Request, Response, StatusCode};
 use arc_swap::ArcSwap;
 use domain::{
     clock::Clock,
@@ -19,8 +21,10 @@ use domain::{
     stop::{Fault, Refusal, Stop, Unreadable},
 };
 use http::Http;
+use http_body::Body;
+use hyper::body::Incoming;
 use hyper_util::{
-    client::legacy::Client,
+    client::legacy::{Client, connect::capture_connection},
     rt::{TokioExecutor, TokioTimer},
 };
 use mcp_http::McpHttp;
@@ -31,6 +35,7 @@ use crate::{
     credentials::Injection,
     dial::{Connector, DialError, Dialler},
     flow::{Broken, Flow},
+    freshness::Freshness,
     session::Session,
 };
 
@@ -54,11 +59,13 @@ pub(crate) struct Outbound<'a> {
     pub(crate) session: Option<Session>,
     pub(crate) headers: HeaderMap,
     pub(crate) modern: bool,
+    /// Tells while it waits for a connection whether it may still leave.
+    pub(crate) freshness: &'a Freshness,
 }
 
 /// What an upstream answered.
 pub(crate) struct Answer {
-    pub(crate) response: ::http::Response<Flow>,
+    pub(crate) response: Response<Flow>,
     /// The session that the upstream has opened.
     pub(crate) session: Option<Session>,
 }
@@ -214,10 +221,33 @@ where
         .build(connector)
 }
 
+/// Sends a request as soon as there is a connection for it, unless the kill switch is turned on before that. A request
+/// that is on its way is waited for: its answer is all that can still be had of it.
+async fn send<B>(
+    client: &Client<Connector, B>,
+    mut request: Request<B>,
+    freshness: &Freshness,
+) -> Result<Response<Incoming>, Stop>
+where
+    B: Body<Data: Send, Error: Into<Box<dyn Error + Send + Sync>>> + Send + Unpin + 'static,
+{
+    let connection = capture_connection(&mut request);
+    let mut answer = pin!(client.request(request));
+    tokio::select! {
+        biased;
+        () = freshness.stopped() => {}
+        answer = &mut answer => return answer.map_err(|error| fault(&error)),
+    }
+    if connection.connection_metadata().is_none() {
+        return Err(Refusal::Stopped.into());
+    }
+    answer.await.map_err(|error| fault(&error))
+}
+
 /// Whether anything was sent decides what the agent may conclude.
 fn fault(error: &hyper_util::client::legacy::Error) -> Stop {
     let mut text = error.to_string();
-    let mut source: Option<&(dyn std::error::Error + 'static)> = std::error::Error::source(error);
+    let mut source: Option<&(dyn Error + 'static)> = error.source();
     while let Some(cause) = source {
         if let Some(dial) = cause.downcast_ref::<DialError>() {
             return Fault::UpstreamUnreachable(dial.to_string()).into();

@@ -6,8 +6,8 @@ use domain::names::ServiceName;
 use sqlx::SqliteConnection;
 
 use crate::{
-    Change, StoreError, approvals, credentials, idempotency, identities::state_word, keyring, operators,
-    row::micros, services, verifier,
+    Change, StoreError, approvals, credentials, idempotency, identities::state_word, keyring, kill,
+    operators, row::micros, services, verifier,
 };
 
 /// Makes the change, if its condition holds; says whether it did.
@@ -97,6 +97,8 @@ pub async fn apply(connection: &mut SqliteConnection, change: &Change) -> Result
         }
         Change::CreateToken(token) => return operators::create_token(connection, token).await,
         Change::RevokeToken { id, at } => return operators::revoke_token(connection, *id, *at).await,
+        Change::TurnKillOn(kill) => return kill::turn_on(connection, kill).await,
+        Change::TurnKillOff(kill) => return kill::turn_off(connection, kill).await,
         Change::ClaimIdempotency(claim) => return idempotency::claim(connection, claim).await,
         Change::SettleIdempotency { agent, key, call, settled } => {
             return idempotency::settle(connection, agent, key, *call, settled).await;

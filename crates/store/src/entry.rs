@@ -9,6 +9,7 @@ use domain::{
     idempotency::IdempotencyKey,
     key::KeyId,
     keyring::RingKey,
+    kill::Kill,
     names::{AgentName, ApprovalId, CallId, CredentialName, RoleName, ServiceName},
     operator::{Email, Operator, OperatorState, Token, TokenId},
     service::Service,
@@ -139,6 +140,10 @@ pub enum Change {
         /// When.
         at: Timestamp,
     },
+    /// Turns the kill switch on. Condition: it is off.
+    TurnKillOn(Kill),
+    /// Turns the kill switch off. Condition: it is on, and is this one.
+    TurnKillOff(Kill),
     /// An agent's idempotency key belongs to this call from now on. Condition: the agent has no such key, or it is
     /// not remembered any more.
     ClaimIdempotency(IdempotencyClaim),

@@ -13,6 +13,7 @@ mod fault;
 mod idempotency;
 mod identities;
 mod keyring;
+mod kill;
 mod open;
 mod operators;
 mod row;

@@ -11,6 +11,7 @@ const STEPS: &[&str] = &[
     include_str!("../migrations/0003_http.sql"),
     include_str!("../migrations/0004_approvals.sql"),
     include_str!("../migrations/0005_operators.sql"),
+    include_str!("../migrations/0006_kill.sql"),
 ];
 
 /// The version that a home needs for this schema: what an older binary tells its user.

@@ -4,14 +4,15 @@ use domain::{
     agent::{Agent, Key},
     credential::SealedCredentials,
     keyring::RingKey,
+    kill::Kill,
     service::Service,
     world::Revision,
 };
 use sqlx::{Connection as _, SqliteConnection};
 
-use crate::{Store, StoreError, credentials, identities, keyring, services};
+use crate::{Store, StoreError, credentials, identities, keyring, kill, services};
 
-/// Keys, agents, services and the key ring of one read transaction.
+/// Keys, agents, services, the key ring and the kill switch of one read transaction.
 #[derive(Debug, Clone)]
 pub struct Snapshot {
     /// The revision that it shows.
@@ -26,6 +27,8 @@ pub struct Snapshot {
     pub credentials: SealedCredentials,
     /// The vault's key ring, oldest term first.
     pub keyring: Vec<RingKey>,
+    /// The kill switch, while it is on.
+    pub kill: Option<Kill>,
 }
 
 impl Store {
@@ -43,7 +46,8 @@ impl Store {
             services::services(&mut transaction).await?.into_iter().map(|stored| stored.service).collect();
         let credentials = credentials::all(&mut transaction).await?;
         let keyring = keyring::terms(&mut transaction).await?.into_iter().map(|term| term.key).collect();
-        Ok(Snapshot { revision, agents, keys, services, credentials, keyring })
+        let kill = kill::kill(&mut transaction).await?;
+        Ok(Snapshot { revision, agents, keys, services, credentials, keyring, kill })
     }
 
     /// The revision alone: one row, cheap enough to ask four times a second.

@@ -13,6 +13,7 @@ mod demo;
 mod doctor;
 mod init;
 mod keys;
+mod kill;
 mod operators;
 mod policy;
 mod progress;
@@ -94,6 +95,8 @@ enum Command {
     Bridge(bridge::Options),
     #[command(subcommand, override_help = include_str!("commands/help/policy.txt"))]
     Policy(policy::Command),
+    #[command(subcommand, override_help = include_str!("commands/help/kill.txt"))]
+    Kill(kill::Command),
     #[command(subcommand, override_help = include_str!("commands/help/audit.txt"))]
     Audit(audit::Command),
     #[command(subcommand, override_help = include_str!("commands/help/operators.txt"))]
@@ -157,6 +160,7 @@ fn dispatch(command: Command, context: &Context) -> anyhow::Result<Verdict> {
         // Told apart above; it is here so that the match stays complete.
         Command::Bridge(options) => bridge::run(&options, &context.output),
         Command::Policy(command) => policy::run(context, command),
+        Command::Kill(command) => kill::run(context, command),
         Command::Audit(command) => audit::run(context, command),
         Command::Operators(command) => operators::run(context, command),
         Command::Vault(command) => vault::run(context, command),

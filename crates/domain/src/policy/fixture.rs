@@ -23,6 +23,7 @@ pub fn world(policy: &str, services: &[&str]) -> World {
         agents: Arc::default(),
         credentials: Arc::default(),
         keys: Arc::default(),
+        kill: None,
     }
 }
 

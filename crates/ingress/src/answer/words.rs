@@ -57,6 +57,14 @@ impl Words {
                               do not retry with this one."
                         .into();
             }
+            Refusal::Stopped => {
+                words.title = "Stopped";
+                words.verdict = "Stopped";
+                words.detail = "An operator has turned the kill switch on. Nothing was sent.".into();
+                // For programs that repeat by themselves whatever they are told.
+                words.retry_after = Some(60);
+                words.next = "Do not retry; tell the user.".into();
+            }
             Refusal::NotInScope => {
                 words.detail =
                     format!("Service {service} is unknown or not in your scope. Nothing was sent.");

@@ -281,14 +281,22 @@ async fn a_process_that_prints_its_environment_gives_nothing_away() {
     let started = Arc::new(started);
     let injection = bench.credentials.injection(&started, &bench.world().await).await.ok().unwrap();
     let upstreams = Upstreams::new(Dialler::new(), Arc::clone(&bench.clock) as _, 1_024);
+    let (caller, freshness) = (caller(), bench.freshness().await);
+    let freshness = &*freshness;
     // Its last words are waited for only briefly, so a slow machine may need several tries to hear them.
     for _ in 0..100 {
         bench.clock.advance(Duration::from_secs(60));
         let request = br#"{"jsonrpc":"2.0","id":1,"method":"initialize","params":{}}"#;
         let exchange =
             Exchange::Post(wire::Message::read(request[..].into(), &wire::Limits::of_bytes(1_024)).unwrap());
-        let outbound =
-            Outbound { caller: &caller(), exchange, session: None, headers: HeaderMap::new(), modern: false };
+        let outbound = Outbound {
+            caller: &caller,
+            exchange,
+            session: None,
+            headers: HeaderMap::new(),
+            modern: false,
+            freshness,
+        };
         let Err(Stop::Fault(fault)) = upstreams.exchange(&started, outbound, &injection).await else {
             panic!("it answered")
         };

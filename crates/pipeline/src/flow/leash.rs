@@ -1,5 +1,5 @@
 //! An open stream ends when its caller loses the right to it: key revoked or expired, agent disabled, service
-//! removed or taken out of its scope, role taken out of the policy.
+//! removed or taken out of its scope, role taken out of the policy; and when the kill switch is turned on.
 
 use std::{
     future::Future,
@@ -20,10 +20,10 @@ use tokio::sync::watch;
 use super::{Broken, Flow};
 use crate::{arrival::Caller, freshness::Freshness};
 
-/// Ends the body with [`Broken::Withdrawn`] as soon as the caller may not read on.
+/// Ends the body with [`Broken::Stopped`] or [`Broken::Withdrawn`] as soon as it may not go on.
 pub(crate) struct Leash {
     inner: Flow,
-    withdrawn: Pin<Box<dyn Future<Output = ()> + Send>>,
+    ended: Pin<Box<dyn Future<Output = Broken> + Send>>,
     stopping: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
 }
 
@@ -43,19 +43,22 @@ impl Leash {
                 let _ = stopping.wait_for(|stopping| *stopping).await;
             })
         });
-        Self { inner, withdrawn: Box::pin(withdrawn(freshness, clock, caller, service)), stopping }
+        Self { inner, ended: Box::pin(ended(freshness, clock, caller, service)), stopping }
     }
 }
 
-/// Resolves when `caller` may no longer reach `service`.
-async fn withdrawn(freshness: Arc<Freshness>, clock: Arc<dyn Clock>, caller: Caller, service: String) {
+/// Resolves when `caller` may no longer reach `service`, with why.
+async fn ended(freshness: Arc<Freshness>, clock: Arc<dyn Clock>, caller: Caller, service: String) -> Broken {
     let mut changes = freshness.subscribe();
     loop {
         let now = clock.now();
         let world = freshness.current();
-        let Ok((key, agent)) = world.holder(&caller.mac, now) else { return };
+        if world.check_kill_switch().is_err() {
+            return Broken::Stopped;
+        }
+        let Ok((key, agent)) = world.holder(&caller.mac, now) else { return Broken::Withdrawn };
         if !matches!(judge(&world, agent, &service, &Action::Service), Verdict::Allow { .. }) {
-            return;
+            return Broken::Withdrawn;
         }
         let time_left = key.expires_at.map(|end| end.duration_since(now.wall).unsigned_abs());
         let expiry = async {
@@ -65,7 +68,7 @@ async fn withdrawn(freshness: Arc<Freshness>, clock: Arc<dyn Clock>, caller: Cal
             }
         };
         tokio::select! {
-            changed = changes.changed() => if changed.is_err() { return },
+            changed = changes.changed() => if changed.is_err() { return Broken::Withdrawn },
             () = expiry => {}
         }
     }
@@ -80,8 +83,8 @@ impl Body for Leash {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
         // The leash first: a stream that never pauses must not outrun it.
-        if self.withdrawn.as_mut().poll(context).is_ready() {
-            return Poll::Ready(Some(Err(Broken::Withdrawn)));
+        if let Poll::Ready(broken) = self.ended.as_mut().poll(context) {
+            return Poll::Ready(Some(Err(broken)));
         }
         if self.stopping.as_mut().is_some_and(|stopping| stopping.as_mut().poll(context).is_ready()) {
             self.inner = super::whole(Bytes::new());

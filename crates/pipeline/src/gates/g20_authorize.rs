@@ -1,5 +1,5 @@
-//! Gate 20: may they ask for this? Scope first, then the policy (silence means no), then whether the session
-//! that they speak of is theirs.
+//! Gate 20: may they ask for this? The kill switch first, then scope, then the policy (silence means no), then
+//! whether the session that they speak of is theirs.
 
 use std::{convert::Infallible, sync::Arc};
 
@@ -66,6 +66,7 @@ pub(crate) fn authorize(
     draft: &mut Draft,
 ) -> Result<Authorized, Stop> {
     let (caller, arrival) = call.into_parts();
+    world.check_kill_switch()?;
     // What was wrong with a request is told only to somebody with a key.
     let exchange = arrival.exchange?;
     let call = arrival.call;

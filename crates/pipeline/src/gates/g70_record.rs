@@ -129,8 +129,7 @@ impl Record {
     }
 
     /// Makes the intent durable, and with it the hold of the idempotency key: one is there exactly if the other is.
-    /// Afterwards the caller's key is looked up once more, because it may have been revoked while the disk was at
-    /// work.
+    /// Afterwards the kill switch and the caller's key are looked at once more, because the disk took its time.
     pub(crate) async fn intent(
         &mut self,
         mut call: Unique,
@@ -159,8 +158,9 @@ impl Record {
         }
         self.state = State::Intended;
         self.recorder.under_way.fetch_add(1, Ordering::Relaxed);
-        let holder = freshness.current();
-        holder.holder(&call.caller.mac, self.clock.now()).map_err(Refusal::Unauthorized)?;
+        let world = freshness.current();
+        world.check_kill_switch()?;
+        world.holder(&call.caller.mac, self.clock.now()).map_err(Refusal::Unauthorized)?;
         Ok(Recorded(call))
     }
 
@@ -260,6 +260,7 @@ impl Record {
     pub(crate) fn break_off(&mut self, bytes: u64, broken: &Broken) {
         let code = match broken {
             Broken::Withdrawn => "withdrawn",
+            Broken::Stopped => "stopped",
             _ => "upstream-broken",
         };
         self.settle(ResultWord::UpstreamError, bytes, Some((code.into(), broken.to_string())));

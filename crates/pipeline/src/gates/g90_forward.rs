@@ -30,6 +30,8 @@ const SESSION_ID: header::HeaderName = header::HeaderName::from_static(wire::mcp
 
 pub(crate) async fn forward(call: Equipped, gateway: &Gateway) -> Result<Reply, Stop> {
     let (call, injection) = call.into_parts();
+    // A token may have been waited for.
+    gateway.freshness.current().check_kill_switch()?;
     let Authorized {
         caller, call, service, session, exchange, mut headers, modern, repeatable, gone, ..
     } = call.into_inner().into_inner().into_inner();
@@ -48,8 +50,13 @@ pub(crate) async fn forward(call: Equipped, gateway: &Gateway) -> Result<Reply, 
     {
         headers.insert(name, key);
     }
-    let (exchange, body_hash) = hash_on_its_way(exchange);
-    let outbound = Outbound { caller: &caller, exchange, session, headers, modern };
+    let leash = |body, stopping| {
+        let (freshness, clock) = (Arc::clone(&gateway.freshness), Arc::clone(&gateway.clock));
+        Leash::new(body, freshness, clock, caller.clone(), call.service.clone(), stopping).boxed_unsync()
+    };
+    let (exchange, body_hash) = watch_on_its_way(exchange, |body| leash(body, None));
+    let freshness = &gateway.freshness;
+    let outbound = Outbound { caller: &caller, exchange, session, headers, modern, freshness };
     let answer = tokio::select! {
         answer = gateway.upstreams.exchange(&service, outbound, &injection) => answer?,
         () = timer.as_mut() => return Err(Fault::UpstreamTimeout(timeout).into()),
@@ -101,9 +108,7 @@ pub(crate) async fn forward(call: Equipped, gateway: &Gateway) -> Result<Reply, 
             }
             None => body,
         };
-        let (freshness, clock) = (Arc::clone(&gateway.freshness), Arc::clone(&gateway.clock));
-        let stopping = only_listens.then(|| gateway.stopping.clone());
-        Leash::new(body, freshness, clock, caller, call.service.clone(), stopping).boxed_unsync()
+        leash(body, only_listens.then(|| gateway.stopping.clone()))
     } else {
         let body = readable(bounded(body, timer, bytes_max), bytes_max);
         match catalog {
@@ -128,11 +133,12 @@ async fn begun_in_time(body: Flow, timeout: Duration) -> Result<Flow, Stop> {
     }
 }
 
-/// Has a request body that nobody has read hashed while it flows by.
-fn hash_on_its_way(exchange: Exchange) -> (Exchange, Option<BodyHash>) {
+/// Has a request body that nobody has read hashed while it flows by, and ends it when its caller may not go on.
+fn watch_on_its_way(exchange: Exchange, leash: impl Fn(Flow) -> Flow) -> (Exchange, Option<BodyHash>) {
     match exchange {
         Exchange::Request(ApiRequest { method, target, body: CallBody::Flow(flow) }) => {
             let hash = BodyHash::default();
+            let flow = if flow.is_end_stream() { flow } else { leash(flow) };
             let body = CallBody::Flow(Hash::new(flow, Arc::clone(&hash)).boxed_unsync());
             (Exchange::Request(ApiRequest { method, target, body }), Some(hash))
         }

@@ -12,7 +12,7 @@ use http_body_util::BodyExt;
 use hyper_util::client::legacy::Client;
 use jiff::Timestamp;
 
-use super::{Answer, Outbound, client, fault};
+use super::{Answer, Outbound, client, send};
 use crate::{
     arrival::{ApiRequest, CallBody, Exchange},
     credentials::Injection,
@@ -63,8 +63,7 @@ impl Http {
         parts.headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
         injection.apply(&mut parts, whole.as_deref(), at)?;
 
-        let response =
-            self.client.request(Request::from_parts(parts, flow)).await.map_err(|error| fault(&error))?;
+        let response = send(&self.client, Request::from_parts(parts, flow), outbound.freshness).await?;
         if response.status() == http::StatusCode::SWITCHING_PROTOCOLS {
             return Err(Fault::UpstreamBroken("it switched protocols, unasked".into()).into());
         }

@@ -14,7 +14,7 @@ use wire::{
     mcp::{self, Subject},
 };
 
-use super::{Answer, Outbound, client, fault};
+use super::{Answer, Outbound, client, send};
 use crate::{
     arrival::Exchange,
     credentials::Injection,
@@ -78,7 +78,7 @@ impl McpHttp {
         injection.apply(&mut parts, Some(&body), at)?;
 
         let request = Request::from_parts(parts, Full::new(body));
-        let response = self.client.request(request).await.map_err(|error| fault(&error))?;
+        let response = send(&self.client, request, outbound.freshness).await?;
         let session = response
             .headers()
             .get(SESSION_ID)

@@ -14,6 +14,7 @@ mod chain;
 mod changes;
 mod credentials;
 mod idempotency;
+mod kill;
 mod opening;
 mod operators;
 mod reading;

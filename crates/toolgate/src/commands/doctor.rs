@@ -7,6 +7,7 @@ use std::{
 };
 
 use domain::{
+    kill::Kill,
     names::CredentialName,
     policy,
     service::{ApiUpstream, Service, Upstream},
@@ -16,7 +17,7 @@ use serde_json::{Map, Value, json};
 use store::Store;
 use vault::KeyFileFault;
 
-use super::{Context, Verdict, read_trusted};
+use super::{Context, Verdict, kill::in_words, read_trusted};
 use crate::{
     output::{Mark, count_of, escape_foreign, milliseconds},
     settings::Settings,
@@ -33,9 +34,18 @@ struct Finding {
     note: String,
 }
 
+/// What was found.
+struct Examined {
+    findings: Vec<Finding>,
+    services: Vec<Finding>,
+    /// The kill switch, while it is on.
+    kill: Option<Kill>,
+}
+
 pub fn run(context: &Context) -> anyhow::Result<Verdict> {
     let settings = context.settings()?;
-    let (mut findings, services) = context.block_on(async { Ok(examine(context, &settings).await) })?;
+    let Examined { mut findings, services, kill } =
+        context.block_on(async { Ok(examine(context, &settings).await) })?;
     let all_work = findings.iter().chain(&services).all(|finding| finding.works);
     if context.output.json {
         let each = |findings: &[Finding]| -> Map<String, Value> {
@@ -46,12 +56,12 @@ pub fn run(context: &Context) -> anyhow::Result<Verdict> {
         context.output.json(&map)?;
     } else {
         findings.extend(services);
-        tell(context, &findings)?;
+        tell(context, &findings, kill.as_ref())?;
     }
     Ok(if all_work { Verdict::Done } else { Verdict::No })
 }
 
-async fn examine(context: &Context, settings: &Settings) -> (Vec<Finding>, Vec<Finding>) {
+async fn examine(context: &Context, settings: &Settings) -> Examined {
     let store = context.store(settings).await;
     let (store_finding, services) = match &store {
         Ok(store) => (store_works(context, store).await, store.load_services().await.unwrap_or_default()),
@@ -72,10 +82,13 @@ async fn examine(context: &Context, settings: &Settings) -> (Vec<Finding>, Vec<F
         };
         knocked.push(finding(stored.service.name.as_str(), works));
     }
+    let mut kill = None;
     if let Ok(store) = store {
+        // A store that cannot say so has its own finding.
+        kill = store.kill().await.unwrap_or_default();
         store.close().await;
     }
-    (findings, knocked)
+    Examined { findings, services: knocked, kill }
 }
 
 fn finding(name: &str, result: Result<String, String>) -> Finding {
@@ -182,13 +195,21 @@ async fn service_works(service: &Service) -> Result<String, String> {
     }
 }
 
-fn tell(context: &Context, findings: &[Finding]) -> anyhow::Result<()> {
+fn tell(context: &Context, findings: &[Finding], kill: Option<&Kill>) -> anyhow::Result<()> {
     let output = &context.output;
     let width = findings.iter().map(|finding| finding.name.len()).max().unwrap_or_default().max(8);
     for finding in findings {
         let mark = if finding.works { Mark::Done } else { Mark::Failed };
         let note = context.invocation.adapt(&finding.note);
         output.answer_marked(mark, format!("{:<width$}   {note}", finding.name))?;
+    }
+    if let Some(kill) = kill {
+        let note = format!(
+            "{}; nothing is forwarded until: {}",
+            in_words(kill),
+            context.invocation.command("kill off")
+        );
+        output.answer_marked(Mark::Look, format!("{:<width$}   {note}", "kill"))?;
     }
     if let Some(user) = context.home.login_owner() {
         let note =

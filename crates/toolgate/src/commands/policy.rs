@@ -263,6 +263,7 @@ fn world(snapshot: Snapshot, policy: Policy) -> World {
         agents: Arc::new(agents),
         credentials: Arc::default(),
         keys: Arc::default(),
+        kill: snapshot.kill,
     }
 }
 

@@ -5,13 +5,14 @@ use std::time::Duration;
 use anyhow::Context as _;
 use domain::{
     agent::AgentState,
+    kill::Kill,
     policy::Policy,
     service::{Service, Upstream},
     yaml::Problem,
 };
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::{Context, Verdict};
+use super::{Context, Verdict, kill::in_words};
 use crate::{
     logging,
     output::{Mark, Output, figures::count_of},
@@ -114,7 +115,7 @@ async fn introduce(
         Sync::Os => "os (survives the process, not the machine)",
     };
     output.talk(format!("store     SQLite, audit.sync {sync} · counters in memory · vault open"));
-    let dangers = dangers(context, settings);
+    let dangers = dangers(context, settings, world.kill.as_ref());
     if dangers.is_empty() {
         output.talk("safety    nothing to report");
     }
@@ -155,8 +156,12 @@ fn services_line(services: &[&Service], context: &Context) -> String {
 }
 
 /// What makes this install weaker than it could be, each with what to do.
-fn dangers(context: &Context, settings: &Settings) -> Vec<String> {
+fn dangers(context: &Context, settings: &Settings, kill: Option<&Kill>) -> Vec<String> {
     let mut dangers = Vec::new();
+    if let Some(kill) = kill {
+        let off = context.invocation.command("kill off");
+        dangers.push(format!("kill switch {}; nothing is forwarded until: {off}", in_words(kill)));
+    }
     if let Some(user) = context.home.login_owner() {
         dangers.push(format!(
             "agents running as `{user}` can read this home; use another user: docs/operations.md"

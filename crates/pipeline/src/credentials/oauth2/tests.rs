@@ -298,14 +298,16 @@ async fn a_service_that_answers_401_costs_the_token_and_is_not_asked_again() {
     let service = bench.api(&api.url(), &[("token", kind)]).await;
     assert!(bench.set(&service, "token", b"client secret").await);
     let upstreams = Upstreams::new(Dialler::new(), Arc::clone(&bench.clock) as _, 1_024);
-    let caller = caller();
+    let (caller, freshness) = (caller(), bench.freshness().await);
+    let freshness = &*freshness;
     for call in 1..=3 {
         let injection = bench.credentials.injection(&service, &bench.world().await).await.ok().unwrap();
         let target = wire::Target::parse("/v1/balance", None, wire::OddTargets::Refuse).unwrap();
         let body = CallBody::Whole(bytes::Bytes::new());
         let exchange = Exchange::Request(ApiRequest { method: Method::GET, target, body });
         let headers = HeaderMap::from_iter([(header::AUTHORIZATION, HeaderValue::from_static("agent"))]);
-        let outbound = Outbound { caller: &caller, exchange, session: None, headers, modern: false };
+        let outbound =
+            Outbound { caller: &caller, exchange, session: None, headers, modern: false, freshness };
         let answer = upstreams.exchange(&service, outbound, &injection).await.ok().unwrap();
         assert_eq!(answer.response.status(), 401);
         let asked = api.last();

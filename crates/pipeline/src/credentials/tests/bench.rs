@@ -13,7 +13,7 @@ use domain::{
     credential::{CredentialKind, CredentialSlot},
     key::{KeyId, KeyMac},
     names::{AgentName, CredentialName, RoleName, ServiceName},
-    policy,
+    policy::{self, Policy},
     service::{
         ApiUpstream, HttpUpstream, Network, OddPaths, RefusalForm, Service, UnknownMethods, Upstream,
         UpstreamUrl,
@@ -26,7 +26,7 @@ use tempfile::TempDir;
 use vault::{RootKey, Vault};
 
 use super::super::{Credentials, label};
-use crate::{arrival::Caller, dial::Dialler};
+use crate::{arrival::Caller, dial::Dialler, freshness::Freshness};
 
 /// A clock that stands still until it is moved.
 pub struct TestClock(Mutex<Duration>);
@@ -106,6 +106,13 @@ impl Bench {
         matches!(applied[..], [Applied::Done])
     }
 
+    /// What keeps the world fresh, with the store as it is now.
+    pub async fn freshness(&self) -> Arc<Freshness> {
+        let (store, clock, vault) =
+            (Arc::clone(&self.store), Arc::clone(&self.clock), Arc::clone(&self.vault));
+        Freshness::load(store, clock, no_policy(), vault).await.unwrap()
+    }
+
     /// The world as the store has it now.
     pub async fn world(&self) -> World {
         let snapshot = self.store.snapshot().await.unwrap();
@@ -114,13 +121,18 @@ impl Bench {
         World {
             revision: snapshot.revision,
             confirmed_at: self.clock.now().monotonic,
-            policy: Arc::new(policy::parse("policy.yaml", "version: 1").unwrap().0),
+            policy: no_policy(),
             services: Arc::new(services),
             agents: Arc::default(),
             credentials: Arc::new(snapshot.credentials),
             keys: Arc::default(),
+            kill: snapshot.kill,
         }
     }
+}
+
+fn no_policy() -> Arc<Policy> {
+    Arc::new(policy::parse("policy.yaml", "version: 1").unwrap().0)
 }
 
 fn another(store: &Arc<Store>, vault: &Arc<Vault>, clock: &Arc<TestClock>) -> Credentials {

@@ -102,7 +102,7 @@ impl Latch {
     }
 
     /// Waits for it; a test that forgets to release it does not hang for ever.
-    fn wait(&self) {
+    pub fn wait(&self) {
         let open = self.open.lock().unwrap();
         drop(self.changed.wait_timeout_while(open, Duration::from_secs(60), |open| !*open).unwrap());
     }
