@@ -255,6 +255,7 @@ fn fault(error: &hyper_util::client::legacy::Error) -> Stop {
         match cause.downcast_ref::<Broken>() {
             Some(Broken::TooLarge(bytes_max)) => return Refusal::TooLarge(*bytes_max).into(),
             Some(Broken::Client) => return Refusal::Unreadable(Unreadable::CutOff).into(),
+            Some(broken @ (Broken::Stopped | Broken::Withdrawn)) => text = broken.to_string(),
             _ => {}
         }
         // Of other causes the words may be the upstream's own: an HTTP/2 server says what it likes in its last frame.
