@@ -1,7 +1,9 @@
 //! The policy: which role may do what, read from `policy.yaml` (contract §4). Immutable once compiled.
 //! Order never matters: deny beats allow, and silence means no.
 
+mod cases;
 mod check;
+mod condition;
 mod explain;
 #[cfg(test)]
 mod fixture;
@@ -10,6 +12,7 @@ mod judge;
 mod limits;
 mod parse;
 mod pattern;
+mod question;
 mod rule;
 mod schema;
 mod uri;
@@ -19,12 +22,15 @@ use std::{collections::HashMap, fmt, sync::Arc};
 use sha2::{Digest as _, Sha256};
 
 pub use self::{
+    cases::{Case, Tried, need_agents, read_cases, with_services_of},
     check::check,
+    condition::{Condition, Facts, Failure, Fault, Unusable},
     explain::{Effect, Explanation, LimitLine, explain},
-    judge::{Refused, Rights, Verdict, judge, may_list},
+    judge::{Args, Refused, Rights, Verdict, judge, may_list},
     limits::{Limits, Override},
     parse::parse,
     pattern::Pattern,
+    question::{BadRequest, Question, arguments},
     schema::schema,
 };
 use self::{index::RuleTable, rule::Rule};

@@ -1,11 +1,18 @@
-//! What the trail keeps of a call's arguments: those of a tool, or body and query of an HTTP request. Always one
-//! valid JSON text, redacted and bounded.
+//! A call's arguments: those of a tool, or body and query of an HTTP request. Conditions ask about them, and the trail
+//! keeps them: always one valid JSON text, redacted and bounded.
 
-use std::collections::HashSet;
+use std::borrow::Cow;
 
-use domain::audit::{redact, write_json_string};
-use http::HeaderMap;
-use wire::{Limits, json};
+use domain::{
+    audit::{redact, write_json_string},
+    call::Action,
+    policy::{Facts, Unusable},
+};
+use http::{
+    HeaderMap,
+    header::{CONTENT_ENCODING, CONTENT_TYPE},
+};
+use wire::{Limits, Raw, form, json};
 
 use crate::arrival::{ApiRequest, Exchange};
 
@@ -22,88 +29,82 @@ pub(crate) fn of(exchange: &Exchange, headers: &HeaderMap, limits: &redact::Limi
 
 /// The body alone where there is no query, else `{"query":…,"body":…}`.
 fn of_request(request: &ApiRequest, headers: &HeaderMap, limits: &redact::Limits) -> Option<String> {
-    let body = body_as_json(request, headers);
-    let text = match (request.target.query().and_then(pairs_as_json), body) {
+    let query = request.target.query().and_then(form::pairs).map(|pairs| as_json(&pairs));
+    let text = match (query, body_as_json(request, headers).ok()) {
         (None, body) => body?,
-        (Some(query), None) => format!("{{\"query\":{query}}}"),
-        (Some(query), Some(body)) => format!("{{\"query\":{query},\"body\":{body}}}"),
+        (Some(query), None) => format!("{{\"query\":{query}}}").into(),
+        (Some(query), Some(body)) => format!("{{\"query\":{query},\"body\":{body}}}").into(),
     };
     let json = json::read(text.as_bytes(), &Limits::of_bytes(text.len())).ok()?;
     Some(redact::redact(json, limits))
 }
 
-fn body_as_json(request: &ApiRequest, headers: &HeaderMap) -> Option<String> {
-    let bytes = request.body.bytes().filter(|bytes| !bytes.is_empty())?;
-    if headers.contains_key(http::header::CONTENT_ENCODING) {
-        return None;
-    }
-    let text = std::str::from_utf8(bytes).ok()?;
-    let media = headers.get(http::header::CONTENT_TYPE)?.to_str().ok()?;
-    let media = media.split(';').next().unwrap_or(media).trim().to_ascii_lowercase();
-    match media.as_str() {
-        "application/x-www-form-urlencoded" => pairs_as_json(text),
-        json if json == "application/json" || json.ends_with("+json") => Some(text.to_owned()),
-        _ => None,
+/// What a condition of the policy can ask about a call, once its body is there.
+pub(crate) fn with_facts<T>(
+    known: Facts<'_>,
+    action: &Action,
+    exchange: &Exchange,
+    headers: &HeaderMap,
+    ask: impl FnOnce(&Facts<'_>) -> T,
+) -> T {
+    match exchange {
+        Exchange::Post(message) if matches!(action, Action::Tool(_) | Action::Prompt(_)) => {
+            let arguments = message.params().and_then(|params| params.get("arguments"));
+            // Left out, they are empty.
+            let arguments = arguments.map_or_else(|| read("{}"), Ok);
+            ask(&known.with_args(arguments))
+        }
+        Exchange::Request(request) => {
+            let body = body_as_json(request, headers);
+            let args = body.as_deref().map_err(|why| *why).and_then(read);
+            let query = request.target.query().unwrap_or_default();
+            ask(&known.with_args(args).with_query(form::pairs(query).ok_or(Unusable::Unreadable)))
+        }
+        Exchange::Post(_) | Exchange::Listen | Exchange::End => ask(&known),
     }
 }
 
-/// `a=b&c=d` as a JSON object of texts; none where a name comes twice or an escape is no UTF-8.
-fn pairs_as_json(text: &str) -> Option<String> {
-    let mut names: HashSet<String> = HashSet::new();
+fn read(text: &str) -> Result<Raw<'_>, Unusable> {
+    json::read(text.as_bytes(), &Limits::of_bytes(text.len())).map_err(|_| Unusable::Unreadable)
+}
+
+/// The body of a request as a JSON text, if its type says that it is JSON or a form. Whether it keeps that promise
+/// is still to be seen.
+fn body_as_json<'r>(request: &'r ApiRequest, headers: &HeaderMap) -> Result<Cow<'r, str>, Unusable> {
+    let bytes = request.body.bytes().filter(|bytes| !bytes.is_empty()).ok_or(Unusable::Missing)?;
+    if headers.contains_key(CONTENT_ENCODING) {
+        return Err(Unusable::Compressed);
+    }
+    let mut types = headers.get_all(CONTENT_TYPE).iter();
+    let (Some(media), None) = (types.next(), types.next()) else { return Err(Unusable::Type) };
+    let media = media.to_str().map_err(|_| Unusable::Type)?.to_ascii_lowercase();
+    let (media, parameters) = media.split_once(';').unwrap_or((&media, ""));
+    // Another charset would be another text.
+    let charsets = parameters.split(';').filter_map(|parameter| parameter.trim().strip_prefix("charset="));
+    if charsets.map(|charset| charset.trim_matches('"')).any(|charset| charset != "utf-8") {
+        return Err(Unusable::Type);
+    }
+    let text = || std::str::from_utf8(bytes).map_err(|_| Unusable::Unreadable);
+    match media.trim() {
+        "application/x-www-form-urlencoded" => {
+            form::pairs(text()?).map(|pairs| as_json(&pairs).into()).ok_or(Unusable::Unreadable)
+        }
+        json if json == "application/json" || json.ends_with("+json") => Ok(text()?.into()),
+        _ => Err(Unusable::Type),
+    }
+}
+
+/// Pairs as a JSON object of texts.
+fn as_json(pairs: &[(String, String)]) -> String {
     let mut out = String::from("{");
-    for pair in text.split('&').filter(|pair| !pair.is_empty()) {
-        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-        let (name, value) = (decoded(name)?, decoded(value)?);
+    for (name, value) in pairs {
         if out.len() > 1 {
             out.push(',');
         }
-        write_json_string(&mut out, &name);
+        write_json_string(&mut out, name);
         out.push(':');
-        write_json_string(&mut out, &value);
-        if !names.insert(name) {
-            return None;
-        }
+        write_json_string(&mut out, value);
     }
     out.push('}');
-    Some(out)
-}
-
-/// Decodes `%XX` and `+` (WHATWG URL, application/x-www-form-urlencoded).
-fn decoded(text: &str) -> Option<String> {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((first, after)) = rest.split_first() {
-        rest = after;
-        match first {
-            b'+' => bytes.push(b' '),
-            b'%' => {
-                let (digits, after) = rest.split_at_checked(2)?;
-                bytes.push(u8::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()?);
-                rest = after;
-            }
-            other => bytes.push(*other),
-        }
-    }
-    String::from_utf8(bytes).ok()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_form_of_a_million_names_is_read_in_no_time() {
-        // Comparing each with each would take hours.
-        let form = (0..1_000_000).map(|name| format!("{name:x}=")).collect::<Vec<_>>().join("&");
-        let json = pairs_as_json(&form).unwrap();
-        assert!(json.starts_with("{\"0\":\"\",\"1\":\"\",") && json.ends_with(",\"f423f\":\"\"}"));
-    }
-
-    #[test]
-    fn names_that_come_twice_make_no_object() {
-        assert_eq!(pairs_as_json("a=1&b=%C3%BC+x").as_deref(), Some("{\"a\":\"1\",\"b\":\"ü x\"}"));
-        for text in ["a=1&a=2", "a=1&%61=2", "a=%FF", "a=%4"] {
-            assert_eq!(pairs_as_json(text), None, "{text}");
-        }
-    }
+    out
 }

@@ -16,8 +16,9 @@ use tokio::sync::oneshot;
 use wire::{Message, Target};
 
 use crate::{
-    budget::HeldBody,
+    budget::{BodyBudget, HeldBody},
     flow::{BodyHash, Flow},
+    gateway::Bounds,
 };
 
 /// One request as a door understood it. Nothing in it has been checked against keys or policy.
@@ -77,6 +78,21 @@ pub struct ApiRequest {
     pub target: Target,
     /// The body.
     pub body: CallBody,
+}
+
+impl Exchange {
+    /// Reads a request's body whole where it still flows, because somebody must look at it. It stays the same body.
+    pub(crate) async fn hold_body(&mut self, bodies: &BodyBudget, bounds: &Bounds) -> Result<(), Stop> {
+        let Self::Request(request) = self else { return Ok(()) };
+        if let CallBody::Flow(_) = request.body {
+            let body = std::mem::replace(&mut request.body, CallBody::Whole(Bytes::new()));
+            if let CallBody::Flow(flow) = body {
+                request.body =
+                    CallBody::Held(bodies.read(flow, bounds.body_bytes_max, bounds.upstream_timeout).await?);
+            }
+        }
+        Ok(())
+    }
 }
 
 /// A request's body: whole where somebody must read it, else flowing.

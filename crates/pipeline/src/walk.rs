@@ -47,7 +47,9 @@ pub async fn walk(arrival: Arrival, gateway: &Gateway) -> Result<Reply, Stop> {
         )
         .await?;
         caller = Some(call.caller().clone());
-        let call = authorize(call, &world, &gateway.sessions, &mut record.draft)?;
+        let call =
+            authorize(call, &world, &gateway.sessions, &gateway.bodies, &gateway.bounds, &mut record.draft)
+                .await?;
         let call = rate_limit(call, &world, &gateway.counters)?;
         let call = idempotency(call, &gateway.idempotency, &gateway.bodies, &gateway.bounds, &*gateway.clock)
             .await?;

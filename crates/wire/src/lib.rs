@@ -3,6 +3,7 @@
 //! No I/O, no clock, no randomness of its own; a reader never guesses and never repairs.
 
 pub mod canonical;
+pub mod form;
 pub mod hop;
 pub mod http1;
 pub mod json;

@@ -35,7 +35,7 @@ fn listed(services: &[ServiceName]) -> String {
     names.join(", ")
 }
 
-/// Allow rules of which denies cover all patterns.
+/// Allow rules of which denies cover all patterns. A deny with a condition covers nothing for certain.
 pub(super) fn covered(source: Source<'_>, rules: &[Rule]) -> Vec<Problem> {
     rules.iter().filter(|rule| !rule.denies()).filter_map(|rule| covered_by(source, rule, rules)).collect()
 }
@@ -43,7 +43,9 @@ pub(super) fn covered(source: Source<'_>, rules: &[Rule]) -> Vec<Problem> {
 fn covered_by(source: Source<'_>, rule: &Rule, rules: &[Rule]) -> Option<Problem> {
     let denies: Vec<&Rule> = rules
         .iter()
-        .filter(|deny| deny.denies() && (deny.role.is_none() || deny.role == rule.role))
+        .filter(|deny| {
+            deny.denies() && deny.when.is_none() && (deny.role.is_none() || deny.role == rule.role)
+        })
         .filter(|deny| deny.service.covers(&rule.service))
         .collect();
     let mut lines: Vec<usize> = Vec::new();

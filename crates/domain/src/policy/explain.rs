@@ -3,7 +3,7 @@
 use std::{fmt, sync::Arc};
 
 use super::{
-    RuleName, Verdict, judge,
+    Args, Facts, Pattern, RuleName, Verdict, judge,
     judge::Refused,
     rule::{Rule, Target, subject},
 };
@@ -57,12 +57,18 @@ impl fmt::Display for LimitLine {
     }
 }
 
-/// What would happen to this action, and why.
+/// What would happen to this action, and why. `facts` are about the same call.
 #[must_use]
-pub fn explain(world: &World, agent: &Agent, service: &str, action: &Action) -> Explanation {
+pub fn explain(
+    world: &World,
+    agent: &Agent,
+    service: &str,
+    action: &Action,
+    facts: &Facts<'_>,
+) -> Explanation {
     let policy = &world.policy;
     let rule_named = |name: &RuleName| policy.rules.iter().map(Arc::as_ref).find(|rule| rule.name == *name);
-    let (effect, rule, reason) = match judge(world, agent, service, action) {
+    let (effect, rule, reason) = match judge(world, agent, service, action, Args::Known(facts)) {
         Verdict::Allow { rule: None, .. } => (
             Effect::Allow,
             None,
@@ -70,30 +76,65 @@ pub fn explain(world: &World, agent: &Agent, service: &str, action: &Action) -> 
         ),
         Verdict::Allow { rule: Some(name), .. } => {
             let rule = rule_named(&name);
-            let reason = format!("{}; no deny rule does", matched(rule, action));
+            let reason = format!("{}; no deny rule does", matched(rule, action, facts));
             (Effect::Allow, rule, reason)
         }
-        Verdict::Never(Refused::Denied { rule: name, everywhere }) => {
+        Verdict::Never(Refused::Denied { rule: name, everywhere, failure }) => {
             let rule = rule_named(&name);
             let binds = if everywhere { "every role" } else { "this role" };
-            let reason = format!("{}; this deny binds {binds} and beats every allow", matched(rule, action));
+            let counts = if failure.is_some() { ", which counts against the caller" } else { "" };
+            let matched = matched(rule, action, facts);
+            let reason = format!("{matched}{counts}; this deny binds {binds} and beats every allow");
             (Effect::Deny, rule, reason)
         }
+        Verdict::Never(Refused::Unmet { .. }) => {
+            (Effect::Deny, None, unmet(world, agent, service, action, facts))
+        }
         Verdict::Never(refused) => (Effect::Deny, None, refusal(world, agent, service, action, &refused)),
+        // Nothing is left open once the facts are known.
+        Verdict::Depends => (Effect::Deny, None, silence(world, agent, service, action)),
     };
     let limits = if effect == Effect::Allow { limits(world, service, action) } else { Vec::new() };
     Explanation { effect, rule: rule.map(|rule| (rule.name.clone(), rule.place.line)), reason, limits }
 }
 
-/// "`read_*` matches".
-fn matched(rule: Option<&Rule>, action: &Action) -> String {
-    let pattern = rule.zip(subject(action)).and_then(|(rule, (target, text))| {
-        rule.matches.iter().find(|(kind, pattern)| *kind == target && pattern.matches(text))
-    });
-    match pattern {
-        Some((_, pattern)) => format!("`{}` matches", pattern.as_str()),
+/// "`read_*` matches", and why its condition does.
+fn matched(rule: Option<&Rule>, action: &Action, facts: &Facts<'_>) -> String {
+    let matched = match rule.and_then(|rule| pattern_of(rule, action)) {
+        Some(pattern) => format!("`{}` matches", pattern.as_str()),
         None => "a pattern matches".into(),
+    };
+    match rule.and_then(|rule| rule.when.as_ref()) {
+        Some(when) => format!("{matched} and {}", when.decided_by(facts)),
+        None => matched,
     }
+}
+
+/// The pattern of the rule that matches.
+fn pattern_of<'r>(rule: &'r Rule, action: &Action) -> Option<&'r Pattern> {
+    let (target, text) = subject(action)?;
+    let found = rule.matches.iter().find(|(kind, pattern)| *kind == target && pattern.matches(text));
+    found.map(|(_, pattern)| pattern)
+}
+
+/// At most so many conditions that do not hold are told.
+const UNMET_MAX: usize = 3;
+
+/// Which conditions would have to hold.
+fn unmet(world: &World, agent: &Agent, service: &str, action: &Action, facts: &Facts<'_>) -> String {
+    let rules = world.policy.rules.iter().filter(|rule| allows(rule, agent, service));
+    let told: Vec<String> = rules
+        .filter_map(|rule| {
+            let (pattern, when) = pattern_of(rule, action).zip(rule.when.as_ref())?;
+            Some(format!("`{}` of {} matches, but {}", pattern.as_str(), rule.name, when.decided_by(facts)))
+        })
+        .take(UNMET_MAX)
+        .collect();
+    format!("silence means no: {}", told.join("; "))
+}
+
+fn allows(rule: &Rule, agent: &Agent, service: &str) -> bool {
+    !rule.denies() && rule.role.as_ref() == Some(&agent.role) && rule.service.matches(service)
 }
 
 fn refusal(world: &World, agent: &Agent, service: &str, action: &Action, refused: &Refused) -> String {
@@ -114,7 +155,9 @@ fn refusal(world: &World, agent: &Agent, service: &str, action: &Action, refused
                 "no supported version of MCP has this method, and `{service}` does not say `unknown_methods: pass`"
             )
         }
-        Refused::Denied { .. } | Refused::Silence => silence(world, agent, service, action),
+        Refused::Denied { .. } | Refused::Unmet { .. } | Refused::Silence => {
+            silence(world, agent, service, action)
+        }
     }
 }
 
@@ -129,10 +172,7 @@ fn scope(agent: &Agent) -> String {
 /// Which patterns there are, when none of them matches.
 fn silence(world: &World, agent: &Agent, service: &str, action: &Action) -> String {
     let role = &agent.role;
-    let about = |rule: &&Arc<Rule>| {
-        !rule.denies() && rule.role.as_ref() == Some(role) && rule.service.matches(service)
-    };
-    let rules: Vec<_> = world.policy.rules.iter().filter(about).collect();
+    let rules: Vec<_> = world.policy.rules.iter().filter(|rule| allows(rule, agent, service)).collect();
     let count = match rules.len() {
         0 => return format!("silence means no: role `{role}` has no rule for {service}"),
         1 => "1 rule".to_owned(),
@@ -173,8 +213,10 @@ fn limits(world: &World, service: &str, action: &Action) -> Vec<LimitLine> {
 
 #[cfg(test)]
 mod tests {
+    use wire::{Limits, json};
+
     use super::*;
-    use crate::policy::fixture::{agent, world};
+    use crate::policy::fixture::{NOON, agent, world};
 
     const POLICY: &str = r#"version: 1
 roles:
@@ -191,7 +233,9 @@ limits:
 
     fn told(service: &str, action: Action) -> String {
         let world = world(POLICY, &["files", "notes", "other"]);
-        let explanation = explain(&world, &agent("user", &["files", "notes"]), service, &action);
+        let agent = agent("user", &["files", "notes"]);
+        let facts = Facts::new(&agent, service, "tools/call", &action, NOON.parse().unwrap());
+        let explanation = explain(&world, &agent, service, &action, &facts);
         let limits: Vec<_> = explanation.limits.iter().map(ToString::to_string).collect();
         let rule = explanation.rule.map_or("none".into(), |(name, line)| format!("{name}:{line}"));
         format!("{} | {rule} | {} | {}", explanation.effect.as_str(), explanation.reason, limits.join(", "))
@@ -216,6 +260,64 @@ limits:
             "allow | none | open to every role on the services in its scope; lists show only what is allowed | \
              600/1m housekeeping per key"
         );
+    }
+
+    #[test]
+    fn a_condition_is_told_with_the_values_that_it_saw() {
+        let policy = r#"version: 1
+roles:
+  user:
+    allow:
+      - { service: billing, tools: [refund], when: args.amount <= 1000 }
+      - { service: billing, tools: [refund, pay], when: args.amount <= 10 && args.vip }
+deny:
+  - { name: strangers, service: "*", tools: [pay], when: 'args.to != "ada"' }
+"#;
+        let told = |tool_name: &str, args: &str| {
+            let (world, agent) = (world(policy, &["billing"]), agent("user", &["billing"]));
+            let action = tool(tool_name);
+            let args = json::read(args.as_bytes(), &Limits::of_bytes(args.len())).unwrap();
+            let facts = Facts::new(&agent, "billing", "tools/call", &action, NOON.parse().unwrap())
+                .with_args(Ok(args));
+            let told = explain(&world, &agent, "billing", &action, &facts);
+            let rule = told.rule.map_or("none".into(), |(name, _)| name.to_string());
+            format!("{} | {rule} | {}", told.effect.as_str(), told.reason)
+        };
+        for (tool_name, args, expected) in [
+            (
+                "refund",
+                r#"{"amount":500}"#,
+                "allow | roles.user.allow[0] | `refund` matches and `args.amount <= 1000` is true, args.amount = 500; \
+                 no deny rule does",
+            ),
+            (
+                "refund",
+                r#"{"amount":5000}"#,
+                "deny | none | silence means no: `refund` of roles.user.allow[0] matches, but `args.amount <= 1000` is \
+                 false, args.amount = 5000; `refund` of roles.user.allow[1] matches, but `args.amount <= 10` is false, \
+                 args.amount = 5000",
+            ),
+            (
+                "pay",
+                r#"{"to":"eve"}"#,
+                "deny | strangers | `pay` matches and `args.to != \"ada\"` is true, args.to = \"eve\"; this deny binds \
+                 every role and beats every allow",
+            ),
+            (
+                "pay",
+                "{}",
+                "deny | strangers | `pay` matches and `args.to != \"ada\"` has no answer: `args.to` is missing, which \
+                 counts against the caller; this deny binds every role and beats every allow",
+            ),
+            (
+                "pay",
+                r#"{"to":"ada"}"#,
+                "deny | none | silence means no: `pay` of roles.user.allow[1] matches, but `args.amount <= 10` has no \
+                 answer: `args.amount` is missing; `args.vip` is missing",
+            ),
+        ] {
+            assert_eq!(told(tool_name, args), expected);
+        }
     }
 
     #[test]

@@ -10,6 +10,9 @@ use crate::{
     world::{Revision, World},
 };
 
+/// A Monday.
+pub const NOON: &str = "2026-11-23T12:00:00Z";
+
 /// A world with this policy and these services; the one called `lenient` lets unknown methods pass.
 pub fn world(policy: &str, services: &[&str]) -> World {
     let (policy, _) = parse("policy.yaml", policy).unwrap_or_else(|problems| panic!("{problems:?}"));

@@ -9,15 +9,67 @@ use super::{
 };
 use crate::names::ServiceName;
 
-/// Rules of one effect, of one role or of all.
+/// Rules of one effect, of one role or of all. Those with a condition stand apart: most calls meet none of them.
 #[derive(Debug, Default)]
 pub(super) struct RuleTable {
-    any_service: TargetSets,
-    by_service: HashMap<ServiceName, TargetSets>,
+    always: ServiceTable,
+    when: ServiceTable,
 }
 
 impl RuleTable {
     pub fn insert(&mut self, rule: &Arc<Rule>) {
+        let table = if rule.when.is_some() { &mut self.when } else { &mut self.always };
+        table.insert(rule);
+    }
+
+    /// The rules about a service.
+    pub fn about(&self, service: &str) -> ServiceRules<'_> {
+        ServiceRules { always: self.always.about(service), when: self.when.about(service) }
+    }
+}
+
+/// Rules about one service: those about all of them, and those that name it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct ServiceRules<'t> {
+    always: [Option<&'t TargetSets>; 2],
+    when: [Option<&'t TargetSets>; 2],
+}
+
+impl<'t> ServiceRules<'t> {
+    /// The first rule of the file, of those without a condition, that matches.
+    pub fn first(self, target: Target, text: &str) -> Option<&'t Rule> {
+        let sets = self.always.into_iter().flatten();
+        sets.filter_map(|sets| sets.of(target).first(text)).min_by_key(|rule| rule.order)
+    }
+
+    /// The rules with a condition that match if it holds, in the order of the file.
+    pub fn conditional(self, target: Target, text: &str) -> Vec<&'t Rule> {
+        let sets = self.when.into_iter().flatten();
+        let mut rules: Vec<_> = sets.flat_map(|sets| sets.of(target).all(text)).collect();
+        rules.sort_by_key(|rule| rule.order);
+        rules.dedup_by_key(|rule| rule.order);
+        rules
+    }
+
+    /// The patterns of the rules without a condition.
+    pub fn patterns(self, target: Target) -> impl Iterator<Item = Pattern> {
+        self.always.into_iter().flatten().flat_map(move |sets| sets.of(target).patterns())
+    }
+
+    /// The patterns of the rules with one.
+    pub fn conditional_patterns(self, target: Target) -> impl Iterator<Item = Pattern> {
+        self.when.into_iter().flatten().flat_map(move |sets| sets.of(target).patterns())
+    }
+}
+
+#[derive(Debug, Default)]
+struct ServiceTable {
+    any_service: TargetSets,
+    by_service: HashMap<ServiceName, TargetSets>,
+}
+
+impl ServiceTable {
+    fn insert(&mut self, rule: &Arc<Rule>) {
         let sets = match rule.service.named() {
             None => &mut self.any_service,
             Some(name) => self.by_service.entry(name.clone()).or_default(),
@@ -27,15 +79,14 @@ impl RuleTable {
         }
     }
 
-    /// The rules about a service: those about all of them, and those that name it.
-    pub fn about(&self, service: &str) -> [Option<&TargetSets>; 2] {
+    fn about(&self, service: &str) -> [Option<&TargetSets>; 2] {
         [Some(&self.any_service), self.by_service.get(service)]
     }
 }
 
 /// One set of patterns for each target.
 #[derive(Debug, Default)]
-pub(super) struct TargetSets {
+struct TargetSets {
     tools: PatternSet,
     resources: PatternSet,
     prompts: PatternSet,
@@ -43,7 +94,7 @@ pub(super) struct TargetSets {
 }
 
 impl TargetSets {
-    pub fn of(&self, target: Target) -> &PatternSet {
+    fn of(&self, target: Target) -> &PatternSet {
         match target {
             Target::Tool => &self.tools,
             Target::Resource => &self.resources,
@@ -64,8 +115,8 @@ impl TargetSets {
 
 /// Patterns, each with the rule that it belongs to.
 #[derive(Debug, Default)]
-pub(super) struct PatternSet {
-    exact: HashMap<Box<str>, Arc<Rule>>,
+struct PatternSet {
+    exact: HashMap<Box<str>, Vec<Arc<Rule>>>,
     globs: Vec<GlobGroup>,
 }
 
@@ -96,7 +147,7 @@ impl End {
 impl PatternSet {
     fn insert(&mut self, pattern: &Pattern, rule: &Arc<Rule>) {
         if pattern.is_exact() {
-            self.exact.entry(pattern.as_str().into()).or_insert_with(|| Arc::clone(rule));
+            self.exact.entry(pattern.as_str().into()).or_default().push(Arc::clone(rule));
             return;
         }
         let (end, text) = match pattern.prefix() {
@@ -114,17 +165,31 @@ impl PatternSet {
     }
 
     /// The first rule of the file that matches the text.
-    pub fn find(&self, text: &str) -> Option<&Rule> {
-        let exact = if self.exact.is_empty() { None } else { self.exact.get(text) };
-        let globs = self.globs.iter().filter_map(|group| {
-            let candidates = group.by_text.get(group.end.cut(text, group.length)?)?;
+    fn first(&self, text: &str) -> Option<&Rule> {
+        let exact = self.exact(text).first();
+        // Within a group the rules keep the order of the file.
+        let globs = self.candidates(text).filter_map(|candidates| {
             candidates.iter().find(|(pattern, _)| pattern.matches(text)).map(|(_, rule)| rule)
         });
         globs.chain(exact).map(Arc::as_ref).min_by_key(|rule| rule.order)
     }
 
+    /// All rules that match the text, in no order; one may come twice.
+    fn all<'s>(&'s self, text: &str) -> impl Iterator<Item = &'s Rule> {
+        let globs = self.candidates(text).flatten().filter(move |(pattern, _)| pattern.matches(text));
+        globs.map(|(_, rule)| rule).chain(self.exact(text)).map(Arc::as_ref)
+    }
+
+    fn exact(&self, text: &str) -> &[Arc<Rule>] {
+        if self.exact.is_empty() { &[] } else { self.exact.get(text).map_or(&[], Vec::as_slice) }
+    }
+
+    fn candidates<'s>(&'s self, text: &str) -> impl Iterator<Item = &'s Vec<(Pattern, Arc<Rule>)>> {
+        self.globs.iter().filter_map(move |group| group.by_text.get(group.end.cut(text, group.length)?))
+    }
+
     /// All patterns.
-    pub fn patterns(&self) -> impl Iterator<Item = Pattern> {
+    fn patterns(&self) -> impl Iterator<Item = Pattern> {
         let exact = self.exact.keys().map(|text| Pattern::new(text));
         let globs = self.globs.iter().flat_map(|group| group.by_text.values().flatten());
         exact.chain(globs.map(|(pattern, _)| pattern.clone()))
@@ -149,7 +214,11 @@ mod tests {
                 set.insert(&Pattern::new(pattern), &nth(rule));
             }
             let first = patterns.iter().position(|pattern| Pattern::new(pattern).matches(&text));
-            prop_assert_eq!(set.find(&text).map(|rule| rule.order), first);
+            prop_assert_eq!(set.first(&text).map(|rule| rule.order), first);
+            let mut all: Vec<_> = set.all(&text).map(|rule| rule.order).collect();
+            all.sort_unstable();
+            let matching = (0..patterns.len()).filter(|rule| Pattern::new(&patterns[*rule]).matches(&text));
+            prop_assert_eq!(all, matching.collect::<Vec<_>>());
         }
     }
 }

@@ -2,6 +2,7 @@
 //! look shows them all; a file with any error is not used.
 
 mod rules;
+mod when;
 
 use std::{collections::HashMap, fmt::Display, sync::Arc};
 
@@ -22,12 +23,12 @@ const BUILT_IN: [&str; 3] = ["admin", "user", "readonly"];
 
 pub(super) const TOP_KEYS: [&str; 4] = ["version", "roles", "deny", "limits"];
 pub(super) const ROLE_KEYS: [&str; 2] = ["allow", "deny"];
-pub(super) const RULE_KEYS: [&str; 7] =
-    ["name", "service", "tools", "resources", "prompts", "requests", "read"];
+pub(super) const RULE_KEYS: [&str; 8] =
+    ["name", "service", "tools", "resources", "prompts", "requests", "when", "read"];
 pub(super) const LIMIT_KEYS: [&str; 5] = ["per_key", "per_tool", "housekeeping", "refusals", "overrides"];
 pub(super) const OVERRIDE_KEYS: [&str; 6] = ["service", "tools", "resources", "prompts", "requests", "limit"];
 /// Keys of the contract that a later version reads.
-const LATER: [&str; 3] = ["approve", "when", "risk"];
+const LATER: [&str; 2] = ["approve", "risk"];
 
 /// Reads and compiles a policy file. `file_name` is how messages call it.
 ///

@@ -1,8 +1,8 @@
 //! One rule of the policy: which service, which names. It says what it matches, never what follows from that.
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
-use super::{Pattern, RuleName};
+use super::{Condition, Facts, Failure, Pattern, RuleName};
 use crate::{
     call::Action,
     names::{RoleName, ServiceName},
@@ -22,6 +22,8 @@ pub(super) struct Rule {
     /// Where the service is named.
     pub service_place: Place,
     pub matches: Vec<(Target, Pattern)>,
+    /// It matches only where this holds.
+    pub when: Option<Arc<Condition>>,
     /// Where the rule is.
     pub place: Place,
 }
@@ -73,6 +75,11 @@ impl Rule {
     pub fn denies(&self) -> bool {
         self.effect == RuleEffect::Deny
     }
+
+    /// Whether its condition holds for a call; without one it always does.
+    pub fn holds(&self, facts: &Facts<'_>) -> Result<bool, Failure> {
+        self.when.as_ref().map_or(Ok(true), |when| when.holds(facts))
+    }
 }
 
 impl ServiceMatch {
@@ -114,8 +121,6 @@ pub(super) fn subject(action: &Action) -> Option<(Target, &str)> {
 
 #[cfg(test)]
 pub(super) mod tests {
-    use std::sync::Arc;
-
     use super::*;
 
     /// A rule of which only its order matters.
@@ -128,6 +133,7 @@ pub(super) mod tests {
             service: ServiceMatch::Any,
             service_place: Place::default(),
             matches: Vec::new(),
+            when: None,
             place: Place::default(),
         })
     }

@@ -95,6 +95,10 @@ pub fn schema() -> Value {
                 "properties": with(json!({
                     "name": { "type": "string", "minLength": 1, "maxLength": 64, "description": "How the rule is called in answers and in the trail." },
                     "service": { "$ref": "#/$defs/service" },
+                    "when": {
+                        "type": ["string", "boolean"],
+                        "description": "A condition in CEL over `args`, `query`, `call`, `agent` and `now`, such as `args.amount > 1000`. The rule matches only where it is true. One that cannot be answered counts against the caller: an allow does not match then, a deny does."
+                    },
                     "read": { "type": "boolean", "description": "Marks what this rule matches as reading, which weighs less." }
                 }))
             },

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use domain::{
     call::Action,
     clock::Clock,
-    policy::{Verdict, judge},
+    policy::{Args, Verdict, judge},
 };
 use http_body::{Body, Frame, SizeHint};
 use tokio::sync::watch;
@@ -57,7 +57,7 @@ async fn ended(freshness: Arc<Freshness>, clock: Arc<dyn Clock>, caller: Caller,
             return Broken::Stopped;
         }
         let Ok((key, agent)) = world.holder(&caller.mac, now) else { return Broken::Withdrawn };
-        if !matches!(judge(&world, agent, &service, &Action::Service), Verdict::Allow { .. }) {
+        if !matches!(judge(&world, agent, &service, &Action::Service, Args::Unknown), Verdict::Allow { .. }) {
             return Broken::Withdrawn;
         }
         let time_left = key.expires_at.map(|end| end.duration_since(now.wall).unsigned_abs());

@@ -1,14 +1,13 @@
 //! Gate 20: may they ask for this? The kill switch first, then scope, then the policy (silence means no), then
-//! whether the session that they speak of is theirs.
+//! whether the session that they speak of is theirs. Arguments are looked at only where a condition asks for them.
 
 use std::{convert::Infallible, sync::Arc};
 
-use bytes::Bytes;
 use domain::{
     call::Call,
     clock::Now,
     idempotency::Repeatable,
-    policy::{Refused, Verdict, judge},
+    policy::{Args, Facts, Refused, Rights, Verdict, judge},
     service::{Service, Upstream},
     stop::{Refusal, Stop},
     world::World,
@@ -19,7 +18,8 @@ use wire::mcp::Class;
 
 use super::{g10_authenticate::Authenticated, g70_record::Draft};
 use crate::{
-    arrival::{CallBody, Caller, Exchange},
+    arguments,
+    arrival::{Caller, Exchange},
     budget::BodyBudget,
     gateway::Bounds,
     session::{Session, SessionTokens},
@@ -47,30 +47,35 @@ struct Proof;
 impl Authorized {
     /// Reads the body whole where it still flows, because somebody must look at it. It stays the same body.
     pub(crate) async fn hold_body(&mut self, bodies: &BodyBudget, bounds: &Bounds) -> Result<(), Stop> {
-        let Exchange::Request(request) = &mut self.exchange else { return Ok(()) };
-        if let CallBody::Flow(_) = request.body {
-            let body = std::mem::replace(&mut request.body, CallBody::Whole(Bytes::new()));
-            if let CallBody::Flow(flow) = body {
-                request.body =
-                    CallBody::Held(bodies.read(flow, bounds.body_bytes_max, bounds.upstream_timeout).await?);
-            }
-        }
-        Ok(())
+        self.exchange.hold_body(bodies, bounds).await
     }
 }
 
-pub(crate) fn authorize(
+pub(crate) async fn authorize(
     call: Authenticated,
     world: &World,
     sessions: &SessionTokens,
+    bodies: &BodyBudget,
+    bounds: &Bounds,
     draft: &mut Draft,
 ) -> Result<Authorized, Stop> {
     let (caller, arrival) = call.into_parts();
     world.check_kill_switch()?;
     // What was wrong with a request is told only to somebody with a key.
-    let exchange = arrival.exchange?;
+    let mut exchange = arrival.exchange?;
     let call = arrival.call;
-    let verdict = judge(world, &caller.agent, &call.service, &call.action);
+    let mut verdict = judge(world, &caller.agent, &call.service, &call.action, Args::Unknown);
+    if verdict == Verdict::Depends {
+        // A body that no condition reads goes on flowing.
+        let rights = Rights::of(world, &caller.agent, &call.service);
+        if rights.is_ok_and(|rights| rights.needs_args(&call.action)) {
+            exchange.hold_body(bodies, bounds).await?;
+        }
+        let known = Facts::new(&caller.agent, &call.service, &call.method, &call.action, arrival.at.wall);
+        verdict = arguments::with_facts(known, &call.action, &exchange, &arrival.headers, |facts| {
+            judge(world, &caller.agent, &call.service, &call.action, Args::Known(facts))
+        });
+    }
     draft.judged(&verdict, world.policy.hash());
     let service = world.services.get(call.service.as_str()).ok_or(Refusal::NotInScope)?;
     match verdict {
@@ -81,6 +86,8 @@ pub(crate) fn authorize(
             return Err(refused.into_refusal(&caller.agent.role).into());
         }
         Verdict::Allow { .. } => check_door(service, &exchange)?,
+        // Nothing is left open once the arguments are known.
+        Verdict::Depends => return Err(Refused::Silence.into_refusal(&caller.agent.role).into()),
     }
     let session = match &arrival.session {
         None => None,

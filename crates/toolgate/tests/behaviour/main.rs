@@ -22,6 +22,7 @@ mod bytes_pass_untouched;
 mod children_are_kept_apart;
 mod children_cannot_do_harm;
 mod commands_explain_themselves;
+mod conditions_decide;
 mod connect_sets_up_clients;
 mod credentials_go_in_and_never_out;
 mod every_forwarded_call_is_recorded;

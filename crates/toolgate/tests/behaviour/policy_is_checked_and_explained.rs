@@ -104,3 +104,83 @@ fn explain_knows_agents_by_name() {
         .run(&["policy", "explain", "--agent", "laptp", "--service", "files", "--tool", "x"])
         .fails(1, "error: there is no agent `laptp` (--agent); did you mean `laptop`?");
 }
+
+const CONDITIONS: &str = "\
+version: 1
+roles:
+  user:
+    allow:
+      - { name: small, service: billing, requests: [\"POST /v1/refunds\"], when: args.amount <= 1000 }
+      - { service: files, tools: [\"read_*\"], when: args.path.startsWith(\"/srv/\") }
+";
+
+#[test]
+fn explain_shows_which_part_of_a_condition_decided() {
+    let terminal = Terminal::with_home();
+    terminal
+        .write("services.yaml", "services:\n  - { name: billing, kind: http, url: \"https://api.test\" }\n");
+    terminal.run(&["services", "apply", "-f", "services.yaml"]).ok();
+    terminal.run(&["keys", "create", "laptop", "--role", "user", "--scope", "billing"]).ok();
+    std::fs::write(terminal.home().join("policy.yaml"), CONDITIONS).unwrap();
+    let explain = |body: &[&str]| {
+        let question = ["policy", "explain", "--agent", "laptop", "--service", "billing"];
+        terminal.run(&[&question[..], &["--request", "POST /v1/refunds?dry=1"], body].concat())
+    };
+    let allowed = explain(&["--body", "{\"amount\":500}"]).ok().stdout;
+    let reason = "reason  `POST /v1/refunds` matches and `args.amount <= 1000` is true, args.amount = 500; no deny rule does\n";
+    assert!(allowed.starts_with("ALLOW   laptop (user) · billing · POST /v1/refunds\n"), "{allowed}");
+    assert!(allowed.contains(reason), "{allowed}");
+    let denied = explain(&["--body", "{\"amount\":5000}"]).ok().stdout;
+    assert!(denied.contains("but `args.amount <= 1000` is false, args.amount = 5000\n"), "{denied}");
+    let none = explain(&[]).ok().stdout;
+    assert!(none.contains("has no answer: `args` cannot be used: the call has none\n"), "{none}");
+    let twice = explain(&["--body", "{\"amount\":5,\"amount\":5000}"]);
+    assert!(twice.code == 2 && twice.stderr.contains("duplicate"), "{twice:?}");
+}
+
+#[test]
+fn a_table_of_cases_is_tested_without_a_home() {
+    let terminal = Terminal::new();
+    terminal.write("policy.yaml", CONDITIONS);
+    let cases = "cases:
+  - { role: user, service: billing, request: POST /v1/refunds, body: { amount: 500 }, expect: allow, rule: small }
+  - { role: user, service: billing, request: POST /v1/refunds, body: { amount: 5000 }, expect: deny }
+  - { role: user, service: files, tool: read_file, args: { path: /etc/passwd }, expect: deny }
+";
+    terminal.write("cases.yaml", cases);
+    let test = ["policy", "test", "cases.yaml", "--policy", "policy.yaml"];
+    assert_eq!(terminal.run(&test).ok().stdout, "✓ cases.yaml: 3 cases, all as expected\n");
+    terminal.write("cases.yaml", &cases.replace("expect: deny", "expect: allow"));
+    let failed = terminal.run(&test);
+    assert_eq!(failed.code, 1);
+    assert_eq!(
+        failed.stdout,
+        "✗ cases.yaml:3  somebody (user) · billing · POST /v1/refunds
+    - allow
+    + deny: silence means no: `POST /v1/refunds` of small matches, but `args.amount <= 1000` is false, args.amount = 5000
+✗ cases.yaml:4  somebody (user) · files · read_file
+    - allow
+    + deny: silence means no: `read_*` of roles.user.allow[1] matches, but `args.path.startsWith(\"/srv/\")` is false, args.path = \"/etc/passwd\"
+✗ cases.yaml: 3 cases, 2 not as expected
+"
+    );
+    let json = terminal.run(&[&test[..], &["--json"]].concat());
+    assert_eq!((json.code, &json.json()["ok"], &json.json()["cases"]), (1, &false.into(), &3.into()));
+    assert_eq!(json.json()["failed"][0]["got"], serde_json::json!({ "effect": "deny", "rule": null }));
+    terminal.write("cases.yaml", "cases:\n  - { role: user, service: files, tol: a, expect: allow }\n");
+    let wrong = terminal.run(&test);
+    assert!(
+        wrong.code == 1 && wrong.stderr.starts_with("cases.yaml:2:35: error: unknown key `tol`"),
+        "{wrong:?}"
+    );
+}
+
+#[test]
+fn the_example_of_conditions_passes_its_own_test() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/conditions");
+    let (cases, policy) = (format!("{folder}/cases.yaml"), format!("{folder}/policy.yaml"));
+    let terminal = Terminal::new();
+    terminal.run(&["policy", "test", &cases, "--policy", &policy]).ok();
+    let checked = terminal.run(&["policy", "check", &policy, "--strict"]).ok();
+    assert!(checked.stdout.ends_with(", no warnings\n"), "{checked:?}");
+}

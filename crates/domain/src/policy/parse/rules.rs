@@ -1,8 +1,10 @@
 //! Reads lists of rules. A rule that is wrong somewhere is read on, so that everything wrong with it is said.
 
+use std::sync::Arc;
+
 use super::{
     super::{
-        Pattern, RuleName,
+        Condition, Pattern, RuleName,
         rule::{Rule, RuleEffect, ServiceMatch, Target},
     },
     Member, RULE_KEYS, Reader, find,
@@ -61,7 +63,7 @@ impl<'r, 't> RuleReader<'r, 't> {
             }
             RuleEffect::Allow => {
                 let matches = Target::KEYS.iter().map(|(_, target)| (*target, Pattern::new("**"))).collect();
-                return self.push(path, (ServiceMatch::Any, item.place), matches, item.place);
+                return self.push(path, (ServiceMatch::Any, item.place), matches, None, item.place);
             }
         };
         self.reader.error(item.place, fault);
@@ -79,6 +81,7 @@ impl<'r, 't> RuleReader<'r, 't> {
         let name = self.read_name(&members).unwrap_or(path);
         let service = self.read_service(item, &members);
         let matches = self.read_matches(item, &members);
+        let when = self.reader.read_when(&members);
         if let Some(read) = find(&members, "read")
             && read.as_bool().is_none()
         {
@@ -86,7 +89,7 @@ impl<'r, 't> RuleReader<'r, 't> {
         }
         // Kept even when a part was wrong: what is left can still be compared with the denies.
         if let Some(service) = service {
-            self.push(&name, service, matches, item.place);
+            self.push(&name, service, matches, when, item.place);
         }
     }
 
@@ -171,11 +174,22 @@ impl<'r, 't> RuleReader<'r, 't> {
         name: &str,
         (service, service_place): (ServiceMatch, Place),
         matches: Vec<(Target, Pattern)>,
+        when: Option<Arc<Condition>>,
         place: Place,
     ) {
         let (order, name) = (self.reader.rules.len(), RuleName::new(name));
         let (effect, role) = (self.effect, self.role.cloned());
-        self.reader.rules.push(Rule { order, name, effect, role, service, service_place, matches, place });
+        self.reader.rules.push(Rule {
+            order,
+            name,
+            effect,
+            role,
+            service,
+            service_place,
+            matches,
+            when,
+            place,
+        });
     }
 
     fn is_admin(&self) -> bool {

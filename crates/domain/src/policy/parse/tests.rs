@@ -30,7 +30,7 @@ roles:
     allow:
       - { service: files, tool: ["read_*", "list_*"] }
       - { service: billing, requests: ["GET v1/**"] }
-      - { service: files, tools: ["read_*"], when: args.x > 1 }
+      - { service: files, tools: ["read_*"], when: arg.x > 1 }
   readonly:
     allow:
       - { service: files, tools: ["delete_file"] }
@@ -47,9 +47,9 @@ limits:
     policy.yaml:7:40: error: `GET v1/**` is not `METHOD /path`; write `GET /v1/**`
        7 |       - { service: billing, requests: ["GET v1/**"] }
          |                                        ^^^^^^^^^^^
-    policy.yaml:8:46: error: `when` is not supported yet
-       8 |       - { service: files, tools: ["read_*"], when: args.x > 1 }
-         |                                              ^^^^
+    policy.yaml:8:52: error: `when` uses the unknown name `arg`; known: args, query, call, agent, now
+       8 |       - { service: files, tools: ["read_*"], when: arg.x > 1 }
+         |                                                    ^^^
     policy.yaml:11:9: warning: never matches: `deny` on line 14 covers it; remove it, or narrow the deny
       11 |       - { service: files, tools: ["delete_file"] }
          |         ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
@@ -140,7 +140,22 @@ fn a_rule_says_what_it_is_about() {
         ("{ service: files, tool: [a] }", "unknown key `tool`; did you mean `tools`?"),
         ("{ services: files, tools: [a] }", "unknown key `services`; did you mean `service`?"),
         ("{ service: files, tools: [a], risk: 0.8 }", "`risk` is not supported yet"),
-        ("{ service: files, tools: [a], when: x }", "`when` is not supported yet"),
+        (
+            "{ service: files, tools: [a], when: x }",
+            "`when` uses the unknown name `x`; known: args, query, call, agent, now",
+        ),
+        (
+            "{ service: files, tools: [a], when: }",
+            "`when` must be a text such as `args.amount > 1000`, not nothing",
+        ),
+        (
+            "{ service: files, tools: [a], when: [x] }",
+            "`when` must be a text such as `args.amount > 1000`, not a list",
+        ),
+        (
+            "{ service: files, tools: [a], when: 5 }",
+            "`when` must be true or false, this is a number; compare it with something",
+        ),
         ("{ service: files, requests: [\"get /x\"] }", "`get /x` is not `METHOD /path`; write `GET /x`"),
         (
             "read_file",
@@ -244,4 +259,64 @@ proptest::proptest! {
         let _ = parse("p", &text);
         let _ = parse("p", format!("version: 1\nroles:\n  user:\n    allow:\n      - {text}\n"));
     }
+}
+
+#[test]
+fn a_fault_in_a_condition_is_shown_where_it_stands() {
+    let text = r#"version: 1
+deny:
+  - { service: "*", tools: [a], when: "size(args.a) > 1 && agnt.name == 'x'" }
+  - service: "*"
+    tools: [b]
+    when: |
+      args.a == "ü" &&
+        args.b.startWith("c")
+  - service: "*"
+    tools: [c]
+    when: >
+      args.a == 1 &&
+      call.tol == "x"
+  - { service: "*", tools: [d], when: 'args.a == ''x'' && args.b = 1' }
+  - { service: "*", tools: [e], when: "args.a == \"x\" && 1" }
+  - { service: "*", tools: [f], when: args.a > }
+"#;
+    insta::assert_snapshot!(said(text), @r#"
+    policy.yaml:3:60: error: `when` uses the unknown name `agnt`; known: args, query, call, agent, now
+       3 |   - { service: "*", tools: [a], when: "size(args.a) > 1 && agnt.name == 'x'" }
+         |                                                            ^^^^
+    policy.yaml:8:16: error: `when` uses the unknown function `startWith`; did you mean `startsWith`?
+       8 |         args.b.startWith("c")
+         |                ^^^^^^^^^
+    policy.yaml:13:7: error: `call` has no field `tol`; did you mean `tool`?
+      13 |       call.tol == "x"
+         |       ^^^^^^^^
+    policy.yaml:14:39: error: `=` is not understood here; did you mean `==`?
+      14 |   - { service: "*", tools: [d], when: 'args.a == ''x'' && args.b = 1' }
+         |                                       ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+    policy.yaml:15:59: error: this must be true or false, but is a number
+      15 |   - { service: "*", tools: [e], when: "args.a == \"x\" && 1" }
+         |                                                           ^
+    policy.yaml:16:47: error: found the end, wanted a value
+      16 |   - { service: "*", tools: [f], when: args.a > }
+         |                                               ^
+    "#);
+}
+
+#[test]
+fn a_deny_with_a_condition_covers_nothing() {
+    let text = r#"version: 1
+roles:
+  user:
+    allow:
+      - { service: files, tools: [delete_file] }
+      - { service: files, tools: [purge], when: args.dry_run }
+deny:
+  - { service: files, tools: ["delete_*"], when: args.path.startsWith("/srv/") }
+  - { service: files, tools: ["purge"] }
+"#;
+    insta::assert_snapshot!(said(text), @r#"
+    policy.yaml:6:9: warning: never matches: `deny` on line 9 covers it; remove it, or narrow the deny
+       6 |       - { service: files, tools: [purge], when: args.dry_run }
+         |         ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+    "#);
 }

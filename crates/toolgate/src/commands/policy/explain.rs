@@ -1,0 +1,110 @@
+//! `toolgate policy explain`: what would happen to one call, and why.
+
+use anyhow::anyhow;
+use clap::Args;
+use domain::{
+    names::AgentName,
+    policy::{self, Effect, Explanation, Question},
+    yaml::did_you_mean,
+};
+use serde_json::{Value, json};
+
+use super::{Context, Verdict};
+use crate::output::{Style, escape_foreign};
+
+#[derive(Debug, Args)]
+pub struct Asked {
+    #[arg(long, value_name = "A")]
+    agent: AgentName,
+    #[arg(long, value_name = "S")]
+    service: String,
+    #[arg(long, value_name = "T", required_unless_present_any = ["resource", "prompt", "request"])]
+    tool: Option<String>,
+    #[arg(long, value_name = "JSON", value_parser = policy::arguments, requires = "tool")]
+    args: Option<String>,
+    #[arg(long, value_name = "URI", conflicts_with = "tool")]
+    resource: Option<String>,
+    #[arg(long, value_name = "P", conflicts_with_all = ["tool", "resource"])]
+    prompt: Option<String>,
+    #[arg(long, value_name = "R", conflicts_with_all = ["tool", "resource", "prompt"])]
+    request: Option<String>,
+    #[arg(long, value_name = "JSON", value_parser = policy::arguments, requires = "request")]
+    body: Option<String>,
+}
+
+pub(super) fn run(context: &Context, asked: &Asked) -> anyhow::Result<Verdict> {
+    let (name, policy) = super::load(context, None)?;
+    let snapshot = context.block_on(async {
+        let store = context.store(&context.settings()?).await?;
+        Ok(store.snapshot().await?)
+    })?;
+    let agent = snapshot.agents.iter().find(|agent| agent.name == asked.agent).cloned().ok_or_else(|| {
+        let known = snapshot.agents.iter().map(|agent| agent.name.as_str());
+        let hint = match did_you_mean(asked.agent.as_str(), known) {
+            Some(near) => format!("did you mean `{near}`?"),
+            None => format!("all: {}", context.invocation.command("agents list")),
+        };
+        anyhow!("there is no agent `{}` (--agent); {hint}", asked.agent)
+    })?;
+    let world = super::world(snapshot, policy);
+    let service = asked.service.as_str();
+    let question = match asked {
+        Asked { tool: Some(tool), args, .. } => Question::tool(service, tool, args.clone()),
+        Asked { resource: Some(uri), .. } => Question::resource(service, uri),
+        Asked { prompt: Some(prompt), .. } => Question::prompt(service, prompt),
+        Asked { request: Some(request), body, .. } => {
+            Question::request(&world, service, request, body.clone())
+                .map_err(|bad| anyhow!("{} (--request); {}", bad.what, bad.next))?
+        }
+        _ => {
+            return Err(anyhow!("nothing is asked (--tool, --resource, --prompt, --request); name one"));
+        }
+    };
+    let explanation = question.answer(&world, &agent, context.now().wall);
+    if context.output.json {
+        context.output.json(&as_json(&explanation))?;
+    } else {
+        let subject = format!(
+            "{} ({}) · {} · {}",
+            agent.name,
+            agent.role,
+            escape_foreign(service),
+            escape_foreign(question.action_text())
+        );
+        for line in explanation_lines(context, &explanation, &name, &subject) {
+            context.output.answer(line)?;
+        }
+    }
+    Ok(Verdict::Done)
+}
+
+fn explanation_lines(context: &Context, explanation: &Explanation, file: &str, subject: &str) -> Vec<String> {
+    let (verdict, style) = match explanation.effect {
+        Effect::Allow => ("ALLOW", Style::Green),
+        Effect::Deny => ("DENY ", Style::Red),
+    };
+    let rule = match &explanation.rule {
+        Some((name, line)) => format!("{name}, {file}:{line}"),
+        None => "none".to_owned(),
+    };
+    let mut lines = vec![
+        format!("{}   {subject}", context.output.stdout.paint(style, verdict)),
+        format!("rule    {}", escape_foreign(&rule)),
+        format!("reason  {}", escape_foreign(&explanation.reason)),
+    ];
+    if !explanation.limits.is_empty() {
+        let limits: Vec<String> = explanation.limits.iter().map(ToString::to_string).collect();
+        lines.push(format!("limits  {}", limits.join(", ")));
+    }
+    lines
+}
+
+fn as_json(explanation: &Explanation) -> Value {
+    let limits: Vec<String> = explanation.limits.iter().map(ToString::to_string).collect();
+    json!({
+        "effect": explanation.effect.as_str(),
+        "rule": explanation.rule.as_ref().map(|(name, _)| name.as_str()),
+        "reason": explanation.reason,
+        "limits": limits
+    })
+}
