@@ -44,9 +44,6 @@ pub struct Documentation {
     pub bytes: u64,
 }
 
-/// The longest documentation of a service (bytes).
-pub const DOCUMENTATION_BYTES_MAX: usize = 1024 * 1024;
-
 impl Documentation {
     /// What tells `text` from other texts.
     #[must_use]
