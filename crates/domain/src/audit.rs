@@ -89,6 +89,17 @@ pub enum ResultWord {
 }
 
 impl ResultWord {
+    /// Every word, as `--decision` takes them.
+    pub const ALL: [Self; 7] = [
+        Self::Forwarded,
+        Self::Replayed,
+        Self::Held,
+        Self::ExecutedApproved,
+        Self::Refused,
+        Self::UpstreamError,
+        Self::Fault,
+    ];
+
     /// The word.
     #[must_use]
     pub fn as_str(self) -> &'static str {

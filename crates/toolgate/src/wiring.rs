@@ -41,7 +41,7 @@ use crate::{
     settings::{self, Record, Settings},
 };
 pub use call_log::CallLog;
-pub use policy_watch::{PolicyNews, read_policy};
+pub use policy_watch::{PolicyNews, TellPolicy, read_policy};
 
 /// How many buckets the limits may remember.
 const BUCKETS_MAX: usize = 1 << 20;
@@ -98,7 +98,7 @@ pub async fn start(
     invocation: &Invocation,
     mut policy: Policy,
     call_log: Option<CallLog>,
-    news: PolicyNews,
+    tell: TellPolicy,
 ) -> anyhow::Result<Running> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
     let store = Arc::new(open_store(settings, &*clock).await?);
@@ -199,7 +199,7 @@ pub async fn start(
         tokio::spawn(Arc::clone(&freshness).run()),
         tokio::spawn(sweep(Arc::clone(&gateway))),
         tokio::spawn(forget_keys(Arc::clone(&store), Arc::clone(&clock))),
-        tokio::spawn(policy_watch::run(settings.policy_file.clone(), invocation.clone(), freshness, news)),
+        tokio::spawn(policy_watch::run(settings.policy_file.clone(), invocation.clone(), freshness, tell)),
     ];
     Ok(Running {
         gateway_address,

@@ -41,7 +41,7 @@ pub enum KeyFileFault {
         path: PathBuf,
     },
     /// There is no such file.
-    #[error("there is no vault key ({}); bring it back from its copy, or make a new home: toolgate init", path.display())]
+    #[error("there is no vault key ({}); bring back the copy of it", path.display())]
     Missing {
         /// Where it was looked for.
         path: PathBuf,

@@ -157,7 +157,7 @@ impl Words {
             Refusal::WrongDoor { endpoint } => {
                 words.title = "Not found";
                 words.detail = format!("Service {service} is not reached here. Nothing was sent.");
-                words.next = format!("Use {endpoint}");
+                words.next = format!("Use {endpoint} instead.");
             }
             Refusal::InProgress => {
                 words.title = "In progress";

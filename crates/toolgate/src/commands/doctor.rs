@@ -12,7 +12,7 @@ use domain::{
     policy,
     service::{ApiUpstream, Service, Upstream},
 };
-use pipeline::dial;
+use pipeline::dial::{self, DialError};
 use serde_json::{Map, Value, json};
 use store::Store;
 use vault::KeyFileFault;
@@ -183,6 +183,10 @@ async fn service_works(service: &Service) -> Result<String, String> {
             let (host, port) = (http.url.host(), http.url.port());
             match tokio::time::timeout(KNOCK_MAX, dial::dial(host, port, http.network)).await {
                 Ok(Ok(_)) => Ok(format!("http, {}:{port} answers", escape_foreign(host))),
+                // It says itself what to do.
+                Ok(Err(error @ DialError::Forbidden { .. })) => {
+                    Err(escape_foreign(&error.to_string()).into_owned())
+                }
                 Ok(Err(error)) => {
                     Err(format!("{}: check `url`, or the server itself", escape_foreign(&error.to_string())))
                 }

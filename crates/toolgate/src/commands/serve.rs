@@ -21,7 +21,7 @@ use crate::{
     logging,
     output::{Mark, Output, figures::count_of},
     settings::{LogForm, RootKeySource, Settings, Sync},
-    wiring::{self, CallLog, Running},
+    wiring::{self, CallLog, PolicyNews, Running},
 };
 
 /// Runs the gateway.
@@ -61,15 +61,18 @@ async fn serve(
     let started = context.now().monotonic;
     let policy_line = policy_line(&policy, warnings, context);
     let log = CallLog::start(settings.telemetry.log)?;
-    let output = context.output;
-    let news = Box::new(move |line: &str| output.talk(line));
+    let voice = Voice { output: context.output, form: settings.telemetry.log };
+    let tell = Box::new(move |news| match news {
+        PolicyNews::Reloaded(line) => voice.say(&line),
+        PolicyNews::NotReloaded(line) => voice.warn(&line),
+    });
     let log =
         (settings.telemetry.level >= crate::settings::Level::Info && !context.output.quiet()).then_some(log);
     let running = tokio::select! {
-        running = wiring::start(settings, &context.invocation, policy, log, news) => running?,
+        running = wiring::start(settings, &context.invocation, policy, log, tell) => running?,
         // Only a start without a root key takes so long that somebody ends it.
         () = wait_for_the_end() => {
-            context.output.talk("stopped before the vault was open");
+            voice.say("stopped before the vault was open");
             return Ok(Verdict::Done);
         }
     };
@@ -86,7 +89,30 @@ async fn serve(
         ),
     }
     wait_for_the_end().await;
-    stop(&context.output, running).await
+    stop(voice, running).await
+}
+
+/// What `serve` says once it runs: a line of its own, or an event of the JSON log, which nothing else may stand in.
+#[derive(Clone, Copy)]
+struct Voice {
+    output: Output,
+    form: LogForm,
+}
+
+impl Voice {
+    fn say(self, line: &str) {
+        match self.form {
+            LogForm::Text => self.output.talk(line),
+            LogForm::Json => tracing::info!("{line}"),
+        }
+    }
+
+    fn warn(self, line: &str) {
+        match self.form {
+            LogForm::Text => self.output.talk(line),
+            LogForm::Json => tracing::warn!("{line}"),
+        }
+    }
 }
 
 /// The facts that somebody who starts a gateway wants to see, one a line.
@@ -218,11 +244,11 @@ async fn wait_for_the_end() {
 }
 
 /// Drains; a second signal stops at once.
-async fn stop(output: &Output, running: Running) -> anyhow::Result<Verdict> {
+async fn stop(voice: Voice, running: Running) -> anyhow::Result<Verdict> {
     let recorder = std::sync::Arc::clone(&running.gateway.recorder);
     let before = recorder.under_way();
     if before > 0 {
-        output.talk(format!(
+        voice.say(&format!(
             "draining: {} in flight, at most 30 s; Ctrl-C again stops now and leaves them `unknown`",
             count_of(before, "call")
         ));
@@ -238,6 +264,6 @@ async fn stop(output: &Output, running: Running) -> anyhow::Result<Verdict> {
         Some(_) => weak.upgrade().map_or(0, |recorder| recorder.under_way()),
         None => before,
     };
-    output.talk(format!("stopped: {} finished, {left} unknown", before.saturating_sub(left)));
+    voice.say(&format!("stopped: {} finished, {left} unknown", before.saturating_sub(left)));
     Ok(Verdict::Done)
 }

@@ -57,7 +57,9 @@ impl Invocation {
                 text.push('`');
             }
             match part.strip_prefix("toolgate ") {
-                Some(arguments) if at % 2 == 1 => text.push_str(&self.command(arguments)),
+                Some(arguments) if at % 2 == 1 && !arguments.contains("--home") => {
+                    text.push_str(&self.command(arguments))
+                }
                 _ => text.push_str(part),
             }
         }
@@ -151,6 +153,14 @@ mod tests {
             (
                 "no policy; `toolgate init` writes a starter",
                 "no policy; `./toolgate init --home /h` writes a starter",
+            ),
+            (
+                "no policy; `./toolgate init --home /h` writes a starter",
+                "no policy; `./toolgate init --home /h` writes a starter",
+            ),
+            (
+                "no policy; `toolgate init --home /h` writes a starter",
+                "no policy; `toolgate init --home /h` writes a starter",
             ),
             (
                 "this home needs toolgate 0.3 or newer; use that",

@@ -21,8 +21,17 @@ use crate::{commands::read_trusted, output::Invocation, settings::Faults};
 /// How often the file is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
-/// Who is told about reloads: one line each.
-pub type PolicyNews = Box<dyn Fn(&str) + Send + Sync>;
+/// What became of a file that was looked at again, in one line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PolicyNews {
+    /// It is in force.
+    Reloaded(String),
+    /// It is not; the last good one stays.
+    NotReloaded(String),
+}
+
+/// Who is told about reloads.
+pub type TellPolicy = Box<dyn Fn(PolicyNews) + Send + Sync>;
 
 /// Reads the policy file, with its warnings.
 ///
@@ -38,7 +47,7 @@ pub fn read_policy(path: &Path, invocation: &Invocation) -> anyhow::Result<(Poli
 }
 
 /// Watches for ever. Run it as a task of its own.
-pub(super) async fn run(path: PathBuf, invocation: Invocation, freshness: Arc<Freshness>, news: PolicyNews) {
+pub(super) async fn run(path: PathBuf, invocation: Invocation, freshness: Arc<Freshness>, tell: TellPolicy) {
     let mut seen = Stamp::of(&path);
     let mut tick = tokio::time::interval(LOOK_EVERY);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -64,7 +73,8 @@ pub(super) async fn run(path: PathBuf, invocation: Invocation, freshness: Arc<Fr
             Ok((policy, warnings)) => {
                 let new = policy.hash().clone();
                 freshness.set_policy(Arc::new(policy));
-                news(&format!("policy reloaded {} → {}{}", old.short(), new.short(), count(&warnings)));
+                let line = format!("policy reloaded {} → {}{}", old.short(), new.short(), count(&warnings));
+                tell(PolicyNews::Reloaded(line));
             }
             Err(error) => {
                 let why = match error.downcast_ref::<Faults>() {
@@ -73,11 +83,11 @@ pub(super) async fn run(path: PathBuf, invocation: Invocation, freshness: Arc<Fr
                         .map(|problem| problem.to_string().lines().next().unwrap_or_default().to_owned()),
                     _ => None,
                 };
-                news(&format!(
+                tell(PolicyNews::NotReloaded(format!(
                     "policy NOT reloaded, {} stays: {}",
                     old.short(),
                     why.unwrap_or_else(|| error.to_string())
-                ));
+                )));
             }
         }
     }

@@ -48,6 +48,7 @@ fn without_a_policy() {
     let expected = format!("error: there is no policy ({}/policy.yaml); `", home.path().display());
     let said = ran.stderr.replace("~/", &format!("{}/", home.path().display()));
     assert!(said.starts_with(&expected) && said.trim_end().ends_with("` writes a starter"), "{}", ran.stderr);
+    assert!(said.matches("--home").count() <= 1, "the command runs as printed: {}", ran.stderr);
 }
 
 #[test]

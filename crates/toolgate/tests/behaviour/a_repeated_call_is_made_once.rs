@@ -60,6 +60,8 @@ fn a_repeated_call_gets_the_first_answer_under_its_own_id() {
     assert_ne!(again.call_id(), first.call_id());
     let event = stage.gateway.recorded(again.call_id(), 1).remove(0);
     assert_eq!((&event["result"], &event["status"]), (&"replayed".into(), &200.into()), "{event}");
+    let listed = stage.gateway.ok(&["audit", "list", "--decision", "replayed", "--json"]).stdout;
+    assert!(listed.lines().count() == 1 && listed.contains(again.call_id()), "{listed}");
 
     // In `_meta` it is the same key.
     let inside = r#"{"jsonrpc":"2.0","id":"x","method":"tools/call","params":{"name":"echo","arguments":{"a":1},"_meta":{"toolgate/idempotency-key":"k"}}}"#;

@@ -2,11 +2,15 @@
 //! nothing: the last good one stays.
 
 use std::{
+    process::{Command, Stdio},
     sync::atomic::{AtomicBool, Ordering},
     time::Duration,
 };
 
-use nix::sys::signal::Signal;
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
 
 use crate::harness::*;
 
@@ -44,6 +48,31 @@ fn sighup_reads_the_policy_again() {
     stage.gateway.signal(Signal::SIGHUP);
     until("the reload to be told", || stage.gateway.said().contains("policy reloaded"));
     assert_eq!(stage.at_web().call("read_note", "{}").verdict(), 403);
+}
+
+#[test]
+fn a_json_log_holds_nothing_but_json() {
+    let home = Home::new(POLICY);
+    let log = home.path().join("serve.log");
+    let mut serve = Command::new(env!("CARGO_BIN_EXE_toolgate"));
+    serve.args(["serve", "--set", "telemetry.log=json", "--home"]).arg(home.path()).env_clear();
+    serve.args(["--set", "gateway.listen=127.0.0.1:0", "--set", "console.listen=127.0.0.1:0"]);
+    serve.stdin(Stdio::null()).stdout(Stdio::null()).stderr(std::fs::File::create(&log).unwrap());
+    let mut serve = serve.spawn().unwrap();
+    let said = || std::fs::read_to_string(&log).unwrap();
+
+    until("the start", || said().contains("\"ready\""));
+    home.write("policy.yaml", "version: 2\n");
+    until("the fault to be told", || said().contains("policy NOT reloaded"));
+    home.write("policy.yaml", &stricter());
+    until("the reload to be told", || said().contains("policy reloaded"));
+    kill(Pid::from_raw(i32::try_from(serve.id()).unwrap()), Signal::SIGTERM).unwrap();
+    assert!(eventually("the gateway to end", || serve.try_wait().unwrap()).success(), "{}", said());
+
+    assert!(said().contains("stopped: 0 finished, 0 unknown"), "{}", said());
+    for line in said().lines() {
+        assert!(serde_json::from_str::<serde_json::Value>(line).is_ok_and(|line| line.is_object()), "{line}");
+    }
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Which events are meant: the filters that every view of the trail shares.
 
-use clap::Args;
-use domain::clock::Now;
+use clap::{Args, builder::PossibleValuesParser};
+use domain::{audit::ResultWord, clock::Now};
 use jiff::{SignedDuration, Timestamp, civil::Date, tz::TimeZone};
 use store::Query;
 
@@ -15,7 +15,7 @@ pub struct Filters {
     service: Option<String>,
     #[arg(long, value_name = "T")]
     action: Option<String>,
-    #[arg(long, value_name = "D", value_parser = ["forwarded", "refused", "upstream-error", "fault"])]
+    #[arg(long, value_name = "D", value_parser = PossibleValuesParser::new(ResultWord::ALL.map(ResultWord::as_str)))]
     decision: Option<String>,
     #[arg(long, value_name = "WHEN", value_parser = moment)]
     since: Option<Moment>,
