@@ -1,6 +1,8 @@
 //! What the trail keeps of a call's arguments: those of a tool, or body and query of an HTTP request. Always one
 //! valid JSON text, redacted and bounded.
 
+use std::borrow::Cow;
+
 use domain::audit::{redact, write_json_string};
 use http::HeaderMap;
 use wire::{Limits, json};
@@ -23,14 +25,14 @@ fn of_request(request: &ApiRequest, headers: &HeaderMap, limits: &redact::Limits
     let body = body_as_json(request, headers);
     let text = match (request.target.query().and_then(pairs_as_json), body) {
         (None, body) => body?,
-        (Some(query), None) => format!("{{\"query\":{query}}}"),
-        (Some(query), Some(body)) => format!("{{\"query\":{query},\"body\":{body}}}"),
+        (Some(query), None) => format!("{{\"query\":{query}}}").into(),
+        (Some(query), Some(body)) => format!("{{\"query\":{query},\"body\":{body}}}").into(),
     };
     let json = json::read(text.as_bytes(), &Limits::of_bytes(text.len())).ok()?;
     Some(redact::redact(json, limits))
 }
 
-fn body_as_json(request: &ApiRequest, headers: &HeaderMap) -> Option<String> {
+fn body_as_json<'r>(request: &'r ApiRequest, headers: &HeaderMap) -> Option<Cow<'r, str>> {
     let bytes = request.body.bytes().filter(|bytes| !bytes.is_empty())?;
     if headers.contains_key(http::header::CONTENT_ENCODING) {
         return None;
@@ -39,8 +41,8 @@ fn body_as_json(request: &ApiRequest, headers: &HeaderMap) -> Option<String> {
     let media = headers.get(http::header::CONTENT_TYPE)?.to_str().ok()?;
     let media = media.split(';').next().unwrap_or(media).trim().to_ascii_lowercase();
     match media.as_str() {
-        "application/x-www-form-urlencoded" => pairs_as_json(text),
-        json if json == "application/json" || json.ends_with("+json") => Some(text.to_owned()),
+        "application/x-www-form-urlencoded" => pairs_as_json(text).map(Cow::Owned),
+        json if json == "application/json" || json.ends_with("+json") => Some(Cow::Borrowed(text)),
         _ => None,
     }
 }

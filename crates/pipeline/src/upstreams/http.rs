@@ -1,5 +1,6 @@
 //! A plain HTTP API behind a base URL. The request leaves as it was judged, with the credential added last.
 
+use bytes::Bytes;
 use domain::{
     service::ApiUpstream,
     stop::{Fault, Refusal, Stop, Unreadable},
@@ -8,7 +9,7 @@ use http::{
     HeaderValue, Request, Uri, header,
     uri::{Authority, PathAndQuery, Scheme},
 };
-use http_body_util::{BodyExt, Full};
+use http_body_util::BodyExt;
 use hyper_util::{
     client::legacy::Client,
     rt::{TokioExecutor, TokioTimer},
@@ -20,8 +21,11 @@ use crate::{
     arrival::{ApiRequest, CallBody, Exchange},
     credentials::Injection,
     dial::{Dialler, Versions},
-    flow::{Broken, Flow},
+    flow::{self, Broken, Flow},
 };
+
+/// What one connection reads ahead at most, and so how long the head of an answer may be (bytes).
+const BUFFER_BYTES_MAX: usize = 64 * 1024;
 
 /// One service's connections.
 pub(super) struct Http {
@@ -41,6 +45,7 @@ impl Http {
         let client = Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
             .pool_max_idle_per_host(256)
+            .http1_max_buf_size(BUFFER_BYTES_MAX)
             .build(connector);
         Ok(Self { client, uri: without_own_port(upstream.http.url.uri()) })
     }
@@ -55,15 +60,11 @@ impl Http {
             // Gate 20 lets nothing else through to an HTTP service.
             return Err(Refusal::MethodNotAllowed.into());
         };
-        let whole = match &body {
-            CallBody::Whole(bytes) => Some(bytes.clone()),
-            CallBody::Held(held) => Some(held.bytes().clone()),
-            CallBody::Flow(_) => None,
-        };
+        let whole = body.bytes().cloned();
         // The held body's part of the budget is given back when the answer's head is there.
         let (flow, _held) = match body {
-            CallBody::Whole(bytes) => (full(bytes), None),
-            CallBody::Held(held) => (full(held.bytes().clone()), Some(held)),
+            CallBody::Whole(bytes) => (flow::whole(bytes), None),
+            CallBody::Held(held) => (flow::whole(held.bytes().clone()), Some(held)),
             CallBody::Flow(flow) => (flow, None),
         };
         let (mut parts, ()) = Request::new(()).into_parts();
@@ -87,11 +88,10 @@ impl Http {
     /// The base URL's scheme, host and path, then the judged target byte for byte.
     fn address(&self, target: &wire::Target) -> Result<Uri, Stop> {
         let base = self.uri.path().trim_end_matches('/');
-        let query = target.query().map(|query| format!("?{query}")).unwrap_or_default();
-        let mut parts = self.uri.clone().into_parts();
+        let path_and_query = Bytes::from([base, target.as_str()].concat());
         let unfit = || Refusal::Unreadable(Unreadable::Target("the path cannot be sent".into()));
-        let path_and_query = format!("{base}{}{query}", target.path());
-        parts.path_and_query = Some(PathAndQuery::try_from(path_and_query).map_err(|_| unfit())?);
+        let mut parts = self.uri.clone().into_parts();
+        parts.path_and_query = Some(PathAndQuery::from_maybe_shared(path_and_query).map_err(|_| unfit())?);
         Ok(Uri::from_parts(parts).map_err(|_| unfit())?)
     }
 }
@@ -107,10 +107,6 @@ fn without_own_port(uri: &Uri) -> Uri {
         parts.authority = Some(authority);
     }
     Uri::from_parts(parts).unwrap_or_else(|_| uri.clone())
-}
-
-fn full(bytes: bytes::Bytes) -> Flow {
-    Full::new(bytes).map_err(|never| match never {}).boxed_unsync()
 }
 
 #[cfg(test)]

@@ -4,13 +4,13 @@ use domain::service::Upstream;
 use http::{HeaderMap, HeaderName, HeaderValue, header, response};
 
 /// The headers of an MCP server's answer that travel on.
-const OF_MCP: [HeaderName; 4] =
+static OF_MCP: [HeaderName; 4] =
     [header::CONTENT_TYPE, header::CACHE_CONTROL, header::RETRY_AFTER, header::ALLOW];
 
 /// Headers of the upstream's connection (RFC 9110 §7.6.1), and those that would lead around the gateway.
 ///
 /// A cookie is a credential that the upstream made for ours: an agent that held it could go there by itself.
-const WITHHELD: [HeaderName; 10] = [
+static WITHHELD: [HeaderName; 10] = [
     header::CONNECTION,
     HeaderName::from_static("keep-alive"),
     HeaderName::from_static("proxy-connection"),
@@ -24,7 +24,7 @@ const WITHHELD: [HeaderName; 10] = [
 ];
 
 /// Our own headers; an upstream must not speak for us.
-const OURS: [HeaderName; 3] = [
+static OURS: [HeaderName; 3] = [
     HeaderName::from_static("x-call-id"),
     HeaderName::from_static("x-proxy-status"),
     HeaderName::from_static("x-idempotency-status"),
@@ -40,8 +40,8 @@ pub(super) fn travelling(upstream: &response::Parts, service: &Upstream, is_stre
     match service {
         Upstream::Api(_) => head.headers = of_api(&upstream.headers),
         Upstream::Http(_) | Upstream::Stdio(_) => {
-            for name in OF_MCP {
-                if let Some(value) = upstream.headers.get(&name) {
+            for name in &OF_MCP {
+                if let Some(value) = upstream.headers.get(name) {
                     head.headers.insert(name, value.clone());
                 }
             }
