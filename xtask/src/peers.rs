@@ -19,10 +19,20 @@ pub fn run(steps: &mut Steps, _arguments: &[String]) -> Result<()> {
     install(steps)
 }
 
-/// Installs the packages unless an earlier run with the same lock files did, and builds the Rust client.
-pub fn install(steps: &mut Steps) -> Result<()> {
+/// Fetches packages and builds the Rust client.
+fn install(steps: &mut Steps) -> Result<()> {
+    fetch(steps)?;
+    build(steps)
+}
+
+/// Installs the packages unless an earlier run with the same lock files did.
+pub fn fetch(steps: &mut Steps) -> Result<()> {
     packages(steps)?;
-    debian::install(steps)?;
+    debian::install(steps)
+}
+
+/// Builds the Rust client.
+pub fn build(steps: &mut Steps) -> Result<()> {
     steps.command(
         "rust client",
         cargo(&["build", "--locked", "--manifest-path", "tests/peers/other_clients/rmcp/Cargo.toml"])

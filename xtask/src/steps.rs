@@ -49,6 +49,11 @@ impl Steps {
         }
     }
 
+    /// Adds steps that were done beside these.
+    pub fn take_in(&mut self, others: Self) {
+        self.done.extend(others.done);
+    }
+
     /// One line for each finished step, with its time.
     pub fn summary(&self) {
         say("");

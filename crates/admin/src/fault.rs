@@ -1,16 +1,19 @@
 //! Why a change was not made, in sentences that end in what to do.
 
+use std::time::Duration;
+
 use domain::{
     credential::{BadSlot, BadValue},
     key::KeyId,
-    names::{AgentName, CredentialName, ServiceName},
-    operator::Email,
+    names::{AgentName, ApprovalId, CredentialName, ServiceName},
+    operator::{Email, TokenId},
 };
+use jiff::Timestamp;
 use store::StoreError;
 use thiserror::Error;
 use vault::{HashFault, Unopened};
 
-use crate::operators::PASSWORD_CHARACTERS_MIN;
+use crate::{approvals::REASON_CHARACTERS_MAX, operators::PASSWORD_CHARACTERS_MIN};
 
 /// Why an operator's wish was not carried out. Nothing was changed.
 #[derive(Debug, Error)]
@@ -107,9 +110,100 @@ pub enum AdminError {
     /// There is such an operator already.
     #[error("there is an operator `{0}` already; nothing was changed")]
     OperatorExists(Email),
+    /// There is no such operator.
+    #[error("there is no operator `{email}`; {}all: toolgate operators list", hint(near.as_deref()))]
+    NoSuchOperator {
+        /// As they were named.
+        email: Email,
+        /// The operator that it is close to.
+        near: Option<String>,
+    },
+    /// Somebody must be left who may change things.
+    #[error(
+        "`{0}` is the last active owner, and without one nobody could change anything; make another first: toolgate operators create EMAIL --role owner"
+    )]
+    LastOwner(Email),
+    /// Nobody has the address, or not that password.
+    #[error("e-mail or password are wrong; repeat, or set another: toolgate operators reset EMAIL")]
+    WrongCredentials,
+    /// Too many wrong passwords in a row.
+    #[error("too many wrong passwords for `{email}`; wait {} s, then repeat", seconds_up(*left))]
+    WrongPasswords {
+        /// For whom.
+        email: Email,
+        /// How long the address waits.
+        left: Duration,
+    },
+    /// The operator was disabled.
+    #[error("operator `{0}` is disabled; to let them in again: toolgate operators enable {0}")]
+    OperatorDisabled(Email),
+    /// A token that nobody has here.
+    #[error("there is no operator token `{0}` here; make one: toolgate operators token EMAIL")]
+    UnknownToken(TokenId),
+    /// A token that was stopped.
+    #[error("the operator token `{id}` was revoked ({at}); make another: toolgate operators token EMAIL")]
+    TokenRevoked {
+        /// Which one.
+        id: TokenId,
+        /// When.
+        at: Timestamp,
+    },
+    /// A token that has run out.
+    #[error("the operator token `{id}` has expired ({at}); make another: toolgate operators token EMAIL")]
+    TokenExpired {
+        /// Which one.
+        id: TokenId,
+        /// When.
+        at: Timestamp,
+    },
+    /// No token has an id that starts so.
+    #[error("there is no operator token `{0}`; all: toolgate operators list")]
+    NoSuchToken(String),
+    /// Several tokens have ids that start so.
+    #[error("`{start}` is the start of several tokens ({}); give more of it", found.iter().map(TokenId::as_str).collect::<Vec<_>>().join(", "))]
+    SeveralTokens {
+        /// As it was given.
+        start: String,
+        /// Their ids, ten at most.
+        found: Vec<TokenId>,
+    },
     /// A password that is guessed too soon.
     #[error("the password has {0} characters; use {PASSWORD_CHARACTERS_MIN} or more")]
     PasswordTooShort(usize),
+    /// No approval has an id that starts so.
+    #[error("there is no approval `{0}`; all: toolgate approvals list")]
+    NoSuchApproval(String),
+    /// Several approvals have ids that start so.
+    #[error("`{start}` is the start of several approvals ({}); give more of it", approval_ids(found))]
+    SeveralApprovals {
+        /// As it was given.
+        start: String,
+        /// Their ids, ten at most.
+        found: Vec<ApprovalId>,
+    },
+    /// A viewer reads only.
+    #[error("`{0}` is a viewer and may not decide; ask an approver or an owner")]
+    MayNotDecide(Email),
+    /// It was decided, or reached its end in another way; the text says how, when and by whom.
+    #[error("{0}; nothing was changed")]
+    NotDecidable(String),
+    /// The decision was about something else than what is held.
+    #[error("the digest is not that of {0} (--digest); look at it again: toolgate approvals show {0}")]
+    OtherDigest(ApprovalId),
+    /// A quorum is of different people.
+    #[error("`{operator}` has approved {id} already; another operator must approve it too")]
+    ApprovedBefore {
+        /// Which approval.
+        id: ApprovalId,
+        /// Who.
+        operator: Email,
+    },
+    /// A denial without a word helps nobody.
+    #[error("there is no reason (--reason); say in a few words why, the agent is told")]
+    NoReason,
+    /// A reason that nobody reads.
+    #[error("the reason has {0} characters (--reason); use {REASON_CHARACTERS_MAX} or fewer")]
+    ReasonTooLong(usize),
     /// Somebody else changed the same thing in between.
     #[error("somebody else changed {0} at the same moment; look, and repeat the command")]
     ChangedMeanwhile(String),
@@ -137,10 +231,19 @@ impl From<Unopened> for AdminError {
     }
 }
 
+/// Whole seconds, so that whoever waits them has waited long enough.
+fn seconds_up(left: Duration) -> u64 {
+    left.as_secs().saturating_add(u64::from(left.subsec_nanos() > 0))
+}
+
 fn hint(near: Option<&str>) -> String {
     near.map(|near| format!("did you mean `{near}`? ")).unwrap_or_default()
 }
 
 fn ids(found: &[KeyId]) -> String {
     found.iter().map(KeyId::as_str).collect::<Vec<_>>().join(", ")
+}
+
+fn approval_ids(found: &[ApprovalId]) -> String {
+    found.iter().map(ApprovalId::as_str).collect::<Vec<_>>().join(", ")
 }

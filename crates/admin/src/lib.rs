@@ -2,6 +2,7 @@
 //! and leave the same trace. Every change is one entry of the trail, naming who made it.
 
 mod agents;
+mod approvals;
 mod credentials;
 mod fault;
 mod keys;
@@ -9,6 +10,8 @@ mod operators;
 mod pepper;
 mod service_text;
 mod services;
+mod sign_in;
+mod tokens;
 mod vault;
 
 use std::{collections::BTreeSet, sync::Arc};
@@ -16,12 +19,14 @@ use std::{collections::BTreeSet, sync::Arc};
 use domain::{
     audit::{Event, Kind, redact},
     names::ServiceName,
+    operator::{Email, OperatorRole},
     yaml::did_you_mean,
 };
 use jiff::Timestamp;
 use store::{Applied, Change, Entry, Store};
 
 pub use agents::{AgentUpdate, AgentView};
+pub use approvals::{ApprovalView, REASON_CHARACTERS_MAX};
 pub use credentials::{CredentialView, SetCredential, StoredValue};
 pub use fault::AdminError;
 pub use keys::{CreatedKey, KeyView, NewKey, Revoked, Warning};
@@ -29,23 +34,40 @@ pub use operators::PASSWORD_CHARACTERS_MIN;
 pub use pepper::{open_pepper, open_session_sealer};
 pub use service_text::Difference;
 pub use services::{Dropped, ServiceChange, WantedService, What, Why};
+pub use sign_in::ActingOperator;
+pub use tokens::{CreatedToken, RevokedToken};
 pub use vault::{Rotated, TermView, open_vault};
 
 /// Who makes a change, as the trail names them: an e-mail address, or `os:<user>` for whoever owns the home.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Actor(Arc<str>);
+pub struct Actor {
+    name: Arc<str>,
+    role: Option<OperatorRole>,
+}
 
 impl Actor {
     /// The operating system's user who runs a command.
     #[must_use]
     pub fn os_user(name: &str) -> Self {
-        Self(format!("os:{name}").into())
+        Self { name: format!("os:{name}").into(), role: None }
+    }
+
+    /// An operator who has proven who they are.
+    #[must_use]
+    pub fn operator(email: &Email, role: OperatorRole) -> Self {
+        Self { name: email.as_str().into(), role: Some(role) }
+    }
+
+    /// The operator's role; `None`: it is no operator but whoever can write the home.
+    #[must_use]
+    pub fn role(&self) -> Option<OperatorRole> {
+        self.role
     }
 
     /// The name in the trail.
     #[must_use]
     pub fn as_str(&self) -> &str {
-        &self.0
+        &self.name
     }
 }
 
@@ -92,13 +114,17 @@ impl Admin {
 fn event(actor: &Actor, now: Timestamp, action: &'static str, args: &serde_json::Value) -> Event {
     let mut event = Event::new(now, Kind::Operator);
     event.action = Some(action.into());
-    event.operator = Some(actor.0.clone());
+    event.operator = Some(actor.name.clone());
+    event.args = redacted(args);
+    event
+}
+
+/// Particulars as the trail may keep them.
+fn redacted(args: &serde_json::Value) -> Option<Box<str>> {
     let text = args.to_string();
     let limits = wire::json::Limits { bytes: usize::MAX, depth: wire::json::Limits::DEFAULT_DEPTH };
-    event.args = wire::json::read(text.as_bytes(), &limits)
-        .ok()
-        .map(|raw| redact::redact(raw, &redact::Limits::TRAIL).into());
-    event
+    let raw = wire::json::read(text.as_bytes(), &limits).ok()?;
+    Some(redact::redact(raw, &redact::Limits::TRAIL).into())
 }
 
 /// Names as people write a scope: `files,billing`; nothing is `–`.

@@ -1,6 +1,9 @@
-//! Operators: the people who own the install.
+//! Operators: the people who own the install. Added, listed, disabled, enabled, given another password.
 
-use domain::operator::{Email, Operator, OperatorRole};
+use domain::{
+    operator::{Email, Operator, OperatorRole, OperatorState, Token},
+    yaml::did_you_mean,
+};
 use jiff::Timestamp;
 use serde_json::json;
 use store::{Change, StoredOperator};
@@ -24,11 +27,7 @@ impl Admin {
         role: OperatorRole,
         password: &str,
     ) -> Result<(), AdminError> {
-        let length = password.chars().count();
-        if length < PASSWORD_CHARACTERS_MIN {
-            return Err(AdminError::PasswordTooShort(length));
-        }
-        let password_hash = hash_password(password, random::bytes())?;
+        let password_hash = hash_of(password)?;
         let event = event(actor, now, "operators.create", &json!({ "email": email, "role": role }));
         let operator = Operator { email: email.clone(), role, password_hash, created_at: now };
         if !self.write(Change::CreateOperator(operator), event).await? {
@@ -37,11 +36,108 @@ impl Admin {
         Ok(())
     }
 
-    /// All operators by address, without their hashes.
+    /// All operators by address, disabled ones too, without their hashes.
     ///
     /// # Errors
     /// [`AdminError::Store`].
     pub async fn list_operators(&self) -> Result<Vec<StoredOperator>, AdminError> {
         Ok(self.store.operators().await?)
     }
+
+    /// One operator.
+    ///
+    /// # Errors
+    /// [`AdminError::NoSuchOperator`].
+    pub async fn show_operator(&self, email: &Email) -> Result<StoredOperator, AdminError> {
+        match self.store.operator(email).await? {
+            Some(operator) => Ok(operator),
+            None => {
+                let all = self.store.operators().await?;
+                let near = did_you_mean(email.as_str(), all.iter().map(|known| known.email.as_str()));
+                Err(AdminError::NoSuchOperator { email: email.clone(), near: near.map(str::to_owned) })
+            }
+        }
+    }
+
+    /// Stops an operator's password and tokens until they are enabled again; whether anything changed.
+    ///
+    /// # Errors
+    /// [`AdminError`]: no such operator, or the last active owner.
+    pub async fn disable_operator(
+        &self,
+        actor: &Actor,
+        now: Timestamp,
+        email: &Email,
+    ) -> Result<bool, AdminError> {
+        self.set_operator_state(actor, now, email, OperatorState::Disabled, "operators.disable").await
+    }
+
+    /// Lets a disabled operator in again, with the password and the tokens they had; whether anything changed.
+    ///
+    /// # Errors
+    /// [`AdminError::NoSuchOperator`].
+    pub async fn enable_operator(
+        &self,
+        actor: &Actor,
+        now: Timestamp,
+        email: &Email,
+    ) -> Result<bool, AdminError> {
+        self.set_operator_state(actor, now, email, OperatorState::Active, "operators.enable").await
+    }
+
+    /// Gives an operator another password. Their tokens are revoked, since whoever knew the old password may have made
+    /// them; returns those that were still good. A disabled operator stays disabled.
+    ///
+    /// # Errors
+    /// [`AdminError`]: no such operator, the password too short.
+    pub async fn reset_operator(
+        &self,
+        actor: &Actor,
+        now: Timestamp,
+        email: &Email,
+        password: &str,
+    ) -> Result<Vec<Token>, AdminError> {
+        self.show_operator(email).await?;
+        let password_hash = hash_of(password)?;
+        let mut tokens = self.store.tokens().await?;
+        tokens
+            .retain(|token| token.operator == *email && token.revoked_at.is_none() && now < token.expires_at);
+        let event = event(actor, now, "operators.reset", &json!({ "email": email }));
+        let change = Change::ResetOperator { email: email.clone(), password_hash, at: now };
+        if !self.write(change, event).await? {
+            return Err(AdminError::ChangedMeanwhile(format!("operator `{email}`")));
+        }
+        Ok(tokens)
+    }
+
+    async fn set_operator_state(
+        &self,
+        actor: &Actor,
+        now: Timestamp,
+        email: &Email,
+        state: OperatorState,
+        action: &'static str,
+    ) -> Result<bool, AdminError> {
+        let operator = self.show_operator(email).await?;
+        if operator.state == state {
+            return Ok(false);
+        }
+        let event = event(actor, now, action, &json!({ "email": email }));
+        if self.write(Change::SetOperatorState { email: email.clone(), state }, event).await? {
+            return Ok(true);
+        }
+        Err(match (operator.role, state) {
+            (OperatorRole::Owner, OperatorState::Disabled) => AdminError::LastOwner(email.clone()),
+            _ => AdminError::ChangedMeanwhile(format!("operator `{email}`")),
+        })
+    }
+}
+
+/// The hash of a password that is long enough, under a salt of its own.
+fn hash_of(password: &str) -> Result<String, AdminError> {
+    let length = password.chars().count();
+    if length < PASSWORD_CHARACTERS_MIN {
+        return Err(AdminError::PasswordTooShort(length));
+    }
+    Ok(hash_password(password, random::bytes())?)
 }

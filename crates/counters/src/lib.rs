@@ -9,8 +9,7 @@ use std::{
     time::Duration,
 };
 
-use domain::quota::{Charges, Owner, Standing};
-use smallvec::SmallVec;
+use domain::quota::{Charges, Owner};
 
 use crate::shard::Shard;
 
@@ -29,10 +28,10 @@ pub struct Counters {
 }
 
 /// What the limits say to a call.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Taken {
-    /// It may pass, and was counted: how each charge stands now, in their order.
-    Admitted(SmallVec<[Standing; 3]>),
+    /// It may pass, and was counted.
+    Admitted,
     /// It may not, and nothing was counted.
     Over {
         /// The charge that refused; of several, the one with the longest wait.

@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, time::Duration};
 
-use domain::quota::{Charge, Charges, Gcra, Owner, Standing, Tat, gcra};
+use domain::quota::{Charge, Charges, Gcra, Owner, Tat, gcra};
 use smallvec::SmallVec;
 
 use crate::Taken;
@@ -21,14 +21,14 @@ impl Shard {
     }
 
     pub fn take(&mut self, now: Duration, charges: &Charges) -> Taken {
-        let mut decided: SmallVec<[(Tat, Standing); 3]> = SmallVec::new();
+        let mut decided: SmallVec<[Tat; 3]> = SmallVec::new();
         let mut over: Option<(usize, Duration)> = None;
         let mut fresh = 0;
         for (which, charge) in charges.list.iter().enumerate() {
             let tat = self.buckets.get(&(charges.owner, *charge)).copied();
             fresh += usize::from(tat.is_none());
             match gcra(tat.unwrap_or_default(), now, &charge.quota) {
-                Gcra::Admit { tat, standing } => decided.push((tat, standing)),
+                Gcra::Admit { tat } => decided.push(tat),
                 Gcra::Refuse { retry_after } if over.is_none_or(|(_, longest)| retry_after > longest) => {
                     over = Some((which, retry_after));
                 }
@@ -41,10 +41,10 @@ impl Shard {
         if let Some((which, retry_after)) = over {
             return Taken::Over { which, retry_after };
         }
-        for (charge, (tat, _)) in charges.list.iter().zip(&decided) {
+        for (charge, tat) in charges.list.iter().zip(&decided) {
             self.buckets.insert((charges.owner, *charge), *tat);
         }
-        Taken::Admitted(decided.into_iter().map(|(_, standing)| standing).collect())
+        Taken::Admitted
     }
 
     /// Makes room for new buckets by forgetting full ones, which say nothing.
@@ -94,13 +94,13 @@ mod tests {
         let mut shard = Shard::new(3);
         let at = Duration::from_secs;
         for tool in 0..3 {
-            assert!(matches!(shard.take(at(tool), &charges(tool)), Taken::Admitted(_)));
+            assert!(matches!(shard.take(at(tool), &charges(tool)), Taken::Admitted));
         }
         // Nothing is full before second 10: a new name is refused, and told when to come back.
         assert_eq!(shard.take(at(4), &charges(9)), Taken::Over { which: 0, retry_after: at(6) });
         assert_eq!(shard.take(at(4), &charges(1)), Taken::Over { which: 0, retry_after: at(7) });
         // Bucket 0 is full again at second 10 and gives its place away.
-        assert!(matches!(shard.take(at(10), &charges(9)), Taken::Admitted(_)));
+        assert!(matches!(shard.take(at(10), &charges(9)), Taken::Admitted));
         assert_eq!(shard.take(at(10), &charges(1)), Taken::Over { which: 0, retry_after: at(1) });
         assert_eq!(shard.buckets.len(), 3);
     }
@@ -110,7 +110,7 @@ mod tests {
         let mut shard = Shard::new(100);
         let admitted = (0..100_000).filter(|tool| {
             let now = Duration::from_micros(*tool);
-            matches!(shard.take(now, &charges(*tool)), Taken::Admitted(_))
+            matches!(shard.take(now, &charges(*tool)), Taken::Admitted)
         });
         assert_eq!(admitted.count(), 100);
         assert_eq!(shard.buckets.len(), 100);

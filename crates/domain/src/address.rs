@@ -26,12 +26,6 @@ pub fn judge(address: IpAddr, network: Network) -> Result<(), &'static str> {
     }
 }
 
-/// Whether anybody can reach the address.
-#[must_use]
-pub fn is_public(address: IpAddr) -> bool {
-    zone(address) == Zone::Public
-}
-
 /// Classifies an address (IANA special-purpose registries, RFC 6890 and its updates).
 ///
 /// IPv6 forms that carry an IPv4 address are refused even when the inner address is public, as a resolver
@@ -59,7 +53,8 @@ pub fn literal_zone(host: &str) -> Option<Zone> {
 
 fn zone_v4(address: Ipv4Addr) -> Zone {
     match address.octets() {
-        [169, 254, 169, 254] | [169, 254, 170, 2] | [100, 100, 100, 200] | [168, 63, 129, 16] => {
+        // EC2 and most others; containers and pods of AWS; Alibaba; Azure.
+        [169, 254, 169, 254] | [169, 254, 170, 2 | 23] | [100, 100, 100, 200] | [168, 63, 129, 16] => {
             Zone::Never("a cloud's metadata address")
         }
         [0, ..] => Zone::Never("the unspecified network"),
@@ -80,7 +75,10 @@ fn zone_v4(address: Ipv4Addr) -> Zone {
 
 fn zone_v6(address: Ipv6Addr) -> Zone {
     match address.segments() {
-        [0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254] => Zone::Never("a cloud's metadata address"),
+        // EC2, pods of AWS; Google; OpenStack.
+        [0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254 | 0x23]
+        | [0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254]
+        | [0xfe80, 0, 0, 0, 0, 0, 0xa9fe, 0xa9fe] => Zone::Never("a cloud's metadata address"),
         [0, 0, 0, 0, 0, 0, 0, 1] => Zone::Private("a loopback address"),
         [0, 0, 0, 0, 0, 0, ..] => Zone::Never("the unspecified or an IPv4-compatible address"),
         [0x64, 0xff9b, ..] => Zone::Never("a NAT64 address"),
@@ -141,9 +139,20 @@ mod tests {
 
     #[test]
     fn private_services_never_reach_metadata() {
-        for text in
-            ["169.254.169.254", "::ffff:169.254.169.254", "fd00:ec2::254", "100.100.100.200", "0.0.0.0", "::"]
-        {
+        for text in [
+            "169.254.169.254",
+            "169.254.170.2",
+            "169.254.170.23",
+            "::ffff:169.254.169.254",
+            "fd00:ec2::254",
+            "fd00:ec2::23",
+            "fd20:ce::254",
+            "fe80::a9fe:a9fe",
+            "100.100.100.200",
+            "168.63.129.16",
+            "0.0.0.0",
+            "::",
+        ] {
             assert!(judge(text.parse().unwrap(), Network::Private).is_err(), "{text}");
         }
         for text in ["127.0.0.1", "::1", "10.1.2.3", "fd12::1", "::ffff:10.0.0.1"] {

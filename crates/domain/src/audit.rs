@@ -11,8 +11,9 @@ use jiff::Timestamp;
 
 use crate::{
     key::KeyId,
-    names::{AgentName, CallId, RoleName},
+    names::{AgentName, ApprovalId, CallId, RoleName},
     policy::{PolicyHash, RuleName},
+    risk::RiskScore,
     stop::Gate,
 };
 
@@ -25,6 +26,10 @@ pub enum Kind {
     Outcome,
     /// A call was refused, or failed before anything was sent.
     Refusal,
+    /// A call waits for people.
+    Held,
+    /// A held call was decided: approved, denied, resolved, taken back, or nobody came in time.
+    Decision,
     /// An operator, or whoever owns the home, changed something.
     Operator,
     /// The gateway about itself: start, stop, policy loaded.
@@ -32,6 +37,17 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// Every kind.
+    pub const ALL: [Self; 7] = [
+        Self::Intent,
+        Self::Outcome,
+        Self::Refusal,
+        Self::Held,
+        Self::Decision,
+        Self::Operator,
+        Self::System,
+    ];
+
     /// The word in the record.
     #[must_use]
     pub fn as_str(self) -> &'static str {
@@ -39,6 +55,8 @@ impl Kind {
             Self::Intent => "intent",
             Self::Outcome => "outcome",
             Self::Refusal => "refusal",
+            Self::Held => "held",
+            Self::Decision => "decision",
             Self::Operator => "operator",
             Self::System => "system",
         }
@@ -47,9 +65,7 @@ impl Kind {
     /// Reads the word back.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
-        [Self::Intent, Self::Outcome, Self::Refusal, Self::Operator, Self::System]
-            .into_iter()
-            .find(|kind| kind.as_str() == text)
+        Self::ALL.into_iter().find(|kind| kind.as_str() == text)
     }
 }
 
@@ -60,6 +76,10 @@ pub enum ResultWord {
     Forwarded,
     /// The call was made before; its answer was given again.
     Replayed,
+    /// It waits for people.
+    Held,
+    /// People approved it, and the upstream answered.
+    ExecutedApproved,
     /// We said no.
     Refused,
     /// The upstream was reached, or tried, and failed.
@@ -75,6 +95,8 @@ impl ResultWord {
         match self {
             Self::Forwarded => "forwarded",
             Self::Replayed => "replayed",
+            Self::Held => "held",
+            Self::ExecutedApproved => "executed-approved",
             Self::Refused => "refused",
             Self::UpstreamError => "upstream-error",
             Self::Fault => "fault",
@@ -82,17 +104,42 @@ impl ResultWord {
     }
 }
 
-/// What a gate decided about a call.
+/// What was decided, in the words of the record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Effect {
+    /// It may happen.
+    Allow,
+    /// It waits for people.
+    Hold,
+    /// It may not.
+    Deny,
+}
+
+impl Effect {
+    /// The word.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Allow => "allow",
+            Self::Hold => "hold",
+            Self::Deny => "deny",
+        }
+    }
+}
+
+/// What was decided about a call, by a gate or by people.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Decision {
     /// The gate that had the last word.
     pub gate: Gate,
-    /// Allowed or denied.
-    pub allowed: bool,
+    /// Allowed, held or denied.
+    pub effect: Effect,
     /// The rule that decided, where one did.
     pub rule: Option<RuleName>,
     /// Why, in few words.
     pub reason: Cow<'static, str>,
+    /// How risky the call is, where that was assessed.
+    pub risk: Option<RiskScore>,
     /// The policy it was decided by.
     pub policy: Option<PolicyHash>,
 }
@@ -124,8 +171,10 @@ pub struct Event {
     pub decision: Option<Decision>,
     /// Arguments, redacted and bounded: a JSON text (see [`redact`]).
     pub args: Option<Box<str>>,
-    /// The call digest (contract §5).
+    /// The call digest (contract §5); of a decision, the approval digest that was decided on.
     pub digest: Option<[u8; 32]>,
+    /// The approval that it belongs to.
+    pub approval_id: Option<ApprovalId>,
     /// SHA-256 of a request body that streamed, so that no digest could hold it.
     pub body_sha256: Option<[u8; 32]>,
     /// Who changed something: an e-mail address, or `os:<user>`.
@@ -160,6 +209,7 @@ impl Event {
             decision: None,
             args: None,
             digest: None,
+            approval_id: None,
             body_sha256: None,
             operator: None,
             status: None,
@@ -193,9 +243,12 @@ impl Event {
         if let Some(decision) = &self.decision {
             json.open("decision");
             json.number("gate", decision.gate as i64);
-            json.text("effect", if decision.allowed { "allow" } else { "deny" });
+            json.text("effect", decision.effect.as_str());
             json.optional_text("rule", decision.rule.as_ref().map(RuleName::as_str));
             json.text("reason", &decision.reason);
+            if let Some(risk) = &decision.risk {
+                json.display_bare("risk", risk);
+            }
             if let Some(policy) = &decision.policy {
                 json.text("policy_hash", policy.as_str());
             }
@@ -207,6 +260,7 @@ impl Event {
         if let Some(digest) = &self.digest {
             json.hex("digest", digest);
         }
+        json.optional_text("approval_id", self.approval_id.as_ref().map(ApprovalId::as_str));
         if let Some(hash) = &self.body_sha256 {
             json.hex("body_sha256", hash);
         }

@@ -3,6 +3,7 @@
 
 pub mod address;
 pub mod agent;
+pub mod approval;
 pub mod audit;
 pub mod call;
 pub mod clock;
@@ -14,6 +15,7 @@ pub mod names;
 pub mod operator;
 pub mod policy;
 pub mod quota;
+pub mod risk;
 pub mod service;
 pub mod stop;
 pub mod world;

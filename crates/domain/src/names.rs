@@ -114,13 +114,16 @@ impl CallId {
     /// Builds an id from the seconds of the Unix epoch and 30 bits that differ for every call of a second.
     #[must_use]
     pub fn new(epoch_seconds: u64, unique: u32) -> Self {
-        let mut number = ((epoch_seconds & 0x3fff_ffff) << 30) | u64::from(unique & 0x3fff_ffff);
-        let mut text = [0u8; 12];
-        for place in text.iter_mut().rev() {
-            *place = CROCKFORD.get((number & 31) as usize).copied().unwrap_or(b'0');
-            number >>= 5;
-        }
+        let mut text = [b'0'; 12];
+        crockford(((epoch_seconds & 0x3fff_ffff) << 30) | u64::from(unique & 0x3fff_ffff), &mut text);
         Self(text)
+    }
+
+    /// Reads an id as it is shown, with its `c_`.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let text: [u8; 12] = text.strip_prefix("c_")?.as_bytes().try_into().ok()?;
+        text.iter().all(|byte| CROCKFORD.contains(byte)).then_some(Self(text))
     }
 
     /// The 12 characters after `c_`.
@@ -137,6 +140,57 @@ impl fmt::Display for CallId {
 impl fmt::Debug for CallId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
+    }
+}
+
+/// One approval's id, `ap_` and 10 characters: 50 random bits, so that nobody guesses another agent's.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ApprovalId([u8; 13]);
+
+impl ApprovalId {
+    /// What every id begins with.
+    pub const PREFIX: &'static str = "ap_";
+
+    /// Builds an id of random bits; the lower 50 count.
+    #[must_use]
+    pub fn new(random: u64) -> Self {
+        let mut text = *b"ap_0000000000";
+        if let Some(places) = text.get_mut(Self::PREFIX.len()..) {
+            crockford(random, places);
+        }
+        Self(text)
+    }
+
+    /// Reads an id as it is shown, with its `ap_`.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let places = text.strip_prefix(Self::PREFIX)?;
+        let fits = places.bytes().all(|byte| CROCKFORD.contains(&byte));
+        fits.then_some(Self(text.as_bytes().try_into().ok()?))
+    }
+
+    /// The id as it is shown, with its `ap_`.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        std::str::from_utf8(&self.0).unwrap_or_default()
+    }
+}
+impl fmt::Display for ApprovalId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+impl fmt::Debug for ApprovalId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Writes the lowest bits of a number, five for each place.
+fn crockford(mut number: u64, places: &mut [u8]) {
+    for place in places.iter_mut().rev() {
+        *place = CROCKFORD.get((number & 31) as usize).copied().unwrap_or(b'0');
+        number >>= 5;
     }
 }
 
@@ -163,5 +217,20 @@ mod tests {
         let (a, b, c) = (CallId::new(1_000, 7), CallId::new(1_000, 8), CallId::new(1_001, 0));
         assert!(a < b && b < c);
         assert_eq!(a.to_string().len(), 14);
+    }
+
+    #[test]
+    fn ids_read_back_as_they_are_shown() {
+        let call = CallId::new(1_000, 7);
+        assert_eq!(CallId::parse(&call.to_string()), Some(call));
+        for (random, text) in [(0, "ap_0000000000"), (31, "ap_000000000z"), (u64::MAX, "ap_zzzzzzzzzz")] {
+            assert_eq!(ApprovalId::new(random).to_string(), text);
+            assert_eq!(ApprovalId::parse(text), Some(ApprovalId::new(random)));
+        }
+        for bad in
+            ["", "ap_", "ap_000000000", "ap_00000000000", "ap_000000000u", "0000000000000", "AP_0000000000"]
+        {
+            assert_eq!((ApprovalId::parse(bad), CallId::parse(bad)), (None, None), "{bad}");
+        }
     }
 }

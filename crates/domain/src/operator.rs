@@ -1,10 +1,18 @@
 //! Operators: the people who own the install and decide on calls.
 
+mod token;
+mod tries;
+
 use std::fmt;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
+
+pub use self::{
+    token::{PresentedToken, Token, TokenId, TokenLifetime, mint_token},
+    tries::wait_after_wrong_passwords,
+};
 
 /// An operator's e-mail address: how a person is named in the trail.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -62,6 +70,37 @@ impl OperatorRole {
             Self::Viewer => "viewer",
             Self::Approver => "approver",
             Self::Owner => "owner",
+        }
+    }
+
+    /// Reads the word back.
+    #[must_use]
+    pub fn parse(word: &str) -> Option<Self> {
+        [Self::Viewer, Self::Approver, Self::Owner].into_iter().find(|role| role.as_str() == word)
+    }
+
+    /// Whether somebody in this role may decide on held calls.
+    #[must_use]
+    pub fn may_decide(self) -> bool {
+        self >= Self::Approver
+    }
+}
+
+/// Whether an operator may log in and decide.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OperatorState {
+    /// They may.
+    Active,
+    /// Neither password nor token is good until they are enabled again.
+    Disabled,
+}
+impl OperatorState {
+    /// The state as it is written.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Active => "active",
+            Self::Disabled => "disabled",
         }
     }
 }

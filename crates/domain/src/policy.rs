@@ -131,6 +131,13 @@ impl PolicyHash {
         Self(hex.into())
     }
 
+    /// Reads the 64 digits back.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let digits = text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+        (text.len() == 64 && digits).then(|| Self(text.into()))
+    }
+
     /// All 64 digits.
     #[must_use]
     pub fn as_str(&self) -> &str {
@@ -159,7 +166,9 @@ impl fmt::Debug for PolicyHash {
 pub struct RuleName(Arc<str>);
 
 impl RuleName {
-    fn new(text: &str) -> Self {
+    /// A name as a policy has it, or had it when something was decided.
+    #[must_use]
+    pub fn new(text: &str) -> Self {
         Self(text.into())
     }
 

@@ -150,23 +150,12 @@ pub enum Gcra {
     Admit {
         /// The bucket's new state.
         tat: Tat,
-        /// What is left.
-        standing: Standing,
     },
     /// It may not.
     Refuse {
         /// A call after this time is admitted, if nobody else comes first.
         retry_after: Duration,
     },
-}
-
-/// How a bucket stands after a call was admitted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Standing {
-    /// How many more calls would be admitted now.
-    pub remaining: u32,
-    /// Until the bucket is full again.
-    pub reset_after: Duration,
 }
 
 /// The generic cell rate algorithm (ITU-T I.371), as virtual scheduling: `tat` is the theoretical arrival time.
@@ -180,18 +169,9 @@ pub fn gcra(tat: Tat, now: Duration, quota: &Quota) -> Gcra {
     let now = now.as_nanos() * count;
     let interval = quota.period().as_nanos();
     let next = tat.0.max(now) + interval;
-    match (now + interval * count).checked_sub(next) {
-        Some(room) => Gcra::Admit {
-            tat: Tat(next),
-            standing: Standing {
-                remaining: u32::try_from(room / interval).unwrap_or(u32::MAX),
-                reset_after: nanoseconds((next - now).div_ceil(count)),
-            },
-        },
-        None => {
-            let short = next - (now + interval * count);
-            Gcra::Refuse { retry_after: nanoseconds(short.div_ceil(count)) }
-        }
+    match next.checked_sub(now + interval * count) {
+        None | Some(0) => Gcra::Admit { tat: Tat(next) },
+        Some(short) => Gcra::Refuse { retry_after: nanoseconds(short.div_ceil(count)) },
     }
 }
 
@@ -214,7 +194,7 @@ mod tests {
     fn run(quota: &Quota, times: &[u64]) -> Vec<bool> {
         let mut tat = Tat::default();
         let decide = |time: &u64| match gcra(tat, Duration::from_nanos(*time), quota) {
-            Gcra::Admit { tat: new, .. } => {
+            Gcra::Admit { tat: new } => {
                 tat = new;
                 true
             }
@@ -295,10 +275,7 @@ mod tests {
     #[test]
     fn the_furthest_time_does_not_overflow() {
         let quota = quota("1000000/366d");
-        let Gcra::Admit { tat, standing } = gcra(Tat::default(), Duration::MAX, &quota) else {
-            panic!("refused")
-        };
-        assert_eq!(standing.remaining, 999_999);
+        let Gcra::Admit { tat } = gcra(Tat::default(), Duration::MAX, &quota) else { panic!("refused") };
         assert!(matches!(gcra(tat, Duration::ZERO, &quota), Gcra::Refuse { .. }));
     }
 
@@ -340,13 +317,17 @@ mod tests {
         }
 
         #[test]
-        fn retry_after_is_exact(quota in any_quota(), calls in 1..50usize, now in 0..1u64 << 40) {
+        fn a_wait_and_the_time_until_a_bucket_is_full_are_exact(quota in any_quota(), calls in 1..50usize, now in 0..1u64 << 40) {
             let mut tat = Tat::default();
             let at = Duration::from_nanos(now);
             for _ in 0..calls + quota.count() as usize {
                 match gcra(tat, at, &quota) {
-                    Gcra::Admit { tat: new, standing } => {
-                        prop_assert_eq!(new.full_at(&quota), at + standing.reset_after);
+                    Gcra::Admit { tat: new } => {
+                        // A full bucket may be forgotten, and not a moment earlier.
+                        let (full, fresh) = (new.full_at(&quota), Tat::default());
+                        let early = full - Duration::from_nanos(1);
+                        prop_assert_eq!(gcra(new, full, &quota), gcra(fresh, full, &quota));
+                        prop_assert_ne!(gcra(new, early, &quota), gcra(fresh, early, &quota));
                         tat = new;
                     }
                     Gcra::Refuse { retry_after } => {

@@ -38,6 +38,11 @@ impl From<Refusal> for Stop {
         Self::Refused(refusal)
     }
 }
+impl From<Unreadable> for Stop {
+    fn from(unreadable: Unreadable) -> Self {
+        Self::Refused(unreadable.into())
+    }
+}
 impl From<Fault> for Stop {
     fn from(fault: Fault) -> Self {
         Self::Fault(fault)
@@ -57,6 +62,8 @@ pub enum Gate {
     RateLimit = 30,
     /// Was this call made before?
     Idempotency = 40,
+    /// Has a person said yes?
+    Approve = 60,
     /// Write the decision down.
     Record = 70,
     /// Add the service's credential.
@@ -182,6 +189,8 @@ pub enum Unreadable {
     Envelope(String),
     /// A header that asks for another method than the request's own.
     MethodOverride(String),
+    /// A header that asks for another path than the request's own.
+    PathOverride(String),
     /// The idempotency key is empty, too long, or not visible ASCII.
     IdempotencyKey,
 }
@@ -204,6 +213,9 @@ impl std::fmt::Display for Unreadable {
             Self::Target(what) | Self::Envelope(what) => f.write_str(what),
             Self::MethodOverride(name) => {
                 write!(f, "the header `{name}` asks for another method; send the method itself")
+            }
+            Self::PathOverride(name) => {
+                write!(f, "the header `{name}` asks for another path; send the path itself")
             }
             Self::IdempotencyKey => f.write_str("an idempotency key is 1 to 255 visible ASCII characters"),
         }

@@ -3,32 +3,28 @@
 
 mod travel;
 
-use std::{convert::Infallible, sync::Arc};
-
 use bytes::Bytes;
 use domain::{
     call::{Action, Call},
-    idempotency::Repeatable,
     key::PresentedKey,
     service::{OddPaths, Upstream},
-    stop::{Fault, Refusal, Unreadable},
+    stop::{Refusal, Stop, Unreadable},
 };
 use http::{HeaderMap, Method, Response};
 use http_body_util::BodyExt;
-use hyper::body::Incoming;
+use hyper::body::{Frame, Incoming};
 use pipeline::{
-    ApiRequest, Arrival, CallBody, Exchange,
+    ApiRequest, CallBody, Exchange,
     flow::{self, Broken, Flow},
-    turn_away, walk,
 };
-use tokio::sync::oneshot;
 use wire::{OddTargets, Target, mcp::Class};
 
 use crate::{
-    Front, Knock, answer,
+    Front, Knock,
+    answer::{self, Form},
+    asked::Asked,
     identity::{self, Claims},
     limits,
-    mcp::Form,
     repeatable::repeatable,
 };
 
@@ -57,8 +53,7 @@ pub(crate) async fn open(knock: Knock) -> Response<Flow> {
         class: Class::Call,
     };
     if let Err(foreign) = front.names.check(request.uri(), request.headers()) {
-        let stop = turn_away(&call, at, Refusal::ForeignOrigin(foreign).into(), &front.gateway);
-        return answer::stopped(&stop, &call, &Form::Http, None);
+        return answer::turned_away(&front, &call, at, Refusal::ForeignOrigin(foreign), &Form::Http);
     }
 
     let source = identity::source(&front, peer, request.headers());
@@ -72,68 +67,23 @@ pub(crate) async fn open(knock: Knock) -> Response<Flow> {
             let body = read_body(&head.headers, body, &front, claims.key()).await;
             body.map(|body| (ApiRequest { method, target, body }, headers))
         }
-        Err(unreadable) => Err(Refusal::Unreadable(unreadable)),
+        Err(unreadable) => Err(unreadable.into()),
     };
     let (exchange, headers) = match asked {
         Ok((request, headers)) => (Ok(Exchange::Request(request)), headers),
-        Err(refusal) => {
+        Err(stop) => {
             // What cannot be read was not judged either: the trail must not show it as a path that is one.
-            if matches!(refusal, Refusal::Unreadable(Unreadable::Target(_))) {
+            if matches!(stop, Stop::Refused(Refusal::Unreadable(Unreadable::Target(_)))) {
                 call.action = Action::Unknown;
             }
-            (Err(refusal), HeaderMap::new())
+            (Err(stop), HeaderMap::new())
         }
     };
     let exchange = repeatable.as_ref().map_or_else(|bad| Err(bad.clone().into()), |_| exchange);
-    send(&front, Asked { at, source, claims, call, exchange, headers, repeatable: repeatable.ok().flatten() })
-        .await
-}
-
-/// A request to an HTTP service as a door has read it.
-pub(crate) struct Asked {
-    pub(crate) at: domain::clock::Now,
-    pub(crate) source: std::net::IpAddr,
-    pub(crate) claims: Claims,
-    pub(crate) call: Call,
-    pub(crate) exchange: Result<Exchange, Refusal>,
-    pub(crate) headers: HeaderMap,
-    pub(crate) repeatable: Option<Repeatable>,
-}
-
-/// Walks with a request, and answers as HTTP does.
-pub(crate) async fn send(front: &Front, asked: Asked) -> Response<Flow> {
-    let Asked { at, source, claims, call, exchange, headers, repeatable } = asked;
-    // While this future lives, so does the client. The walk itself must not end with it.
-    let (_alive, gone) = oneshot::channel::<Infallible>();
-    let call = Arc::new(call);
-    let keyed = repeatable.is_some();
-    let arrival = Arrival {
-        at,
-        source,
-        key: claims.into_presented(),
-        call: Arc::clone(&call),
-        exchange,
-        headers,
-        session: None,
-        modern: false,
-        repeatable,
-        gone,
-    };
-    let walking = Arc::clone(&front.gateway);
-    match tokio::spawn(async move { walk(arrival, &walking).await }).await {
-        Ok(Ok(reply)) => answer::forwarded(reply, &call),
-        Ok(Err(stop)) => {
-            let mut response = answer::stopped(&stop, &call, &Form::Http, None);
-            if keyed {
-                answer::mark_unknown(&mut response, &stop);
-            }
-            response
-        }
-        Err(panicked) => {
-            tracing::error!(call = %call.id, "a walk ended by itself: {panicked}");
-            answer::stopped(&Fault::Internal.into(), &call, &Form::Http, None)
-        }
-    }
+    let repeatable = repeatable.ok().flatten();
+    let (session, modern) = (None, false);
+    let asked = Asked { at, source, claims, call, exchange, headers, session, modern, repeatable };
+    asked.walk(&front, &Form::Http).await
 }
 
 /// Method, target and the headers that travel on. `service` decides only how strictly a path is read.
@@ -166,19 +116,27 @@ async fn read_body(
     body: Incoming,
     front: &Front,
     key: Option<&PresentedKey>,
-) -> Result<CallBody, Refusal> {
+) -> Result<CallBody, Stop> {
     use http_body::Body as _;
     if body.is_end_stream() {
         return Ok(CallBody::Whole(Bytes::new()));
     }
     let bytes_max = front.gateway.bounds.body_bytes_max;
     match limits::announced(headers) {
-        Some(bytes) if bytes > bytes_max => Err(Refusal::TooLarge(bytes_max)),
+        Some(bytes) if bytes > bytes_max => Err(Refusal::TooLarge(bytes_max).into()),
         Some(bytes) if bytes <= WHOLE_BYTES_MAX => {
             limits::read_whole(headers, body, front, key).await.map(CallBody::Whole)
         }
-        _ => Ok(CallBody::Flow(flow::limited(body.map_err(|_| Broken::Client).boxed_unsync(), bytes_max))),
+        _ => {
+            let body = body.map_err(|_| Broken::Client).map_frame(without_trailers);
+            Ok(CallBody::Flow(flow::limited(body.boxed_unsync(), bytes_max)))
+        }
     }
+}
+
+/// Trailers stay behind (RFC 9110 §6.5.1): they come when all is judged, and some servers take them for headers.
+fn without_trailers(frame: Frame<Bytes>) -> Frame<Bytes> {
+    if frame.is_trailers() { Frame::data(Bytes::new()) } else { frame }
 }
 
 /// The query without the agent's key; `None` when nothing is left.
@@ -207,6 +165,15 @@ mod tests {
         assert_eq!(without_key(&format!("a=b&api_key={key}&c=d"), false).as_deref(), Some("a=b&c=d"));
         assert_eq!(without_key("api_key=theirs", false).as_deref(), Some("api_key=theirs"));
         assert_eq!(without_key("api_key=junk", true), None);
+    }
+
+    #[test]
+    fn what_comes_behind_a_body_is_no_part_of_the_request() {
+        let kept = without_trailers(Frame::data(Bytes::from("a")));
+        assert_eq!(kept.into_data().unwrap(), "a");
+        let mut late = HeaderMap::new();
+        late.insert("x-http-method-override", "DELETE".parse().unwrap());
+        assert_eq!(without_trailers(Frame::trailers(late)).into_data().unwrap(), "");
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //! into the words of its protocol. It decides nothing that a gate decides.
 
 mod answer;
+mod asked;
 mod head;
 mod health;
 mod http;

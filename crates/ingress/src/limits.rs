@@ -5,11 +5,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use domain::{
     key::PresentedKey,
-    stop::{Refusal, Unreadable},
+    stop::{Refusal, Stop, Unreadable},
 };
 use http::{HeaderMap, header};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::Incoming;
+use pipeline::flow::Broken;
 
 use crate::Front;
 
@@ -21,44 +22,50 @@ const ARRIVAL_MAX: Duration = Duration::from_secs(30);
 /// Reads the whole body of a message that we must read ourselves.
 ///
 /// # Errors
-/// 413 over the limit; 400 when it is compressed, breaks off or takes too long.
+/// 413 over the limit; 400 when it is compressed, breaks off or takes too long; 503 when as many bodies are held as
+/// may be.
 pub(crate) async fn read_message(
     headers: &HeaderMap,
     body: Incoming,
     front: &Front,
     key: Option<&PresentedKey>,
-) -> Result<Bytes, Refusal> {
+) -> Result<Bytes, Stop> {
     if headers.contains_key(header::CONTENT_ENCODING) {
-        return Err(Refusal::Unreadable(Unreadable::Header("content-encoding".into())));
+        return Err(Refusal::Unreadable(Unreadable::Header("content-encoding".into())).into());
     }
     read_whole(headers, body, front, key).await
 }
 
-/// Reads the whole body, whatever it is.
+/// Reads the whole body, whatever it is. A large one keeps its part of the budget for bodies as long as it is there.
 ///
 /// # Errors
-/// 413 over the limit; 400 when it breaks off or takes too long.
+/// 413 over the limit; 400 when it breaks off or takes too long; 503 when as many bodies are held as may be.
 pub(crate) async fn read_whole(
     headers: &HeaderMap,
     body: Incoming,
     front: &Front,
     key: Option<&PresentedKey>,
-) -> Result<Bytes, Refusal> {
+) -> Result<Bytes, Stop> {
+    let gateway = &front.gateway;
     let announced = announced(headers);
     // A small body needs no look at the key before it is read.
     let small = announced.is_some_and(|bytes| bytes <= STRANGER_BYTES_MAX);
-    let known = !small && key.is_some_and(|key| front.gateway.knows(key));
-    let bytes_max = if known { front.gateway.bounds.body_bytes_max } else { STRANGER_BYTES_MAX };
+    let known = !small && key.is_some_and(|key| gateway.knows(key));
+    let bytes_max = if known { gateway.bounds.body_bytes_max } else { STRANGER_BYTES_MAX };
     if announced.is_some_and(|bytes| bytes > bytes_max) {
-        return Err(Refusal::TooLarge(bytes_max));
+        return Err(Refusal::TooLarge(bytes_max).into());
+    }
+    if known {
+        let body = body.map_err(|_| Broken::Client).boxed_unsync();
+        return gateway.bodies.read(body, bytes_max, ARRIVAL_MAX).await.map(Bytes::from);
     }
     let limited = Limited::new(body, usize::try_from(bytes_max).unwrap_or(usize::MAX));
     match tokio::time::timeout(ARRIVAL_MAX, limited.collect()).await {
         Ok(Ok(whole)) => Ok(whole.to_bytes()),
         Ok(Err(error)) if error.downcast_ref::<LengthLimitError>().is_some() => {
-            Err(Refusal::TooLarge(bytes_max))
+            Err(Refusal::TooLarge(bytes_max).into())
         }
-        Ok(Err(_)) | Err(_) => Err(Refusal::Unreadable(Unreadable::CutOff)),
+        Ok(Err(_)) | Err(_) => Err(Refusal::Unreadable(Unreadable::CutOff).into()),
     }
 }
 

@@ -38,6 +38,8 @@ const HANDSHAKE_MAX: Duration = Duration::from_secs(10);
 const HEADERS_MAX: usize = 100;
 /// How large the head of a request may be (bytes).
 const HEAD_BYTES_MAX: usize = 64 * 1024;
+/// How much of an HTTP/2 request's body may come ahead of its reader (bytes).
+const STREAM_BYTES_MAX: u32 = 256 * 1024;
 
 /// Why there is no listener.
 #[derive(Debug, Error)]
@@ -249,6 +251,8 @@ async fn http2(
         .timer(TokioTimer::new())
         .max_header_list_size(64 * 1024)
         .max_concurrent_streams(256)
+        .initial_stream_window_size(STREAM_BYTES_MAX)
+        .max_send_buf_size(HEAD_BYTES_MAX)
         .serve_connection(TokioIo::new(stream), service);
     let mut connection = std::pin::pin!(connection);
     tokio::select! {

@@ -1,25 +1,26 @@
 //! The MCP door: `/mcp/{service}`, Streamable HTTP. Reads one message strictly, says what it acts on, and hands
 //! it to the walk. The body that travels on is the one that was read.
 
-use std::{borrow::Cow, convert::Infallible, sync::Arc};
+use std::borrow::Cow;
 
 use bytes::Bytes;
 use domain::{
     call::{Action, Call},
     idempotency::Repeatable,
-    stop::{Fault, Refusal, Unreadable},
+    stop::{Refusal, Stop, Unreadable},
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, header};
 use hyper::body::Incoming;
-use pipeline::{Arrival, Exchange, flow::Flow, turn_away, walk};
-use tokio::sync::oneshot;
+use pipeline::{Exchange, flow::Flow};
 use wire::{
-    Limits, Message, Reason, Shape,
-    mcp::{self, Class, Era, Subject, Version, code},
+    Limits, Message, Shape,
+    mcp::{self, Class, Era, Subject, Version},
 };
 
 use crate::{
-    Front, Knock, answer,
+    Front, Knock,
+    answer::{self, Form},
+    asked::Asked,
     identity::{self, Claims, META_KEY},
     limits,
     repeatable::{self, repeatable},
@@ -43,37 +44,19 @@ fn service_of(path: &str) -> Option<&str> {
     path.strip_prefix("/mcp/").filter(|name| !name.is_empty() && !name.contains('/'))
 }
 
-/// How an answer must look, whatever it will say.
-#[derive(Debug, Clone)]
-pub(crate) enum Form {
-    /// A JSON-RPC answer to the request with this id, as the client wrote it.
-    Rpc {
-        /// The id.
-        id: String,
-        /// Whether it is a `tools/call`, which may be answered by a tool result.
-        is_tool_call: bool,
-    },
-    /// A plain HTTP answer of an MCP endpoint: nothing in the request asks for a JSON-RPC one.
-    Plain,
-    /// An HTTP answer: problems are problem documents.
-    Http,
-}
-
 pub(crate) async fn open(knock: Knock) -> Response<Flow> {
     let Knock { front, peer, request } = knock;
-    let gateway = Arc::clone(&front.gateway);
-    let at = gateway.clock.now();
+    let at = front.gateway.clock.now();
     let service = service_of(request.uri().path()).unwrap_or_default().to_owned();
     let mut call = Call {
-        id: gateway.ids.next(at.wall),
+        id: front.gateway.ids.next(at.wall),
         service,
         method: method_word(request.method()),
         action: Action::Service,
         class: Class::Housekeeping,
     };
     if let Err(foreign) = front.names.check(request.uri(), request.headers()) {
-        let stop = turn_away(&call, at, Refusal::ForeignOrigin(foreign).into(), &gateway);
-        return answer::stopped(&stop, &call, &Form::Plain, None);
+        return answer::turned_away(&front, &call, at, Refusal::ForeignOrigin(foreign), &Form::Plain);
     }
 
     let source = identity::source(&front, peer, request.headers());
@@ -91,35 +74,12 @@ pub(crate) async fn open(knock: Knock) -> Response<Flow> {
         }
         Err(unread) => {
             form = unread.form.unwrap_or(form);
-            (Err(unread.refusal), false, None, None)
+            (Err(unread.stop), false, None, None)
         }
     };
 
-    // While this future lives, so does the client. The walk itself must not end with it.
-    let (_alive, gone) = oneshot::channel::<Infallible>();
-    let key = claims.into_presented();
-    let call = Arc::new(call);
-    let kept = Arc::clone(&call);
-    let keyed = repeatable.is_some() && call.class == Class::Call;
-    let arrival = Arrival { at, source, key, call, exchange, headers, session, modern, repeatable, gone };
-    let walking = Arc::clone(&gateway);
-    let walked = tokio::spawn(async move { walk(arrival, &walking).await }).await;
-    match walked {
-        Ok(Ok(reply)) => answer::forwarded(reply, &kept),
-        Ok(Err(stop)) => {
-            let world = gateway.freshness.current();
-            let refusals = world.services.get(kept.service.as_str()).map(|service| service.refusals);
-            let mut response = answer::stopped(&stop, &kept, &form, refusals);
-            if keyed {
-                answer::mark_unknown(&mut response, &stop);
-            }
-            response
-        }
-        Err(panicked) => {
-            tracing::error!(call = %kept.id, "a walk ended by itself: {panicked}");
-            answer::stopped(&Fault::Internal.into(), &kept, &form, None)
-        }
-    }
+    let asked = Asked { at, source, claims, call, exchange, headers, session, modern, repeatable };
+    asked.walk(&front, &form).await
 }
 
 /// A request that could be read.
@@ -136,13 +96,18 @@ struct Read {
 
 /// A request that could not, and how its answer must look as far as that is known.
 struct Unread {
-    refusal: Refusal,
+    stop: Stop,
     form: Option<Form>,
 }
 
+impl From<Stop> for Unread {
+    fn from(stop: Stop) -> Self {
+        Self { stop, form: None }
+    }
+}
 impl From<Refusal> for Unread {
     fn from(refusal: Refusal) -> Self {
-        Self { refusal, form: None }
+        Stop::from(refusal).into()
     }
 }
 impl From<Unreadable> for Unread {
@@ -229,7 +194,8 @@ fn read_message(
         }
         Shape::Notification { .. } | Shape::Response { .. } => Form::Plain,
     };
-    let unread = |unreadable| Unread { refusal: Refusal::Unreadable(unreadable), form: Some(form.clone()) };
+    let unread =
+        |unreadable| Unread { stop: Refusal::Unreadable(unreadable).into(), form: Some(form.clone()) };
     let modern = modern_header || message.meta(mcp::meta::PROTOCOL_VERSION).is_some();
     check_names(&message, headers, modern).map_err(unread)?;
     let (method, action, class) = subject_of(&message).map_err(unread)?;
@@ -303,19 +269,5 @@ fn method_word(method: &Method) -> Cow<'static, str> {
         Method::DELETE => "DELETE".into(),
         Method::POST => "POST".into(),
         _ => "other".into(),
-    }
-}
-
-/// The JSON-RPC code of a request that cannot be read (contract §5: HTTP 400).
-pub(crate) fn unreadable_code(unreadable: &Unreadable) -> i32 {
-    match unreadable {
-        Unreadable::Body(malformed) => match malformed.reason {
-            Reason::Batch | Reason::Shape(_) => code::INVALID_REQUEST,
-            Reason::Member { .. } => code::INVALID_PARAMS,
-            _ => code::PARSE_ERROR,
-        },
-        Unreadable::Headers(_) => code::HEADER_MISMATCH,
-        Unreadable::Version(_) => code::UNSUPPORTED_VERSION,
-        _ => code::INVALID_REQUEST,
     }
 }

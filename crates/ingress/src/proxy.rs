@@ -5,22 +5,24 @@ use bytes::Bytes;
 use domain::{
     call::{Action, Call},
     idempotency::Repeatable,
-    stop::{Refusal, Unreadable},
+    stop::{Refusal, Stop, Unreadable},
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, header};
-use pipeline::{ApiRequest, CallBody, Exchange, flow::Flow, turn_away};
+use pipeline::{ApiRequest, CallBody, Exchange, flow::Flow};
 use wire::{
     Limits, Raw,
     json::{self, Kind},
     mcp::Class,
+    percent,
 };
 
 use crate::{
-    Front, Knock, answer,
-    http::{Asked, read_head, send},
+    Front, Knock,
+    answer::{self, Form},
+    asked::Asked,
+    http::read_head,
     identity::{self, Claims},
     limits,
-    mcp::Form,
     repeatable::{self, repeatable},
 };
 
@@ -45,22 +47,23 @@ pub(crate) async fn open(knock: Knock) -> Response<Flow> {
         class: Class::Call,
     };
     if let Err(foreign) = front.names.check(request.uri(), request.headers()) {
-        let stop = turn_away(&call, at, Refusal::ForeignOrigin(foreign).into(), &front.gateway);
-        return answer::stopped(&stop, &call, &Form::Http, None);
+        return answer::turned_away(&front, &call, at, Refusal::ForeignOrigin(foreign), &Form::Http);
     }
     let source = identity::source(&front, peer, request.headers());
     let claims = Claims::of(request.headers(), request.uri(), front.key_in_query);
     let (head, body) = request.into_parts();
     let whole = match head.method {
         Method::POST => limits::read_message(&head.headers, body, &front, claims.key()).await,
-        _ => Err(Refusal::MethodNotAllowed),
+        _ => Err(Refusal::MethodNotAllowed.into()),
     };
-    let read = whole.and_then(|bytes| read(&bytes, &head.headers, &front, &mut call));
+    let read = whole.and_then(|bytes| Ok(read(&bytes, &head.headers, &front, &mut call)?));
     let (exchange, headers, repeatable) = match read {
         Ok(read) => (Ok(Exchange::Request(read.request)), read.headers, read.repeatable),
-        Err(refusal) => (Err(refusal), HeaderMap::new(), None),
+        Err(stop) => (Err(stop), HeaderMap::new(), None),
     };
-    send(&front, Asked { at, source, claims, call, exchange, headers, repeatable }).await
+    let (session, modern) = (None, false);
+    let asked = Asked { at, source, claims, call, exchange, headers, session, modern, repeatable };
+    asked.walk(&front, &Form::Http).await
 }
 
 /// An envelope that could be read.
@@ -70,7 +73,7 @@ struct Read {
     repeatable: Option<Repeatable>,
 }
 
-fn read(bytes: &Bytes, outer: &HeaderMap, front: &Front, call: &mut Call) -> Result<Read, Refusal> {
+fn read(bytes: &Bytes, outer: &HeaderMap, front: &Front, call: &mut Call) -> Result<Read, Stop> {
     let envelope = json::read(bytes, &Limits::of_bytes(bytes.len())).map_err(Unreadable::Body)?;
     if !envelope.is_object() {
         return Err(envelope_fault("the body is no JSON object").into());
@@ -99,8 +102,12 @@ fn read(bytes: &Bytes, outer: &HeaderMap, front: &Front, call: &mut Call) -> Res
     let mut inner = envelope.get("headers").map(header_map).transpose()?.unwrap_or_default();
     let body = match envelope.get("body").filter(|body| body.kind() != Kind::Null) {
         None => Bytes::new(),
-        Some(body) => body_bytes(body, &mut inner),
+        Some(body) => body_bytes(body, bytes, &mut inner),
     };
+    if !body.is_empty() {
+        // The body says how long it is. A length that is stated would cut it after it was judged.
+        inner.remove(header::CONTENT_LENGTH);
+    }
     let method = wire::target::method(&method).map_err(|bad| Unreadable::Target(bad.to_string())).and_then(
         |method| {
             Method::from_bytes(method.as_bytes()).map_err(|_| envelope_fault("`method` is no HTTP method"))
@@ -150,13 +157,13 @@ fn query_text(query: Raw<'_>) -> Result<Option<String>, Unreadable> {
     }
     let mut pairs = Vec::new();
     for (name, value) in query.members() {
-        let name = encoded(&name.decoded());
+        let name = percent::encode(name.decoded().as_bytes());
         let values: Vec<Raw<'_>> = match value.kind() {
             Kind::Array => value.elements().collect(),
             _ => vec![value],
         };
         for value in values {
-            pairs.push(format!("{name}={}", encoded(&scalar(value)?)));
+            pairs.push(format!("{name}={}", percent::encode(scalar(value)?.as_bytes())));
         }
     }
     Ok((!pairs.is_empty()).then(|| pairs.join("&")))
@@ -170,22 +177,6 @@ fn scalar(value: Raw<'_>) -> Result<String, Unreadable> {
         }
         _ => Ok(value.as_str().map_or_else(|| value.text().to_owned(), std::borrow::Cow::into_owned)),
     }
-}
-
-/// Percent-encodes everything but unreserved characters (RFC 3986 §2.3).
-fn encoded(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~') {
-            out.push(char::from(byte));
-        } else {
-            out.push('%');
-            for nibble in [byte >> 4, byte & 15] {
-                out.extend(char::from_digit(nibble.into(), 16).map(|digit| digit.to_ascii_uppercase()));
-            }
-        }
-    }
-    out
 }
 
 /// Header names and values; a list gives several values of one name.
@@ -213,13 +204,26 @@ fn header_map(headers: Raw<'_>) -> Result<HeaderMap, Unreadable> {
     Ok(map)
 }
 
-/// A text is sent as it is, anything else as the JSON that it is, to the byte.
-fn body_bytes(body: Raw<'_>, headers: &mut HeaderMap) -> Bytes {
+/// A text is sent as it is, anything else as the JSON that it is, to the byte. Either keeps the envelope, which has a
+/// part of the budget for bodies where it is large.
+fn body_bytes(body: Raw<'_>, envelope: &Bytes, headers: &mut HeaderMap) -> Bytes {
     match body.as_str() {
-        Some(text) => Bytes::from(text.into_owned()),
+        Some(text) => Bytes::from_owner(Text { text: text.into_owned(), _envelope: envelope.clone() }),
         None => {
             headers.entry(header::CONTENT_TYPE).or_insert(HeaderValue::from_static("application/json"));
-            Bytes::copy_from_slice(body.text().as_bytes())
+            envelope.slice_ref(body.text().as_bytes())
         }
+    }
+}
+
+/// A body that stood in an envelope as a text.
+struct Text {
+    text: String,
+    _envelope: Bytes,
+}
+
+impl AsRef<[u8]> for Text {
+    fn as_ref(&self) -> &[u8] {
+        self.text.as_bytes()
     }
 }

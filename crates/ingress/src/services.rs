@@ -9,15 +9,15 @@ use domain::{
     stop::Refusal,
 };
 use http::{HeaderMap, HeaderValue, Method, Response, header};
-use pipeline::{Arrival, flow, flow::Flow, inquire, turn_away};
+use pipeline::{Arrival, flow, flow::Flow, inquire};
 use serde_json::json;
 use tokio::sync::oneshot;
 use wire::mcp::Class;
 
 use crate::{
-    Knock, answer,
+    Knock,
+    answer::{self, Form},
     identity::{self, Claims},
-    mcp::Form,
 };
 
 pub(crate) fn takes(path: &str) -> bool {
@@ -36,8 +36,7 @@ pub(crate) async fn open(knock: Knock) -> Response<Flow> {
         class: Class::Housekeeping,
     });
     if let Err(foreign) = front.names.check(request.uri(), request.headers()) {
-        let stop = turn_away(&call, at, Refusal::ForeignOrigin(foreign).into(), gateway);
-        return answer::stopped(&stop, &call, &Form::Http, None);
+        return answer::turned_away(&front, &call, at, Refusal::ForeignOrigin(foreign), &Form::Http);
     }
     let (_alive, gone) = oneshot::channel::<Infallible>();
     let arrival = Arrival {
@@ -46,7 +45,7 @@ pub(crate) async fn open(knock: Knock) -> Response<Flow> {
         key: Claims::of(request.headers(), request.uri(), front.key_in_query).into_presented(),
         call: Arc::clone(&call),
         // Nothing is forwarded: what is asked for here is answered by us.
-        exchange: Err(Refusal::MethodNotAllowed),
+        exchange: Err(Refusal::MethodNotAllowed.into()),
         headers: HeaderMap::new(),
         session: None,
         modern: false,
@@ -54,8 +53,7 @@ pub(crate) async fn open(knock: Knock) -> Response<Flow> {
         gone,
     };
     if request.method() != Method::GET {
-        let stop = turn_away(&call, at, Refusal::MethodNotAllowed.into(), gateway);
-        return answer::stopped(&stop, &call, &Form::Http, None);
+        return answer::turned_away(&front, &call, at, Refusal::MethodNotAllowed, &Form::Http);
     }
     let services = match inquire(arrival, gateway).await {
         Ok((caller, world)) => {

@@ -9,7 +9,7 @@ use domain::{
     clock::Now,
     idempotency::Repeatable,
     key::{KeyId, KeyMac, PresentedKey},
-    stop::Refusal,
+    stop::Stop,
 };
 use http::{HeaderMap, Method, response};
 use tokio::sync::oneshot;
@@ -31,7 +31,7 @@ pub struct Arrival {
     /// What it wants. Readable even when `exchange` is not, as far as the door understood.
     pub call: Arc<Call>,
     /// The request itself, or why it cannot be read. The walk tells only a caller whose key is good.
-    pub exchange: Result<Exchange, Refusal>,
+    pub exchange: Result<Exchange, Stop>,
     /// The headers that may travel on.
     pub headers: HeaderMap,
     /// The session token, where the client sent one.
@@ -107,8 +107,6 @@ pub struct Reply {
     pub head: response::Parts,
     /// The body; its record closes when it ends.
     pub body: Flow,
-    /// Where the answer comes from.
-    pub origin: Origin,
     /// The hash of the request's body, where that flowed by unread; it is there once the body has been sent.
     pub body_hash: Option<BodyHash>,
     /// What the call's idempotency key is good for from now on, where it came with one that is spent.
@@ -122,13 +120,6 @@ pub enum Repeat {
     Stored,
     /// That the outcome is unknown: this answer could not be kept.
     Unknown,
-}
-
-/// Where an answer comes from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Origin {
-    /// The upstream gave it just now.
-    Upstream,
 }
 
 /// Who is calling, once that is proven.

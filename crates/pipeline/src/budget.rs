@@ -41,26 +41,22 @@ impl BodyBudget {
         Self { permits: Arc::new(Semaphore::new(permits)) }
     }
 
-    /// Reads a body whole, at most `bytes_max`, and holds its part of the budget until it is dropped.
-    ///
-    /// Where the length is announced, that much is taken; else all that the body may become.
+    /// Reads a request's body whole, at most `bytes_max` and within `timeout`. Its part of the budget grows with it,
+    /// so that whoever announces much and sends little takes little, and is kept until it is dropped.
     ///
     /// # Errors
     /// [`Fault::BodiesFull`] when the budget is spent; [`Refusal::TooLarge`]; [`Unreadable::CutOff`] when the
-    /// body breaks off.
-    pub async fn read(&self, body: Flow, bytes_max: u64) -> Result<HeldBody, Stop> {
-        let bytes_wanted = body.size_hint().upper().unwrap_or(bytes_max);
-        if bytes_wanted > bytes_max {
+    /// body breaks off or takes too long.
+    pub async fn read(&self, body: Flow, bytes_max: u64, timeout: Duration) -> Result<HeldBody, Stop> {
+        if body.size_hint().lower() > bytes_max {
             return Err(Refusal::TooLarge(bytes_max).into());
         }
-        let permits = u32::try_from(bytes_wanted.div_ceil(UNIT)).unwrap_or(u32::MAX);
-        let part =
-            Arc::clone(&self.permits).try_acquire_many_owned(permits).map_err(|_| Fault::BodiesFull)?;
-        let whole = crate::flow::limited(body, bytes_max).collect().await.map_err(|broken| match broken {
-            Broken::TooLarge(bytes_max) => Refusal::TooLarge(bytes_max),
-            _ => Refusal::Unreadable(Unreadable::CutOff),
-        })?;
-        Ok(HeldBody { bytes: whole.to_bytes(), _part: part })
+        match tokio::time::timeout(timeout, self.grow(body, bytes_max)).await {
+            Ok(Ok(held)) => Ok(held),
+            Ok(Err(Broken::TooLarge(bytes_max))) => Err(Refusal::TooLarge(bytes_max).into()),
+            Ok(Err(Broken::Unheld)) => Err(Fault::BodiesFull.into()),
+            Ok(Err(_)) | Err(_) => Err(Refusal::Unreadable(Unreadable::CutOff).into()),
+        }
     }
 
     /// Collects the body of an answer, which must end within `timeout`. Its part of the budget grows with it.
@@ -115,26 +111,51 @@ impl AsRef<[u8]> for HeldBody {
 
 #[cfg(test)]
 mod tests {
+    use http_body_util::StreamBody;
+
     use super::*;
     use crate::flow::whole;
 
     #[tokio::test]
     async fn bodies_that_do_not_fit_are_refused_until_there_is_room_again() {
         let budget = BodyBudget::new(4 * UNIT);
-        let first = budget.read(whole(vec![0; 3_000]), 10_000).await.unwrap();
+        let minute = Duration::from_secs(60);
+        let first = budget.read(whole(vec![0; 3_000]), 10_000, minute).await.unwrap();
         assert_eq!(first.bytes().len(), 3_000);
-        let second = budget.read(whole(vec![0; 2_000]), 10_000).await;
+        let second = budget.read(whole(vec![0; 2_000]), 10_000, minute).await;
         assert!(matches!(second, Err(Stop::Fault(Fault::BodiesFull))));
         drop(first);
-        assert!(budget.read(whole(vec![0; 2_000]), 10_000).await.is_ok());
-        let grown = budget.collect(whole(vec![0; 1_025]), 10_000, Duration::from_secs(60)).await.unwrap();
-        let second = budget.collect(whole(vec![0; 2_049]), 10_000, Duration::from_secs(60)).await;
+        assert!(budget.read(whole(vec![0; 2_000]), 10_000, minute).await.is_ok());
+        let grown = budget.collect(whole(vec![0; 1_025]), 10_000, minute).await.unwrap();
+        let second = budget.collect(whole(vec![0; 2_049]), 10_000, minute).await;
         assert!(matches!(second, Err(Fault::UpstreamBroken(_))), "two of four units are left");
         let bytes = Bytes::from(grown);
-        assert!(budget.read(whole(vec![0; 2_049]), 10_000).await.is_err(), "the bytes are still there");
+        assert!(
+            budget.read(whole(vec![0; 2_049]), 10_000, minute).await.is_err(),
+            "the bytes are still there"
+        );
         drop(bytes);
-        assert!(budget.read(whole(vec![0; 4_096]), 10_000).await.is_ok());
-        let third = budget.read(whole(vec![0; 2_000]), 1_999).await;
+        assert!(budget.read(whole(vec![0; 4_096]), 10_000, minute).await.is_ok());
+        let third = budget.read(whole(vec![0; 2_000]), 1_999, minute).await;
         assert!(matches!(third, Err(Stop::Refused(Refusal::TooLarge(1_999)))));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_does_not_come_takes_nothing_and_ends() {
+        let budget = BodyBudget::new(4 * UNIT);
+        let body = || StreamBody::new(futures_util::stream::pending()).boxed_unsync();
+        let minute = Duration::from_secs(60);
+        // Each of them may become as large as the whole budget.
+        let waiting = [(); 3].map(|()| budget.read(body(), 4_096, minute));
+        let all = futures_util::future::join_all(waiting);
+        let meanwhile = async {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            budget.read(whole(vec![0; 4_096]), 4_096, minute).await.is_ok()
+        };
+        let (ended, there_is_room) = tokio::join!(all, meanwhile);
+        assert!(there_is_room);
+        for end in ended {
+            assert!(matches!(end, Err(Stop::Refused(Refusal::Unreadable(Unreadable::CutOff)))));
+        }
     }
 }

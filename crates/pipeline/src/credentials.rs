@@ -9,7 +9,6 @@ mod env;
 mod header;
 mod injection;
 mod oauth2;
-mod percent;
 mod query;
 #[cfg(test)]
 pub(crate) mod tests;

@@ -18,6 +18,6 @@ pub mod session;
 pub mod upstreams;
 mod walk;
 
-pub use arrival::{ApiRequest, Arrival, CallBody, Exchange, Origin, Presented, Repeat, Reply};
+pub use arrival::{ApiRequest, Arrival, CallBody, Exchange, Presented, Repeat, Reply};
 pub use gateway::Gateway;
 pub use walk::{inquire, turn_away, walk};

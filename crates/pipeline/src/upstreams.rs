@@ -19,16 +19,33 @@ use domain::{
     stop::{Fault, Refusal, Stop, Unreadable},
 };
 use http::Http;
+use hyper_util::{
+    client::legacy::Client,
+    rt::{TokioExecutor, TokioTimer},
+};
 use mcp_http::McpHttp;
 use mcp_stdio::McpStdio;
 
 use crate::{
     arrival::{Caller, Exchange},
     credentials::Injection,
-    dial::{DialError, Dialler},
+    dial::{Connector, DialError, Dialler},
     flow::{Broken, Flow},
     session::Session,
 };
+
+/// How many connections to one service are kept for later calls.
+const IDLE_MAX: usize = 256;
+/// What one HTTP/1 connection reads ahead, its answers' heads included (bytes), and one HTTP/2 stream writes ahead.
+const BUFFER_BYTES_MAX: usize = 64 * 1024;
+/// What one HTTP/2 stream may send us ahead of its reader (bytes).
+const HTTP2_STREAM_BYTES_MAX: u32 = 256 * 1024;
+/// What all streams of one HTTP/2 connection may (bytes): one slow reader does not stop the others.
+const HTTP2_CONNECTION_BYTES_MAX: u32 = 8 * 1024 * 1024;
+/// How often an HTTP/2 connection with calls under way is asked whether it is still there.
+const HTTP2_PING_EVERY: Duration = Duration::from_secs(10);
+/// How long it may take to say so.
+const HTTP2_PING_MAX: Duration = Duration::from_secs(10);
 
 /// A call on its way out: everything about it has been judged.
 pub(crate) struct Outbound<'a> {
@@ -177,6 +194,26 @@ impl Upstreams {
     }
 }
 
+/// The connections to one service. What they buffer is bounded, so that a body that flows by takes the same memory
+/// whatever its length, and whoever of the two sides is slow.
+fn client<B>(connector: Connector) -> Client<Connector, B>
+where
+    B: ::http_body::Body<Data: Send> + Send,
+{
+    Client::builder(TokioExecutor::new())
+        .timer(TokioTimer::new())
+        .pool_timer(TokioTimer::new())
+        .pool_max_idle_per_host(IDLE_MAX)
+        .http1_max_buf_size(BUFFER_BYTES_MAX)
+        .http2_initial_stream_window_size(HTTP2_STREAM_BYTES_MAX)
+        .http2_initial_connection_window_size(HTTP2_CONNECTION_BYTES_MAX)
+        .http2_max_send_buf_size(BUFFER_BYTES_MAX)
+        // A connection that all calls share and nobody answers on any more would hold every one of them up.
+        .http2_keep_alive_interval(HTTP2_PING_EVERY)
+        .http2_keep_alive_timeout(HTTP2_PING_MAX)
+        .build(connector)
+}
+
 /// Whether anything was sent decides what the agent may conclude.
 fn fault(error: &hyper_util::client::legacy::Error) -> Stop {
     let mut text = error.to_string();
@@ -190,9 +227,15 @@ fn fault(error: &hyper_util::client::legacy::Error) -> Stop {
             Some(Broken::Client) => return Refusal::Unreadable(Unreadable::CutOff).into(),
             _ => {}
         }
-        text = cause.to_string();
+        // Of other causes the words may be the upstream's own: an HTTP/2 server says what it likes in its last frame.
+        if cause.is::<hyper::Error>() || cause.is::<std::io::Error>() {
+            text = cause.to_string();
+        }
         source = cause.source();
     }
     let fault = if error.is_connect() { Fault::UpstreamUnreachable } else { Fault::UpstreamBroken };
     fault(text).into()
 }
+
+#[cfg(test)]
+mod tests;

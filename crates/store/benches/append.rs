@@ -14,7 +14,7 @@ use std::{
 };
 
 use domain::{
-    audit::{Decision, Event, Kind, ResultWord},
+    audit::{Decision, Effect, Event, Kind, ResultWord},
     key::KeyId,
     names::{AgentName, CallId, RoleName},
     stop::Gate,
@@ -72,8 +72,14 @@ fn event(number: u32) -> Event {
     event.action = Some("read_text_file".into());
     if intent {
         let reason = "allowed by a rule".into();
-        event.decision =
-            Some(Decision { gate: Gate::Record, allowed: true, rule: None, reason, policy: None });
+        event.decision = Some(Decision {
+            gate: Gate::Record,
+            effect: Effect::Allow,
+            rule: None,
+            reason,
+            risk: None,
+            policy: None,
+        });
         event.args = Some(r#"{"path":"/srv/data/projects/notes/2026-11-23.md","head":20}"#.into());
         event.digest = Some([7; 32]);
     } else {

@@ -5,7 +5,7 @@
 
 mod insert;
 
-use std::{path::PathBuf, sync::Arc};
+use std::{collections::BTreeSet, path::PathBuf, sync::Arc};
 
 use domain::audit::Event;
 use sha2::{Digest as _, Sha256};
@@ -170,13 +170,14 @@ impl Writer {
     async fn transact(&mut self, group: &[Entry]) -> Result<Vec<Applied>, StoreError> {
         self.head = None;
         let mut transaction = begin(&mut self.connection, &self.place).await?;
-        let (mut results, mut events, mut moved) = (Vec::with_capacity(group.len()), Vec::new(), false);
+        let (mut results, mut events) = (Vec::with_capacity(group.len()), Vec::new());
+        let mut moved = BTreeSet::new();
         for entry in group {
             let done = match &entry.change {
                 None => true,
                 Some(change) => {
                     let changed = change::apply(&mut transaction, change).await?;
-                    moved |= changed && change::moves_the_world(change);
+                    moved.extend(change::area(change).filter(|_| changed));
                     changed
                 }
             };
@@ -193,9 +194,8 @@ impl Writer {
         let (linked, next) = link(events, &self.name, head);
         let first = linked.first().map(|first| (first.seq, first.hash));
         self.inserts.statement(linked).execute(&mut *transaction).await?;
-        if moved {
-            let bump = "UPDATE revisions SET number = number + 1 WHERE area = 'world'";
-            sqlx::query(bump).execute(&mut *transaction).await?;
+        for area in moved {
+            bump(&mut transaction, area).await?;
         }
         match transaction.commit().await {
             Ok(()) => self.head = Some(next),
@@ -224,6 +224,13 @@ impl Writer {
             _ => Err(error.into()),
         }
     }
+}
+
+/// Moves a revision on.
+pub async fn bump(connection: &mut SqliteConnection, area: &str) -> Result<(), StoreError> {
+    let bump = "UPDATE revisions SET number = number + 1 WHERE area = $1";
+    sqlx::query(bump).bind(area).execute(connection).await?;
+    Ok(())
 }
 
 /// Begins a transaction, on a new connection where the old one is beyond use.

@@ -4,12 +4,13 @@ use std::{collections::BTreeSet, fmt};
 
 use domain::{
     agent::{Agent, AgentState, Key},
+    approval::{Decided, Ending, Held, Outcome, Resolved},
     audit::Event,
     idempotency::IdempotencyKey,
     key::KeyId,
     keyring::RingKey,
-    names::{AgentName, CallId, CredentialName, RoleName, ServiceName},
-    operator::Operator,
+    names::{AgentName, ApprovalId, CallId, CredentialName, RoleName, ServiceName},
+    operator::{Email, Operator, OperatorState, Token, TokenId},
     service::Service,
 };
 use jiff::Timestamp;
@@ -101,6 +102,31 @@ pub enum Change {
     },
     /// A new operator. Condition: the address is new.
     CreateOperator(Operator),
+    /// Disables, enables. Condition: the operator is in another state; another active owner is left.
+    SetOperatorState {
+        /// Who.
+        email: Email,
+        /// Their state from now on.
+        state: OperatorState,
+    },
+    /// Another password; their tokens are revoked, wrong passwords forgotten. Condition: the operator exists.
+    ResetOperator {
+        /// Who.
+        email: Email,
+        /// argon2id in PHC form.
+        password_hash: String,
+        /// When.
+        at: Timestamp,
+    },
+    /// A new token. Condition: its operator exists and is active, its id and its MAC are new.
+    CreateToken(Token),
+    /// Stops a token. Condition: it exists and is not revoked.
+    RevokeToken {
+        /// Which token.
+        id: TokenId,
+        /// Since when.
+        at: Timestamp,
+    },
     /// Another key ring: a new term, terms that only open from now on, a new root key. Condition: the stored ring is
     /// `from`. Terms are added or changed, never removed.
     SetKeyring {
@@ -128,6 +154,101 @@ pub enum Change {
         /// What is known.
         settled: Settled,
     },
+    /// A call waits for people. Condition: its agent has fewer pending ones than it may, and no live one of the same
+    /// call (without an idempotency key) or under the same idempotency key; the id is new.
+    HoldCall(Box<HoldCall>),
+    /// An operator decides. Condition: they are active and may decide;
+    /// [`Standing::after`](domain::approval::Standing::after) allows it at that time; as many have approved before as
+    /// the event says.
+    DecideApproval {
+        /// Which approval.
+        id: ApprovalId,
+        /// The approval digest that was shown.
+        digest: [u8; 32],
+        /// How many have approved before.
+        approved_before: usize,
+        /// What they say, and when.
+        decided: Decided,
+    },
+    /// The agent takes its call back. Condition: it is the agent's, and pending or approved.
+    CancelApproval {
+        /// Which approval.
+        id: ApprovalId,
+        /// Whose.
+        agent: AgentName,
+        /// When.
+        at: Timestamp,
+    },
+    /// Nobody decided, or executed, in time. Condition: the deadline has passed at `at`.
+    ExpireApproval {
+        /// Which approval.
+        id: ApprovalId,
+        /// When.
+        at: Timestamp,
+    },
+    /// A gateway is about to send the call; the event is the intent. Condition: it is approved, and its time has not
+    /// passed at `at`. It holds once for an approval, whoever asks.
+    ClaimApproval {
+        /// Which approval.
+        id: ApprovalId,
+        /// The call that executes it.
+        call: CallId,
+        /// When.
+        at: Timestamp,
+    },
+    /// How the execution ended; the event is the outcome. Condition: it is executing.
+    CloseApproval {
+        /// Which approval.
+        id: ApprovalId,
+        /// How.
+        ending: Ending,
+        /// The status that the agent is answered with; `None` where that is not known.
+        http_status: Option<u16>,
+        /// The answer, sealed.
+        answer: Option<SealedBody>,
+        /// When.
+        at: Timestamp,
+    },
+    /// The agent was given the end: an identical call is a new call from now on. Condition: it is final, and was not
+    /// delivered before.
+    DeliverApproval {
+        /// Which approval.
+        id: ApprovalId,
+        /// When.
+        at: Timestamp,
+    },
+    /// An operator says what became of it. Condition: they are active and may decide; its outcome is unknown.
+    ResolveApproval {
+        /// Which approval.
+        id: ApprovalId,
+        /// What became of it.
+        outcome: Outcome,
+        /// Who says so, and how they know.
+        resolved: Resolved,
+        /// When.
+        at: Timestamp,
+    },
+}
+
+/// A call that is to wait for people.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HoldCall {
+    /// What people see of it.
+    pub held: Held,
+    /// The whole call, sealed (`vault::Label::of_held_call`).
+    pub call: SealedBody,
+    /// How many pending ones its agent may have, this one among them.
+    pub pending_max: u32,
+}
+
+/// Ciphertext of a body.
+#[derive(Clone, PartialEq, Eq)]
+pub struct SealedBody(pub Vec<u8>);
+
+impl fmt::Debug for SealedBody {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SealedBody({} bytes)", self.0.len())
+    }
 }
 
 /// An idempotency key and the one call that may be made under it.

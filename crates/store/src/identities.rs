@@ -1,10 +1,9 @@
-//! Agents, keys and operators, read.
+//! Agents and keys, read.
 
 use domain::{
     agent::{Agent, AgentState, Key},
     key::KeyId,
     names::{AgentName, RoleName, ServiceName},
-    operator::{Email, OperatorRole},
 };
 use jiff::Timestamp;
 use sqlx::{Connection as _, Row as _, SqliteConnection, sqlite::SqliteRow};
@@ -24,17 +23,6 @@ pub enum FoundKey {
     One(Key),
     /// Several; their ids.
     Several(Vec<KeyId>),
-}
-
-/// An operator as lists show it: never the password's hash.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct StoredOperator {
-    /// Who it is.
-    pub email: Email,
-    /// What they may do.
-    pub role: OperatorRole,
-    /// When they were added.
-    pub created_at: Timestamp,
 }
 
 impl Store {
@@ -73,15 +61,6 @@ impl Store {
             (1, Some(key)) => FoundKey::One(key),
             (_, Some(last)) => FoundKey::Several(found.iter().chain([&last]).map(|key| key.id).collect()),
         })
-    }
-
-    /// Operators by address.
-    ///
-    /// # Errors
-    /// [`StoreError`] when the store does not answer or a row is damaged.
-    pub async fn operators(&self) -> Result<Vec<StoredOperator>, StoreError> {
-        let select = "SELECT email, role, created_at FROM operators ORDER BY email";
-        sqlx::query(select).fetch_all(&self.readers).await?.iter().map(operator).collect()
     }
 
     /// Notes when keys were last used. It is no event and moves no revision; later times win.
@@ -156,15 +135,4 @@ fn key(row: &SqliteRow) -> Result<Key, StoreError> {
     };
     let (expires_at, revoked_at, last_used_at) = (optional(4)?, optional(5)?, optional(6)?);
     Ok(Key { id: parsed, agent, mac, created_at, expires_at, revoked_at, last_used_at })
-}
-
-fn operator(row: &SqliteRow) -> Result<StoredOperator, StoreError> {
-    let email: &str = row.try_get(0)?;
-    let role = [OperatorRole::Viewer, OperatorRole::Approver, OperatorRole::Owner];
-    let word: &str = row.try_get(1)?;
-    let role = role.into_iter().find(|role| role.as_str() == word);
-    match (Email::parse(email), role, time(row.try_get(2)?)) {
-        (Ok(email), Some(role), Some(created_at)) => Ok(StoredOperator { email, role, created_at }),
-        _ => Err(StoreError::damaged(format!("operator `{}`", email.escape_debug()))),
-    }
 }

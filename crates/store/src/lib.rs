@@ -4,6 +4,7 @@
 //! one transaction. The store decides nothing, and knows neither the time nor chance.
 
 mod append;
+mod approvals;
 mod change;
 mod credentials;
 mod entry;
@@ -13,6 +14,7 @@ mod idempotency;
 mod identities;
 mod keyring;
 mod open;
+mod operators;
 mod row;
 mod schema;
 mod sealed;
@@ -27,14 +29,16 @@ use domain::clock::Clock;
 use sqlx::SqlitePool;
 use tokio::sync::Mutex;
 
+pub use approvals::{ApprovalQuery, Before, FoundApproval};
 pub use credentials::StoredCredential;
-pub use entry::{Applied, Change, Entry, IdempotencyClaim, Settled};
+pub use entry::{Applied, Change, Entry, HoldCall, IdempotencyClaim, SealedBody, Settled};
 pub use events::{EventRow, OfCall, Order, Query};
 pub use fault::StoreError;
 pub use idempotency::{KnownKey, KnownState};
-pub use identities::{FoundKey, StoredOperator};
+pub use identities::FoundKey;
 pub use keyring::StoredTerm;
 pub use open::{Birth, StoreOptions, Sync};
+pub use operators::{StoredOperator, WrongPasswords};
 pub use sealed::{SealedPlace, SealedRow, SealedTable};
 pub use services::StoredService;
 pub use snapshot::Snapshot;

@@ -9,6 +9,8 @@ const STEPS: &[&str] = &[
     include_str!("../migrations/0001_first.sql"),
     include_str!("../migrations/0002_vault.sql"),
     include_str!("../migrations/0003_http.sql"),
+    include_str!("../migrations/0004_approvals.sql"),
+    include_str!("../migrations/0005_operators.sql"),
 ];
 
 /// The version that a home needs for this schema: what an older binary tells its user.

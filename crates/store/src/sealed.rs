@@ -46,6 +46,13 @@ const TABLES: &[SealedTable] = &[
         value: "answer",
         label: ["'stored-answer'", "agent", "''", "key", "0"],
     },
+    // Version 1, so that no idempotency key is taken for an approval's id: see `vault::Label::of_held_call`.
+    SealedTable {
+        name: "approval_bodies",
+        keys: &["approval", "purpose"],
+        value: "sealed",
+        label: ["purpose", "agent", "''", "approval", "1"],
+    },
 ];
 
 /// A sealed value, where it lies, and what it is.

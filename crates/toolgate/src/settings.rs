@@ -112,7 +112,7 @@ pub struct TlsFiles {
 pub struct Gateway {
     /// Where it listens.
     pub listener: Listener,
-    /// The largest request body (bytes).
+    /// The largest body of a request, and of an answer that may not stream (bytes).
     pub body_limit: u64,
     /// How long an upstream may take to answer.
     pub upstream_timeout: Duration,

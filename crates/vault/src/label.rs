@@ -1,6 +1,8 @@
 //! What a sealed value is. The label is bound to the value, not stored with it: a value that was moved to another
 //! row, service or install does not open there.
 
+use domain::names::{AgentName, ApprovalId};
+
 /// What a sealed value is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Purpose {
@@ -60,6 +62,22 @@ impl Label<'static> {
     #[must_use]
     pub const fn of_install(purpose: Purpose) -> Self {
         Self { purpose, service: "", origin: "", name: "", version: 0 }
+    }
+}
+
+impl<'a> Label<'a> {
+    /// The whole of a call that waits for people: its agent's, under the id of its approval.
+    #[must_use]
+    pub fn of_held_call(agent: &'a AgentName, approval: &'a ApprovalId) -> Self {
+        let (service, name) = (agent.as_str(), approval.as_str());
+        Self { purpose: Purpose::HeldCall, service, origin: "", name, version: 1 }
+    }
+
+    /// What such a call was answered with. Answers under idempotency keys have version 0, so that neither can take
+    /// the other's place.
+    #[must_use]
+    pub fn of_approval_answer(agent: &'a AgentName, approval: &'a ApprovalId) -> Self {
+        Self { purpose: Purpose::StoredAnswer, ..Self::of_held_call(agent, approval) }
     }
 }
 

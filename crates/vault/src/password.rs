@@ -21,12 +21,19 @@ pub fn hash_password(password: &str, salt: [u8; 16]) -> Result<String, HashFault
     Ok(hash.to_string())
 }
 
-/// Whether `password` gives the hash in PHC form. A damaged hash fits no password.
+/// A well-formed hash with today's parameters that nobody looked for a password to.
+const NOBODY: &str =
+    "$argon2id$v=19$m=65536,t=3,p=1$AAAAAAAAAAAAAAAAAAAAAA$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+
+/// Whether `password` gives the hash in PHC form. A damaged hash fits no password. `None`, there is nobody of that
+/// name: it takes as long as with somebody, and says no.
 #[must_use]
-pub fn verify_password(password: &str, phc: &str) -> bool {
+pub fn verify_password(password: &str, phc: Option<&str>) -> bool {
     // The parameters are read from the hash, so older hashes stay good when ours change.
     let argon2 = Argon2::default();
-    PasswordVerifier::<str>::verify_password(&argon2, password.as_bytes(), phc).is_ok()
+    let hash = phc.unwrap_or(NOBODY);
+    let fits = PasswordVerifier::<str>::verify_password(&argon2, password.as_bytes(), hash).is_ok();
+    fits && phc.is_some()
 }
 
 #[cfg(test)]
@@ -37,9 +44,22 @@ mod tests {
     fn a_password_fits_its_own_hash_only() {
         let hash = hash_password("correct horse battery", [7; 16]).unwrap();
         assert!(hash.starts_with("$argon2id$v=19$m=65536,t=3,p=1$"), "{hash}");
-        assert!(verify_password("correct horse battery", &hash));
-        assert!(!verify_password("correct horse batterz", &hash));
-        assert!(!verify_password("correct horse battery", "$argon2id$damaged"));
-        assert!(!verify_password("", ""));
+        assert!(verify_password("correct horse battery", Some(&hash)));
+        assert!(!verify_password("correct horse batterz", Some(&hash)));
+        assert!(!verify_password("correct horse battery", Some("$argon2id$damaged")));
+        assert!(!verify_password("", Some("")));
+        assert!(!verify_password("correct horse battery", None));
+    }
+
+    #[test]
+    fn nobody_costs_as_much_work_as_somebody() {
+        let parameters = |phc: &str| {
+            let parts: Vec<String> = phc.split('$').map(str::to_owned).collect();
+            (parts[1..4].to_vec(), parts[4].len(), parts[5].len())
+        };
+        assert_eq!(parameters(NOBODY), parameters(&hash_password("x", [7; 16]).unwrap()));
+        // A hash that does not parse would be refused without any work; this one is worked through.
+        let parsed = argon2::password_hash::phc::PasswordHash::new(NOBODY);
+        assert!(parsed.is_ok(), "{parsed:?}");
     }
 }

@@ -1,10 +1,13 @@
-//! How agent keys are checked: HMAC-SHA-256 (RFC 2104) under 256 random bits that never leave the vault.
+//! How agents' keys and operators' tokens are checked: HMAC-SHA-256 (RFC 2104) under 256 random bits that never leave the vault.
 //!
 //! A key carries 256 random bits itself, so a slow hash would add nothing but load; the pepper means that
 //! somebody who can only write the database cannot make a key.
 
 use aws_lc_rs::hmac;
-use domain::key::{KeyMac, PresentedKey};
+use domain::{
+    key::{KeyMac, PresentedKey},
+    operator::PresentedToken,
+};
 use zeroize::Zeroizing;
 
 use crate::{Secret, random};
@@ -30,6 +33,12 @@ impl Pepper {
     #[must_use]
     pub fn mac(&self, key: &PresentedKey) -> KeyMac {
         KeyMac(hmac_sha_256(&self.0, key.reveal().as_bytes()))
+    }
+
+    /// What a presented token of an operator is looked up by.
+    #[must_use]
+    pub fn mac_of_token(&self, token: &PresentedToken) -> KeyMac {
+        KeyMac(hmac_sha_256(&self.0, token.reveal().as_bytes()))
     }
 }
 
@@ -65,6 +74,12 @@ mod tests {
         let key = domain::key::mint([1; 5], [2; 32]);
         assert_ne!(pepper(1).mac(&key), pepper(2).mac(&key));
         assert!(Pepper::new(&Secret::new(vec![0; 31])).is_none());
+        let token = domain::operator::mint_token([1; 5], [2; 32]);
+        assert_ne!(
+            pepper(1).mac_of_token(&token),
+            pepper(1).mac(&key),
+            "the prefix is part of what is hashed"
+        );
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! No I/O, no clock, no randomness of its own; a reader never guesses and never repairs.
 
 pub mod canonical;
+pub mod hop;
 pub mod http1;
 pub mod json;
 pub mod jsonrpc;
@@ -10,6 +11,7 @@ pub mod list;
 pub mod malformed;
 pub mod mask;
 pub mod mcp;
+pub mod percent;
 pub mod sse;
 pub mod target;
 

@@ -31,12 +31,6 @@ pub mod meta {
     pub const PROTOCOL_VERSION: &str = "io.modelcontextprotocol/protocolVersion";
     /// Capabilities of the client, modern era.
     pub const CLIENT_CAPABILITIES: &str = "io.modelcontextprotocol/clientCapabilities";
-    /// Name and version of the client, modern era.
-    pub const CLIENT_INFO: &str = "io.modelcontextprotocol/clientInfo";
-    /// Log level wanted for one request, modern era.
-    pub const LOG_LEVEL: &str = "io.modelcontextprotocol/logLevel";
-    /// Name and version of the server, in results of the modern era.
-    pub const SERVER_INFO: &str = "io.modelcontextprotocol/serverInfo";
     /// The `subscriptions/listen` request whose stream a notification came on, modern era.
     pub const SUBSCRIPTION_ID: &str = "io.modelcontextprotocol/subscriptionId";
     /// The token that progress notifications repeat.
@@ -55,18 +49,10 @@ pub mod code {
     pub const METHOD_NOT_FOUND: i32 = -32601;
     /// Parameters missing or of the wrong kind.
     pub const INVALID_PARAMS: i32 = -32602;
-    /// The server failed.
-    pub const INTERNAL_ERROR: i32 = -32603;
     /// Headers do not say what the body says (2026-07-28).
     pub const HEADER_MISMATCH: i32 = -32020;
-    /// The client lacks a capability that the request needs (2026-07-28).
-    pub const MISSING_CLIENT_CAPABILITY: i32 = -32021;
     /// The server does not speak the version asked for (2026-07-28).
     pub const UNSUPPORTED_VERSION: i32 = -32022;
-    /// Resource not found (up to 2025-11-25).
-    pub const LEGACY_RESOURCE_NOT_FOUND: i32 = -32002;
-    /// The user must visit an address first (2025-11-25).
-    pub const LEGACY_URL_ELICITATION_REQUIRED: i32 = -32042;
 }
 
 /// One method of the protocol.

@@ -1,48 +1,36 @@
 //! Which headers of an agent's request travel on to an HTTP service: all but those that belong to this connection,
 //! to the agent's identity, or to us.
 
+use std::borrow::Cow;
+
 use domain::stop::Unreadable;
-use http::{HeaderMap, HeaderName, HeaderValue, header};
+use http::{HeaderMap, HeaderValue, header};
+use wire::hop::{HOP_BY_HOP, named_by_connection};
 
 use crate::repeatable;
 
-/// Headers of this connection (RFC 9110 §7.6.1), and those that the next one makes anew.
-static OF_THE_CONNECTION: [HeaderName; 13] = [
-    header::CONNECTION,
-    HeaderName::from_static("keep-alive"),
-    HeaderName::from_static("proxy-connection"),
-    header::PROXY_AUTHENTICATE,
-    header::TE,
-    header::TRAILER,
-    header::TRANSFER_ENCODING,
-    header::UPGRADE,
-    header::HOST,
-    header::EXPECT,
-    header::ACCEPT_ENCODING,
-    HeaderName::from_static("http2-settings"),
-    header::VIA,
-];
+/// Headers that the next connection makes anew; [`HOP_BY_HOP`] stay behind too.
+const OF_THE_CONNECTION: [&str; 5] = ["host", "expect", "accept-encoding", "http2-settings", "via"];
 
 /// Who is asking, and from where: an upstream must not see it, nor believe what an agent says of itself.
-static OF_THE_AGENT: [HeaderName; 10] = [
-    header::AUTHORIZATION,
-    header::PROXY_AUTHORIZATION,
-    header::COOKIE,
-    HeaderName::from_static("x-api-key"),
-    header::FORWARDED,
-    HeaderName::from_static("x-forwarded-for"),
-    HeaderName::from_static("x-forwarded-host"),
-    HeaderName::from_static("x-forwarded-proto"),
-    HeaderName::from_static("x-forwarded-port"),
-    HeaderName::from_static("x-real-ip"),
+const OF_THE_AGENT: [&str; 10] = [
+    "authorization",
+    "proxy-authorization",
+    "cookie",
+    "x-api-key",
+    "forwarded",
+    "x-forwarded-for",
+    "x-forwarded-host",
+    "x-forwarded-proto",
+    "x-forwarded-port",
+    "x-real-ip",
 ];
 
 /// Headers by which some frameworks take another method than the request line's.
-static METHOD_OVERRIDES: [HeaderName; 3] = [
-    HeaderName::from_static("x-http-method-override"),
-    HeaderName::from_static("x-http-method"),
-    HeaderName::from_static("x-method-override"),
-];
+const METHOD_OVERRIDES: [&str; 3] = ["x-http-method-override", "x-http-method", "x-method-override"];
+
+/// Headers by which some frameworks (IIS, Symfony, Zend) take another path than the request line's.
+const PATH_OVERRIDES: [&str; 2] = ["x-original-url", "x-rewrite-url"];
 
 /// What our own headers begin with.
 const OURS: &str = "x-toolgate-";
@@ -50,19 +38,29 @@ const OURS: &str = "x-toolgate-";
 /// The headers that travel on.
 ///
 /// # Errors
-/// A header that asks for another method.
+/// A header that asks for another method or path.
 pub(super) fn travelling(headers: &HeaderMap) -> Result<HeaderMap, Unreadable> {
-    let named = named_by_connection(headers);
+    let named = named_by_connection(headers.get_all(header::CONNECTION).iter().map(HeaderValue::as_bytes));
     let mut travelling = HeaderMap::with_capacity(headers.len());
     for (name, value) in headers {
-        if METHOD_OVERRIDES.contains(name) {
+        // Servers behind CGI (RFC 3875 §4.1.18) and its heirs take `_` and `-` for the same.
+        let read = match name.as_str() {
+            name if name.contains('_') => Cow::Owned(name.replace('_', "-")),
+            name => Cow::Borrowed(name),
+        };
+        let read = read.as_ref();
+        if METHOD_OVERRIDES.contains(&read) {
             return Err(Unreadable::MethodOverride(name.to_string()));
         }
-        if OF_THE_CONNECTION.contains(name)
-            || OF_THE_AGENT.contains(name)
-            || name == repeatable::HEADER
-            || name.as_str().starts_with(OURS)
-            || named.contains(name)
+        if PATH_OVERRIDES.contains(&read) {
+            return Err(Unreadable::PathOverride(name.to_string()));
+        }
+        if HOP_BY_HOP.contains(&read)
+            || OF_THE_CONNECTION.contains(&read)
+            || OF_THE_AGENT.contains(&read)
+            || repeatable::HEADER == read
+            || read.starts_with(OURS)
+            || named.iter().any(|named| name == named.as_str())
         {
             continue;
         }
@@ -75,20 +73,10 @@ pub(super) fn travelling(headers: &HeaderMap) -> Result<HeaderMap, Unreadable> {
     Ok(travelling)
 }
 
-/// The headers that `Connection` names belong to it too.
-fn named_by_connection(headers: &HeaderMap) -> Vec<HeaderName> {
-    headers
-        .get_all(header::CONNECTION)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .filter_map(|name| HeaderName::from_bytes(name.trim().as_bytes()).ok())
-        .collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use http::HeaderName;
 
     fn headers(pairs: &[(&str, &str)]) -> HeaderMap {
         let mut headers = HeaderMap::new();
@@ -112,7 +100,11 @@ mod tests {
             ("transfer-encoding", "chunked"),
             ("proxy-authorization", "x"),
             ("x-forwarded-for", "10.0.0.1"),
+            ("x_forwarded_for", "10.0.0.1"),
+            ("x-forwarded_for", "10.0.0.1"),
+            ("transfer_encoding", "chunked"),
             ("x-toolgate-intent", "why"),
+            ("x_toolgate_intent", "why"),
             ("idempotency-key", "k"),
             ("accept-encoding", "gzip"),
             ("content-length", "12"),
@@ -133,10 +125,13 @@ mod tests {
     }
 
     #[test]
-    fn a_header_that_asks_for_another_method_is_refused() {
-        for name in &METHOD_OVERRIDES {
-            let refused = travelling(&headers(&[(name.as_str(), "DELETE")])).unwrap_err();
-            assert_eq!(refused, Unreadable::MethodOverride(name.to_string()));
+    fn a_header_that_asks_for_another_method_or_path_is_refused() {
+        let refused = |name: &str| travelling(&headers(&[(name, "/x")])).unwrap_err();
+        for name in METHOD_OVERRIDES.into_iter().chain(["x_http_method_override", "x-http_method"]) {
+            assert_eq!(refused(name), Unreadable::MethodOverride(name.to_owned()));
+        }
+        for name in PATH_OVERRIDES.into_iter().chain(["x_original_url"]) {
+            assert_eq!(refused(name), Unreadable::PathOverride(name.to_owned()));
         }
     }
 }

@@ -11,9 +11,10 @@ use domain::credential::AwsValue;
 use http::{HeaderName, HeaderValue, Uri, header, request};
 use jiff::Timestamp;
 use vault::Secret;
+use wire::percent;
 use zeroize::Zeroizing;
 
-use super::{Injection, injection::sensitive, percent};
+use super::{Injection, injection::sensitive};
 
 const ALGORITHM: &str = "AWS4-HMAC-SHA256";
 const DATE: HeaderName = HeaderName::from_static("x-amz-date");

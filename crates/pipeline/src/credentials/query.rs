@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use http::{Uri, uri::PathAndQuery};
 use vault::Secret;
+use wire::percent;
 
-use super::{Injection, percent};
+use super::Injection;
 
 /// A parameter that is added.
 #[derive(Clone)]

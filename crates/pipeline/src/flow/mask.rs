@@ -10,7 +10,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue};
 use http_body::{Body, Frame, SizeHint};
 use wire::mask::{Masker, Stream};
 
@@ -120,8 +120,13 @@ impl Body for Mask {
     }
 }
 
-/// Masks every value. The names stay: they are lower case already, and tokens.
+/// Masks every value. A header with a secret in its name goes altogether: no other name would be true.
 pub(crate) fn mask_headers(masker: &Masker, headers: &mut HeaderMap) {
+    let named: Vec<HeaderName> =
+        headers.keys().filter(|name| masker.mask(name.as_str().as_bytes()).is_some()).cloned().collect();
+    for name in named {
+        headers.remove(name);
+    }
     for value in headers.values_mut() {
         // A mask is made of visible ASCII, so what was a value stays one.
         let masked = masker.mask(value.as_bytes()).and_then(|bytes| HeaderValue::from_bytes(&bytes).ok());

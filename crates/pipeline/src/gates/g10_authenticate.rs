@@ -69,7 +69,7 @@ pub(crate) async fn authenticate(
 fn refuse(fault: KeyFault, arrival: &Arrival, world: &World, counters: &Counters) -> Stop {
     let charges = quota::failed_authentication(arrival.source);
     match counters.take(arrival.at.monotonic, &charges) {
-        Taken::Admitted { .. } => Refusal::Unauthorized(fault).into(),
+        Taken::Admitted => Refusal::Unauthorized(fault).into(),
         Taken::Over { which, retry_after } => {
             over(&charges, which, retry_after, &world.policy, &arrival.call)
         }

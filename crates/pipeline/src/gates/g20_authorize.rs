@@ -21,6 +21,7 @@ use super::{g10_authenticate::Authenticated, g70_record::Draft};
 use crate::{
     arrival::{CallBody, Caller, Exchange},
     budget::BodyBudget,
+    gateway::Bounds,
     session::{Session, SessionTokens},
 };
 
@@ -45,12 +46,13 @@ struct Proof;
 
 impl Authorized {
     /// Reads the body whole where it still flows, because somebody must look at it. It stays the same body.
-    pub(crate) async fn hold_body(&mut self, bodies: &BodyBudget, bytes_max: u64) -> Result<(), Stop> {
+    pub(crate) async fn hold_body(&mut self, bodies: &BodyBudget, bounds: &Bounds) -> Result<(), Stop> {
         let Exchange::Request(request) = &mut self.exchange else { return Ok(()) };
         if let CallBody::Flow(_) = request.body {
             let body = std::mem::replace(&mut request.body, CallBody::Whole(Bytes::new()));
             if let CallBody::Flow(flow) = body {
-                request.body = CallBody::Held(bodies.read(flow, bytes_max).await?);
+                request.body =
+                    CallBody::Held(bodies.read(flow, bounds.body_bytes_max, bounds.upstream_timeout).await?);
             }
         }
         Ok(())

@@ -12,7 +12,7 @@ use domain::{
 };
 
 use super::g20_authorize::Authorized;
-use crate::{arrival::Caller, budget::BodyBudget};
+use crate::{arrival::Caller, budget::BodyBudget, gateway::Bounds};
 
 proof!(
     /// A call within its limits.
@@ -21,15 +21,15 @@ proof!(
 
 impl Within {
     /// Reads the body whole (see [`Authorized::hold_body`]).
-    pub(crate) async fn hold_body(&mut self, bodies: &BodyBudget, bytes_max: u64) -> Result<(), Stop> {
-        self.0.hold_body(bodies, bytes_max).await
+    pub(crate) async fn hold_body(&mut self, bodies: &BodyBudget, bounds: &Bounds) -> Result<(), Stop> {
+        self.0.hold_body(bodies, bounds).await
     }
 }
 
 pub(crate) fn rate_limit(call: Authorized, world: &World, counters: &Counters) -> Result<Within, Stop> {
     let charges = quota::charges(&world.policy, call.caller.key, &call.call);
     match counters.take(call.at.monotonic, &charges) {
-        Taken::Admitted { .. } => Ok(Within(call)),
+        Taken::Admitted => Ok(Within(call)),
         Taken::Over { which, retry_after } => {
             Err(over(&charges, which, retry_after, &world.policy, &call.call))
         }
@@ -46,7 +46,7 @@ pub(crate) fn charge_housekeeping(
 ) -> Result<(), Stop> {
     let charges = quota::charges(&world.policy, caller.key, call);
     match counters.take(now, &charges) {
-        Taken::Admitted { .. } => Ok(()),
+        Taken::Admitted => Ok(()),
         Taken::Over { which, retry_after } => Err(over(&charges, which, retry_after, &world.policy, call)),
     }
 }
@@ -64,7 +64,7 @@ pub(crate) fn charge_refusal(
 ) -> Stop {
     let charges = quota::refusal_charge(&world.policy, caller.key);
     match counters.take(now, &charges) {
-        Taken::Admitted { .. } => stop,
+        Taken::Admitted => stop,
         Taken::Over { which, retry_after } => over(&charges, which, retry_after, &world.policy, call),
     }
 }

@@ -55,7 +55,7 @@ pub(crate) async fn idempotency(
     clock: &dyn Clock,
 ) -> Result<Unique, Stop> {
     if call.repeatable.is_some() || needs_whole_body(&call.service) {
-        call.hold_body(bodies, bounds.body_bytes_max).await?;
+        call.hold_body(bodies, bounds).await?;
     }
     let Some(Repeatable { key, wait }) = call.repeatable.clone() else {
         return Ok(Unique { call, claim: None });

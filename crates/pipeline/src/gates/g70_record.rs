@@ -6,7 +6,7 @@ use std::sync::{Arc, atomic::Ordering};
 use bytes::Bytes;
 use domain::{
     agent::Agent,
-    audit::{Decision, Event, Kind, ResultWord, redact},
+    audit::{Decision, Effect, Event, Kind, ResultWord, redact},
     call::Call,
     clock::{Clock, Now},
     key::KeyId,
@@ -64,9 +64,10 @@ impl Draft {
         if let Verdict::Allow { rule, reason } = verdict {
             self.event.decision = Some(Decision {
                 gate: Gate::Authorize,
-                allowed: true,
+                effect: Effect::Allow,
                 rule: rule.clone(),
                 reason: (*reason).into(),
+                risk: None,
                 policy: Some(policy.clone()),
             });
         }
@@ -193,7 +194,7 @@ impl Record {
     /// Collects the answer and keeps it with the outcome. It is handed out when both are durable: an answer that is
     /// not there for a repeated call has never been there.
     async fn keep(mut self, reply: Reply, bodies: &BodyBudget, bounds: &Bounds) -> Result<Reply, Stop> {
-        let Reply { head, body, origin, .. } = reply;
+        let Reply { head, body, .. } = reply;
         let body = match bodies.collect(body, bounds.body_bytes_max, bounds.upstream_timeout).await {
             Ok(held) => Bytes::from(held),
             Err(fault) => return Err(self.give_up(fault.into()).await),
@@ -208,7 +209,7 @@ impl Record {
         self.draft.event.status = Some(head.status.as_u16());
         let event = self.outcome(ResultWord::Forwarded, body.len() as u64, None);
         if self.settle_durably(event, settled).await {
-            Ok(Reply { head, body: flow::whole(body), origin, body_hash: None, repeat })
+            Ok(Reply { head, body: flow::whole(body), body_hash: None, repeat })
         } else {
             Err(Refusal::OutcomeUnknown.into())
         }
@@ -315,12 +316,13 @@ impl Record {
                 event.status = Some(refusal.status());
                 event.decision = Some(Decision {
                     gate: refusal.gate(),
-                    allowed: false,
+                    effect: Effect::Deny,
                     rule: match refusal {
                         Refusal::Forbidden { rule, .. } => rule.clone(),
                         _ => None,
                     },
                     reason: refusal.cause(),
+                    risk: None,
                     policy: None,
                 });
                 event.error = Some((refusal.code().into(), refusal.cause().into_owned()));

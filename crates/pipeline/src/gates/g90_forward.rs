@@ -18,7 +18,7 @@ use tokio::time::Sleep;
 use self::head::media_type;
 use super::{g20_authorize::Authorized, g80_inject_credential::Equipped};
 use crate::{
-    arrival::{ApiRequest, CallBody, Exchange, Origin, Reply},
+    arrival::{ApiRequest, CallBody, Exchange, Reply},
     flow::{self, BodyHash, Broken, Coding, Deadline, Flow, Hash, Leash, Limit, Mask},
     gateway::Gateway,
     listing::Catalog,
@@ -60,6 +60,10 @@ pub(crate) async fn forward(call: Equipped, gateway: &Gateway) -> Result<Reply, 
 
     let Answer { response, session } = answer;
     let (mut upstream, body) = response.into_parts();
+    // The HTTP library undoes `chunked` alone; under anything else nobody here could read the body.
+    if upstream.headers.get_all(header::TRANSFER_ENCODING).iter().any(|coding| !is_chunked(coding)) {
+        return Err(Fault::UpstreamBroken("it used a transfer coding that nobody asked for".into()).into());
+    }
     if let Some(masker) = &injection.masker {
         flow::mask_headers(masker, &mut upstream.headers);
     }
@@ -109,7 +113,11 @@ pub(crate) async fn forward(call: Equipped, gateway: &Gateway) -> Result<Reply, 
     };
     // What cannot be decoded from its first byte on is no answer.
     let body = if codings.is_empty() { body } else { begun_in_time(body, timeout).await? };
-    Ok(Reply { head, body, origin: Origin::Upstream, body_hash, repeat: None })
+    Ok(Reply { head, body, body_hash, repeat: None })
+}
+
+fn is_chunked(coding: &HeaderValue) -> bool {
+    coding.as_bytes().trim_ascii().eq_ignore_ascii_case(b"chunked")
 }
 
 async fn begun_in_time(body: Flow, timeout: Duration) -> Result<Flow, Stop> {

@@ -10,22 +10,16 @@ use http::{
     uri::{Authority, PathAndQuery, Scheme},
 };
 use http_body_util::BodyExt;
-use hyper_util::{
-    client::legacy::Client,
-    rt::{TokioExecutor, TokioTimer},
-};
+use hyper_util::client::legacy::Client;
 use jiff::Timestamp;
 
-use super::{Answer, Outbound, fault};
+use super::{Answer, Outbound, client, fault};
 use crate::{
     arrival::{ApiRequest, CallBody, Exchange},
     credentials::Injection,
     dial::{Dialler, Versions},
     flow::{self, Broken, Flow},
 };
-
-/// What one connection reads ahead at most, and so how long the head of an answer may be (bytes).
-const BUFFER_BYTES_MAX: usize = 64 * 1024;
 
 /// One service's connections.
 pub(super) struct Http {
@@ -42,12 +36,7 @@ impl Http {
         let connector = dialler
             .connector(&upstream.http, Versions::Http2OrHttp1, injection.identity.as_deref())
             .map_err(|error| Fault::UpstreamUnreachable(error.to_string()))?;
-        let client = Client::builder(TokioExecutor::new())
-            .pool_timer(TokioTimer::new())
-            .pool_max_idle_per_host(256)
-            .http1_max_buf_size(BUFFER_BYTES_MAX)
-            .build(connector);
-        Ok(Self { client, uri: without_own_port(upstream.http.url.uri()) })
+        Ok(Self { client: client(connector), uri: without_own_port(upstream.http.url.uri()) })
     }
 
     pub(super) async fn exchange(

@@ -7,17 +7,14 @@ use domain::{
 };
 use http::{HeaderMap, HeaderValue, Method, Request, Uri, header};
 use http_body_util::{BodyExt, Full};
-use hyper_util::{
-    client::legacy::Client,
-    rt::{TokioExecutor, TokioTimer},
-};
+use hyper_util::client::legacy::Client;
 use jiff::Timestamp;
 use wire::{
     Message, Shape,
     mcp::{self, Subject},
 };
 
-use super::{Answer, Outbound, fault};
+use super::{Answer, Outbound, client, fault};
 use crate::{
     arrival::Exchange,
     credentials::Injection,
@@ -45,11 +42,7 @@ impl McpHttp {
         let connector = dialler
             .connector(upstream, Versions::Http1, injection.identity.as_deref())
             .map_err(|error| Fault::UpstreamUnreachable(error.to_string()))?;
-        let client = Client::builder(TokioExecutor::new())
-            .pool_timer(TokioTimer::new())
-            .pool_max_idle_per_host(256)
-            .build(connector);
-        Ok(Self { client, uri: upstream.url.uri().clone() })
+        Ok(Self { client: client(connector), uri: upstream.url.uri().clone() })
     }
 
     pub(super) async fn exchange(

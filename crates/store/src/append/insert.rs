@@ -28,8 +28,7 @@ impl Inserts {
         let sizes =
             std::iter::successors(Some(1usize), |size| Some(size * 2)).take_while(|size| *size <= GROUP_MAX);
         let texts = sizes.map(|rows| AssertSqlSafe(Arc::<str>::from(text(rows))).into_sql_str()).collect();
-        let kinds = [Kind::Intent, Kind::Outcome, Kind::Refusal, Kind::Operator, Kind::System];
-        Self { texts, kinds: kinds.map(|kind| (kind, kind.as_str().into())).into() }
+        Self { texts, kinds: Kind::ALL.map(|kind| (kind, kind.as_str().into())).into() }
     }
 
     /// The statement that inserts these rows: at least one, at most [`GROUP_MAX`].

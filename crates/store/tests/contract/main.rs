@@ -9,11 +9,13 @@
     reason = "tests may fail loudly"
 )]
 
+mod approvals;
 mod chain;
 mod changes;
 mod credentials;
 mod idempotency;
 mod opening;
+mod operators;
 mod reading;
 mod tampering;
 mod vault;

@@ -16,7 +16,7 @@ use store::Birth;
 use vault::{KeyFileFault, RootKey};
 use zeroize::Zeroizing;
 
-use super::{Context, Verdict, context::Desk, operators::password};
+use super::{Context, Verdict, context::Desk, operators::new_password};
 use crate::{
     output::{Mark, Style},
     settings::{RootKeySource, Settings},
@@ -108,7 +108,7 @@ fn operator_password(
             }
         }
     };
-    let password = password(&context.output, options.password_stdin)?;
+    let password = new_password(&context.output, options.password_stdin)?;
     if password.chars().count() < admin::PASSWORD_CHARACTERS_MIN {
         bail!(admin::AdminError::PasswordTooShort(password.chars().count()));
     }

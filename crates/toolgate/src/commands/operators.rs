@@ -1,17 +1,18 @@
-//! `toolgate operators`: the people who own the install. Passwords come from a prompt or stdin, never from an
-//! argument, and are forgotten as soon as they are hashed.
+//! `toolgate operators`: the people who own the install, and the tokens of their scripts. Passwords come from a prompt
+//! or stdin, never from an argument, and are forgotten as soon as they are hashed.
 
-use std::io::Read as _;
+mod acting;
+mod list;
+mod password;
+mod tokens;
 
-use anyhow::{Context as _, bail};
 use clap::{Subcommand, ValueEnum};
-use dialoguer::Password;
-use domain::operator::{Email, OperatorRole};
+use domain::operator::{Email, OperatorRole, TokenLifetime};
 use serde_json::json;
-use zeroize::Zeroizing;
 
+pub use self::password::new_password;
 use super::{Context, Verdict};
-use crate::output::{Mark, Output};
+use crate::output::{Mark, count_of};
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
@@ -24,6 +25,41 @@ pub enum Command {
         #[arg(long)]
         password_stdin: bool,
     },
+    #[command(override_help = include_str!("help/operators_list.txt"))]
+    List,
+    #[command(override_help = include_str!("help/operators_disable.txt"))]
+    Disable {
+        #[arg(value_name = "EMAIL", value_parser = Email::parse)]
+        email: Email,
+    },
+    #[command(override_help = include_str!("help/operators_enable.txt"))]
+    Enable {
+        #[arg(value_name = "EMAIL", value_parser = Email::parse)]
+        email: Email,
+    },
+    #[command(override_help = include_str!("help/operators_reset.txt"))]
+    Reset {
+        #[arg(value_name = "EMAIL", value_parser = Email::parse)]
+        email: Email,
+        #[arg(long)]
+        password_stdin: bool,
+    },
+    #[command(override_help = include_str!("help/operators_token.txt"))]
+    Token {
+        #[arg(value_name = "EMAIL", value_parser = Email::parse)]
+        email: Email,
+        #[arg(long)]
+        password_stdin: bool,
+        #[arg(long, value_name = "30d", value_parser = tokens::lifetime)]
+        expires: Option<TokenLifetime>,
+    },
+    #[command(override_help = include_str!("help/operators_revoke_token.txt"))]
+    RevokeToken {
+        #[arg(value_name = "ID")]
+        token: String,
+    },
+    #[command(override_help = include_str!("help/operators_whoami.txt"))]
+    Whoami,
 }
 
 /// A console role as it is typed.
@@ -34,22 +70,29 @@ pub enum Role {
     Owner,
 }
 
-/// Longer passwords are refused before they are hashed (bytes).
-const PASSWORD_BYTES_MAX: u64 = 1024;
-
 pub fn run(context: &Context, command: Command) -> anyhow::Result<Verdict> {
-    let Command::Create { email, role, password_stdin } = command;
+    match command {
+        Command::Create { email, role, password_stdin } => create(context, email, role, password_stdin),
+        Command::List => list::run(context),
+        Command::Disable { email } => set_state(context, &email, false),
+        Command::Enable { email } => set_state(context, &email, true),
+        Command::Reset { email, password_stdin } => reset(context, &email, password_stdin),
+        Command::Token { email, password_stdin, expires } => {
+            tokens::create(context, &email, password_stdin, expires.unwrap_or(TokenLifetime::DEFAULT))
+        }
+        Command::RevokeToken { token } => tokens::revoke(context, &token),
+        Command::Whoami => whoami(context),
+    }
+}
+
+fn create(context: &Context, email: Email, role: Role, password_stdin: bool) -> anyhow::Result<Verdict> {
     let role = match role {
         Role::Viewer => OperatorRole::Viewer,
         Role::Approver => OperatorRole::Approver,
         Role::Owner => OperatorRole::Owner,
     };
-    // A home that is not there is told before anybody types a password.
-    context.block_on(async {
-        context.desk().await?.close().await;
-        Ok(())
-    })?;
-    let password = password(&context.output, password_stdin)?;
+    check_home(context)?;
+    let password = new_password(&context.output, password_stdin)?;
     context.block_on(async {
         let desk = context.desk().await?;
         desk.admin
@@ -66,37 +109,71 @@ pub fn run(context: &Context, command: Command) -> anyhow::Result<Verdict> {
     Ok(Verdict::Done)
 }
 
-/// The password: from stdin, without one trailing newline, or asked for twice in a terminal.
-///
-/// # Errors
-/// When it cannot be asked for or read.
-pub fn password(output: &Output, from_stdin: bool) -> anyhow::Result<Zeroizing<String>> {
-    if from_stdin {
-        let mut text = Zeroizing::new(String::new());
-        std::io::stdin()
-            .take(PASSWORD_BYTES_MAX + 3)
-            .read_to_string(&mut text)
-            .context("the password is not UTF-8 text (--password-stdin)")?;
-        let end =
-            text.strip_suffix('\n').map_or(text.len(), |rest| rest.strip_suffix('\r').unwrap_or(rest).len());
-        text.truncate(end);
-        if text.len() as u64 > PASSWORD_BYTES_MAX {
-            bail!(
-                "the password is longer than {PASSWORD_BYTES_MAX} bytes (--password-stdin); choose a shorter one"
-            );
-        }
-        return Ok(text);
+/// A home that is not there is told before anybody types a password.
+fn check_home(context: &Context) -> anyhow::Result<()> {
+    context.block_on(async {
+        context.desk().await?.close().await;
+        Ok(())
+    })
+}
+
+fn set_state(context: &Context, email: &Email, active: bool) -> anyhow::Result<Verdict> {
+    let changed = context.block_on(async {
+        let desk = context.desk().await?;
+        let (actor, now) = (context.actor(), context.now().wall);
+        let changed = match active {
+            true => desk.admin.enable_operator(&actor, now, email).await?,
+            false => desk.admin.disable_operator(&actor, now, email).await?,
+        };
+        desk.close().await;
+        Ok(changed)
+    })?;
+    if context.output.json {
+        context.output.json(&json!({ "operator": email, "changed": changed }))?;
+    } else if changed {
+        let what = if active { "enabled" } else { "disabled; password and tokens are refused" };
+        context.output.answer_marked(Mark::Done, format!("{email} {what}"))?;
+    } else {
+        context.output.answer_marked(Mark::Same, format!("{email} was so already"))?;
     }
-    if !output.can_ask() {
-        bail!("there is no terminal to ask for the password; pipe it in with --password-stdin");
+    Ok(Verdict::Done)
+}
+
+fn reset(context: &Context, email: &Email, password_stdin: bool) -> anyhow::Result<Verdict> {
+    context.block_on(async {
+        let desk = context.desk().await?;
+        desk.admin.show_operator(email).await?;
+        desk.close().await;
+        Ok(())
+    })?;
+    let password = new_password(&context.output, password_stdin)?;
+    let revoked = context.block_on(async {
+        let desk = context.desk().await?;
+        let now = context.now().wall;
+        let revoked = desk.admin.reset_operator(&context.actor(), now, email, &password).await?;
+        desk.close().await;
+        Ok(revoked)
+    })?;
+    if context.output.json {
+        let revoked: Vec<_> = revoked.iter().map(|token| token.id).collect();
+        context.output.json(&json!({ "operator": email, "revoked_tokens": revoked }))?;
+    } else {
+        let tokens = match revoked.len() {
+            0 => String::new(),
+            number => format!("; {} revoked", count_of(number, "token")),
+        };
+        context.output.answer_marked(Mark::Done, format!("{email} has a new password{tokens}"))?;
     }
-    let typed = Password::new()
-        .with_prompt("Password (12 characters or more, not shown, asked twice)")
-        .with_confirmation("Again", "they differ; once more")
-        .validate_with(|typed: &String| match typed.chars().count() {
-            0..admin::PASSWORD_CHARACTERS_MIN => Err("use 12 characters or more"),
-            _ => Ok(()),
-        })
-        .interact()?;
-    Ok(Zeroizing::new(typed))
+    Ok(Verdict::Done)
+}
+
+fn whoami(context: &Context) -> anyhow::Result<Verdict> {
+    let operator = context.operator()?;
+    let (email, role) = (operator.email(), operator.role().as_str());
+    if context.output.json {
+        context.output.json(&json!({ "operator": email, "role": role }))?;
+    } else {
+        context.output.answer_marked(Mark::Done, format!("operator  {email} ({role})"))?;
+    }
+    Ok(Verdict::Done)
 }

@@ -59,7 +59,7 @@ pub const SETTINGS: &[Setting] = &[
         "gateway.body_limit",
         Kind::Size,
         "10MB",
-        "The largest request body; a larger one is answered 413.",
+        "The largest body of a request (413 over it), and of an answer that may not stream (502).",
     ),
     setting(
         "gateway.upstream_timeout",

@@ -44,6 +44,41 @@ fn in_headers_and_body_with_the_length_kept() {
 }
 
 #[test]
+fn in_the_names_of_headers() {
+    let (gateway, _api, key) = stage(|_| {
+        let upper = PLAIN.to_uppercase();
+        answer("200 OK", &format!("{PLAIN}: 1\r\nX-{upper}: 2\r\nX-Other: 3\r\n"), "ok")
+    });
+    let reply = gateway.send(&Request::new("GET", "/http/api/v1/x").key(&key));
+    assert_eq!((reply.status, reply.header("x-other")), (200, Some("3")));
+    for name in [PLAIN.to_owned(), format!("x-{PLAIN}")] {
+        assert_eq!(reply.header(&name), None, "{name}");
+    }
+}
+
+#[test]
+fn under_a_transfer_coding_that_nobody_asked_for() {
+    let (gateway, _api, key) = stage(|_| {
+        // What another coding hides is not read; it is not handed on either.
+        vec![say("HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n3\r\nxyz\r\n0\r\n\r\n")]
+    });
+    let reply = gateway.send(&Request::new("GET", "/http/api/v1/x").key(&key));
+    assert_eq!((reply.status, reply.proxy_status()), (502, "upstream-error"), "{}", reply.text());
+}
+
+#[test]
+fn where_there_is_no_body_there_is_nothing_to_decode() {
+    let (gateway, _api, key) = stage(|hit| match hit.method.as_str() {
+        "HEAD" => vec![say("HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 77\r\n\r\n")],
+        _ => vec![say("HTTP/1.1 304 Not Modified\r\nContent-Encoding: br\r\nETag: \"1\"\r\n\r\n")],
+    });
+    for (method, status) in [("HEAD", 200), ("GET", 304)] {
+        let reply = gateway.send(&Request::new(method, "/http/api/v1/x").key(&key));
+        assert_eq!(reply.status, status, "{}", reply.text());
+    }
+}
+
+#[test]
 fn in_every_form_that_encoders_give_it() {
     // Computed with Python's base64 and binascii.
     const BASE64: &str = "c2tfbGl2ZV85ZjNjNGIxZDdlMmE4ZjYw";

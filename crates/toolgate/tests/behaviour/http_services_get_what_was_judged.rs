@@ -54,6 +54,24 @@ fn nothing_of_the_agents_identity_or_connection_travels_on() {
 }
 
 #[test]
+fn a_header_that_asks_for_another_method_or_path_reaches_nobody() {
+    let stage = ApiStage::new();
+    for name in [
+        "X-HTTP-Method-Override",
+        "X_HTTP_Method_Override",
+        "X-HTTP_Method",
+        "X-Method-Override",
+        "X-Original-URL",
+        "X-Rewrite-URL",
+        "x_original_url",
+    ] {
+        let reply = stage.gateway.send(&stage.request("GET", "/http/api/v1/x").header(name, "/admin"));
+        assert_eq!(reply.status, 400, "{name}: {}", reply.text());
+    }
+    assert_eq!(stage.api.connections(), 0);
+}
+
+#[test]
 fn the_answer_comes_back_as_it_was_given_but_for_what_leads_around_the_gateway() {
     let stage = ApiStage::behind(|_| {
         answer(

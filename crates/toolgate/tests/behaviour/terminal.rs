@@ -1,12 +1,21 @@
-//! A home of its own and a terminal to run commands in: the real binary, an empty environment, no terminal.
+//! A home of its own and a place to run commands in: the real binary, an empty environment, no terminal unless asked.
 
 use std::{
-    io::Write as _,
+    fs::File,
+    io::{Read as _, Write as _},
     path::{Path, PathBuf},
-    process::{Command, Output, Stdio},
+    process::{Child, Command, Output, Stdio},
+    sync::mpsc,
+    time::Duration,
 };
 
+use nix::{
+    pty::openpty,
+    sys::termios::{LocalFlags, tcgetattr},
+};
 use tempfile::TempDir;
+
+use crate::harness::until;
 
 /// A temporary folder with a home, a working directory and a user's home in it.
 pub struct Terminal {
@@ -87,6 +96,27 @@ impl Terminal {
         self.done(child.wait_with_output().unwrap())
     }
 
+    /// Starts a command in a real terminal: its stdin and its stderr are one; stdout is read when it ends.
+    pub fn sit_at(&self, arguments: &[&str]) -> Sitting {
+        let terminal = openpty(None, None).unwrap();
+        let mut command = self.command(arguments);
+        command.stdin(terminal.slave.try_clone().unwrap()).stderr(terminal.slave);
+        let child = command.spawn().unwrap();
+        let keyboard = File::from(terminal.master);
+        let mut screen = keyboard.try_clone().unwrap();
+        let (send, shown) = mpsc::channel();
+        std::thread::spawn(move || {
+            let mut bytes = [0; 4096];
+            // The last program at a terminal ends it with an error, not with an end of file.
+            while let Ok(length @ 1..) = screen.read(&mut bytes) {
+                if send.send(bytes[..length].to_vec()).is_err() {
+                    return;
+                }
+            }
+        });
+        Sitting { child, keyboard, shown, screen: String::new(), read: 0 }
+    }
+
     /// Output with the folder's name replaced, so that it can be compared.
     pub fn done(&self, output: Output) -> Done {
         let text = |bytes: Vec<u8>| {
@@ -96,6 +126,59 @@ impl Terminal {
             stdout: text(output.stdout),
             stderr: text(output.stderr),
             code: output.status.code().unwrap_or(-1),
+        }
+    }
+}
+
+/// Somebody at a terminal.
+pub struct Sitting {
+    child: Child,
+    keyboard: File,
+    shown: mpsc::Receiver<Vec<u8>>,
+    screen: String,
+    /// So much of the screen was answered already.
+    read: usize,
+}
+
+impl Sitting {
+    /// Waits for a prompt, then types a line.
+    pub fn answer(&mut self, prompt: &str, line: &str) {
+        self.wait_for(prompt);
+        self.keyboard.write_all(format!("{line}\n").as_bytes()).unwrap();
+    }
+
+    /// Waits for a prompt and until the terminal shows no more what is typed, then types a line.
+    pub fn answer_unseen(&mut self, prompt: &str, line: &str) {
+        self.wait_for(prompt);
+        until("the terminal to hide what is typed", || {
+            !tcgetattr(&self.keyboard).unwrap().local_flags.contains(LocalFlags::ECHO)
+        });
+        self.keyboard.write_all(format!("{line}\n").as_bytes()).unwrap();
+    }
+
+    /// Waits for the end; `stderr` is what the screen showed.
+    pub fn done(mut self) -> Done {
+        while let Ok(bytes) = self.shown.recv_timeout(Duration::from_secs(60)) {
+            self.screen.push_str(&String::from_utf8_lossy(&bytes));
+        }
+        let output = self.child.wait_with_output().unwrap();
+        Done {
+            stdout: String::from_utf8(output.stdout).unwrap(),
+            stderr: self.screen,
+            code: output.status.code().unwrap_or(-1),
+        }
+    }
+
+    fn wait_for(&mut self, prompt: &str) {
+        loop {
+            if let Some(at) = self.screen[self.read..].find(prompt) {
+                self.read += at + prompt.len();
+                return;
+            }
+            match self.shown.recv_timeout(Duration::from_secs(60)) {
+                Ok(bytes) => self.screen.push_str(&String::from_utf8_lossy(&bytes)),
+                Err(_) => panic!("no `{prompt}` in {:?}", self.screen),
+            }
         }
     }
 }

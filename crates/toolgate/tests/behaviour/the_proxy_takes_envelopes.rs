@@ -44,6 +44,25 @@ fn a_text_is_sent_as_it_is() {
 }
 
 #[test]
+fn a_length_that_an_envelope_states_does_not_cut_its_body() {
+    let stage = ApiStage::new();
+    for length in ["0", "3", "99"] {
+        let envelope = json!({
+            "service": "api", "method": "POST", "path": "/v1/notes",
+            "headers": { "content-type": "text/plain", "content-length": length }, "body": "judged whole",
+        });
+        let reply = proxy(&stage, &envelope.to_string());
+        assert_eq!(reply.status, 200, "{length}: {}", reply.text());
+        let hit = stage.api.last();
+        assert_eq!(
+            (&*hit.body, hit.header("content-length")),
+            (&b"judged whole"[..], Some("12")),
+            "{length}"
+        );
+    }
+}
+
+#[test]
 fn what_is_not_allowed_or_not_an_envelope_reaches_nobody() {
     let stage = ApiStage::new();
     for (envelope, status, word) in [

@@ -1,3 +1,5 @@
+//! Sealed values open where they belong, and nowhere else, whatever became of the ring meanwhile.
+
 use proptest::prelude::*;
 
 use super::*;

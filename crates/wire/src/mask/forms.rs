@@ -17,6 +17,8 @@ const FURTHER_BYTES_MAX: usize = 1 << 20;
 pub(super) fn of(secret: &[u8]) -> Vec<Vec<u8>> {
     let mut forms = Forms::default();
     forms.add(secret.to_vec());
+    // HTTP libraries write the names of headers so, and host names are.
+    forms.add(secret.to_ascii_lowercase());
     for digits in [LOWER, UPPER] {
         forms.add(hex(secret, digits).into_bytes());
     }

@@ -368,3 +368,9 @@ proptest! {
         prop_assert_eq!(masker.mask_text(&text), text.as_str());
     }
 }
+
+#[test]
+fn a_secret_that_became_a_name_in_lower_case_is_found() {
+    let masker = Masker::new(&[b"Sk-Live_9F3C"]).unwrap().unwrap();
+    assert_eq!(masker.mask_text("x-sk-live_9f3c-y"), "x-************-y");
+}

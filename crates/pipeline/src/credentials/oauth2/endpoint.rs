@@ -17,10 +17,11 @@ use hyper_util::{
 };
 use serde::Deserialize;
 use vault::Secret;
+use wire::percent;
 use zeroize::Zeroizing;
 
 use super::{
-    super::{injection::sensitive, percent},
+    super::injection::sensitive,
     grant::{Grant, Parts},
 };
 use crate::dial::{Connector, DialError, Dialler, Versions};

@@ -2,26 +2,16 @@
 
 use domain::service::Upstream;
 use http::{HeaderMap, HeaderName, HeaderValue, header, response};
+use wire::hop::{HOP_BY_HOP, named_by_connection};
 
 /// The headers of an MCP server's answer that travel on.
 static OF_MCP: [HeaderName; 4] =
     [header::CONTENT_TYPE, header::CACHE_CONTROL, header::RETRY_AFTER, header::ALLOW];
 
-/// Headers of the upstream's connection (RFC 9110 §7.6.1), and those that would lead around the gateway.
+/// Headers that would lead around the gateway.
 ///
 /// A cookie is a credential that the upstream made for ours: an agent that held it could go there by itself.
-static WITHHELD: [HeaderName; 10] = [
-    header::CONNECTION,
-    HeaderName::from_static("keep-alive"),
-    HeaderName::from_static("proxy-connection"),
-    header::PROXY_AUTHENTICATE,
-    header::TE,
-    header::TRAILER,
-    header::TRANSFER_ENCODING,
-    header::UPGRADE,
-    header::SET_COOKIE,
-    header::ALT_SVC,
-];
+static AROUND_US: [HeaderName; 2] = [header::SET_COOKIE, header::ALT_SVC];
 
 /// Our own headers; an upstream must not speak for us.
 static OURS: [HeaderName; 3] = [
@@ -55,16 +45,12 @@ pub(super) fn travelling(upstream: &response::Parts, service: &Upstream, is_stre
 }
 
 fn of_api(headers: &HeaderMap) -> HeaderMap {
-    let named: Vec<HeaderName> = headers
-        .get_all(header::CONNECTION)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .filter_map(|name| HeaderName::from_bytes(name.trim().as_bytes()).ok())
-        .collect();
+    let named = named_by_connection(headers.get_all(header::CONNECTION).iter().map(HeaderValue::as_bytes));
     let mut travelling = HeaderMap::with_capacity(headers.len());
     for (name, value) in headers {
-        if !WITHHELD.contains(name) && !OURS.contains(name) && !named.contains(name) {
+        let of_the_connection =
+            HOP_BY_HOP.contains(&name.as_str()) || named.iter().any(|named| name == named.as_str());
+        if !of_the_connection && !AROUND_US.contains(name) && !OURS.contains(name) {
             travelling.append(name.clone(), value.clone());
         }
     }

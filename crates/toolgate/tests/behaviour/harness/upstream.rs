@@ -16,7 +16,8 @@ use socket2::{Domain, Socket, Type};
 
 /// A server of this process, gone with it.
 pub struct Upstream {
-    address: SocketAddr,
+    /// Where it listens.
+    pub address: SocketAddr,
     state: Arc<State>,
 }
 

@@ -1,12 +1,12 @@
 //! Percent-encoding (RFC 3986 §2.1), as queries, forms and AWS signatures write it.
 
 /// Everything but the unreserved characters of RFC 3986 §2.3 becomes `%XX`, with capital digits.
-pub(super) fn encode(bytes: &[u8]) -> String {
+pub fn encode(bytes: &[u8]) -> String {
     encode_but(bytes, |_| false)
 }
 
 /// As [`encode`], with slashes left as they are.
-pub(super) fn encode_path(bytes: &[u8]) -> String {
+pub fn encode_path(bytes: &[u8]) -> String {
     encode_but(bytes, |byte| byte == b'/')
 }
 
@@ -26,7 +26,7 @@ fn encode_but(bytes: &[u8], keep: impl Fn(u8) -> bool) -> String {
 }
 
 /// The bytes behind a text of a path. What is no escape stays.
-pub(super) fn decode(text: &str) -> Vec<u8> {
+pub fn decode(text: &str) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
     while let Some((first, behind)) = rest.split_first() {
@@ -49,7 +49,7 @@ pub(super) fn decode(text: &str) -> Vec<u8> {
 }
 
 /// The bytes behind a part of a query, where `+` is a blank as in forms.
-pub(super) fn decode_query(text: &str) -> Vec<u8> {
+pub fn decode_query(text: &str) -> Vec<u8> {
     decode(&text.replace('+', "%20"))
 }
 

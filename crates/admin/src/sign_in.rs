@@ -1,0 +1,115 @@
+//! Who an operator is: proven by a password or a token, for everything that a person has to answer for.
+
+use std::time::Duration;
+
+use domain::operator::{Email, OperatorRole, OperatorState, PresentedToken, wait_after_wrong_passwords};
+use jiff::Timestamp;
+use store::StoredOperator;
+use vault::{Pepper, verify_password};
+
+use crate::{Actor, Admin, AdminError};
+
+/// How often a try is counted anew because another one of the same address came in between.
+const RECOUNTS_MAX: usize = 8;
+
+/// An operator who has proven who they are and was not disabled then. Only [`Admin`] makes one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ActingOperator {
+    email: Email,
+    role: OperatorRole,
+}
+
+impl ActingOperator {
+    /// Who it is.
+    #[must_use]
+    pub fn email(&self) -> &Email {
+        &self.email
+    }
+
+    /// What they may do.
+    #[must_use]
+    pub fn role(&self) -> OperatorRole {
+        self.role
+    }
+
+    /// The same as who makes a change.
+    #[must_use]
+    pub fn actor(&self) -> Actor {
+        Actor::operator(&self.email, self.role)
+    }
+}
+
+impl Admin {
+    /// Who has this address and this password. Keeps the calling thread busy for about a tenth of a second, whether
+    /// somebody has the address or not. Each try counts as wrong until it is known to be right: after three in a row
+    /// the address waits, longer each time, and so does one that nobody has.
+    ///
+    /// # Errors
+    /// [`AdminError::WrongCredentials`], [`AdminError::WrongPasswords`], [`AdminError::OperatorDisabled`]; the last
+    /// only to who knows the password.
+    pub async fn sign_in(
+        &self,
+        now: Timestamp,
+        email: &Email,
+        password: &str,
+    ) -> Result<ActingOperator, AdminError> {
+        self.count_try(now, email).await?;
+        let hash = self.store.password_hash(email).await?;
+        if !verify_password(password, hash.as_deref()) {
+            return Err(AdminError::WrongCredentials);
+        }
+        self.store.forget_wrong_passwords(email).await?;
+        acting(self.store.operator(email).await?.ok_or(AdminError::WrongCredentials)?)
+    }
+
+    /// Whose token this is; notes its use.
+    ///
+    /// # Errors
+    /// [`AdminError`]: the token is unknown, expired or revoked; its operator is disabled.
+    pub async fn sign_in_with_token(
+        &self,
+        now: Timestamp,
+        pepper: &Pepper,
+        presented: &PresentedToken,
+    ) -> Result<ActingOperator, AdminError> {
+        let id = presented.id();
+        let token = self.store.token(&pepper.mac_of_token(presented)).await?;
+        let token = token.ok_or(AdminError::UnknownToken(id))?;
+        if let Some(at) = token.revoked_at {
+            return Err(AdminError::TokenRevoked { id, at });
+        }
+        if token.expires_at <= now {
+            return Err(AdminError::TokenExpired { id, at: token.expires_at });
+        }
+        let operator = self.store.operator(&token.operator).await?.ok_or(AdminError::UnknownToken(id))?;
+        let acting = acting(operator)?;
+        self.store.note_token_use(id, now).await?;
+        Ok(acting)
+    }
+
+    /// Counts a try before it is looked at, so that many at once gain nothing.
+    async fn count_try(&self, now: Timestamp, email: &Email) -> Result<(), AdminError> {
+        for _ in 0..RECOUNTS_MAX {
+            let seen = self.store.wrong_passwords(email, now).await?;
+            if let Some(wrong) = seen {
+                let wait = wait_after_wrong_passwords(wrong.count);
+                // Before the last wrong one by this clock: nothing has been waited yet.
+                let since = Duration::try_from(now.duration_since(wrong.at)).unwrap_or_default();
+                if let Some(left) = wait.checked_sub(since).filter(|left| !left.is_zero()) {
+                    return Err(AdminError::WrongPasswords { email: email.clone(), left });
+                }
+            }
+            if self.store.count_wrong_password(email, seen, now).await? {
+                return Ok(());
+            }
+        }
+        Err(AdminError::ChangedMeanwhile(format!("the count of wrong passwords for `{email}`")))
+    }
+}
+
+fn acting(operator: StoredOperator) -> Result<ActingOperator, AdminError> {
+    match operator.state {
+        OperatorState::Active => Ok(ActingOperator { email: operator.email, role: operator.role }),
+        OperatorState::Disabled => Err(AdminError::OperatorDisabled(operator.email)),
+    }
+}

@@ -1,0 +1,161 @@
+//! Approvals: calls that wait for people, and what becomes of them. What may happen to one is decided here, in
+//! [`Standing::after`]; the store applies it, everybody else asks.
+
+mod digest;
+mod standing;
+mod status;
+
+use std::{num::NonZeroU8, time::Duration};
+
+use jiff::Timestamp;
+
+use crate::{
+    idempotency::IdempotencyKey,
+    key::KeyId,
+    names::{AgentName, ApprovalId, CallId, CredentialName, RoleName, ServiceName},
+    operator::Email,
+    policy::{PolicyHash, RuleName},
+    risk::RiskScore,
+};
+
+pub use digest::approval_digest;
+pub use standing::{Ending, Move, NotNow, Outcome, Standing};
+pub use status::Status;
+
+/// A counter that moves with every change of an approval; waiting doors look at it instead of at the rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub struct ApprovalsRevision(pub i64);
+
+/// A call as it was when it was held. Nothing of this ever changes; the call itself is kept sealed beside it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Held {
+    /// The approval's id.
+    pub id: ApprovalId,
+    /// The call's id.
+    pub call_id: CallId,
+    /// Who called.
+    pub agent: AgentName,
+    /// With which key.
+    pub key_id: KeyId,
+    /// In which role.
+    pub role: RoleName,
+    /// The service.
+    pub service: ServiceName,
+    /// The protocol's word: `tools/call`, `POST`.
+    pub method: String,
+    /// What the method acts on: the tool's name, `METHOD /path`.
+    pub action: String,
+    /// Which call this is (contract §5): joins and resumes.
+    pub call_digest: [u8; 32],
+    /// What people decide on: see [`approval_digest`].
+    pub approval_digest: [u8; 32],
+    /// The rule that wants people.
+    pub rule: RuleName,
+    /// Where that rule stands: `policy.yaml:14`.
+    pub rule_place: Option<String>,
+    /// The part of the rule's condition that decided, with its values; holds arguments, so for operators only.
+    pub because: Option<String>,
+    /// How risky the call is, where that was assessed.
+    pub risk: Option<HeldRisk>,
+    /// Why the agent says that it calls: its own words.
+    pub intent: Option<String>,
+    /// The arguments as the trail may keep them: redacted, bounded JSON. The whole ones are in the sealed call.
+    pub args: Option<Box<str>>,
+    /// How many operators must approve.
+    pub quorum: NonZeroU8,
+    /// When it was held.
+    pub created_at: Timestamp,
+    /// Who decides must do so before this moment.
+    pub decide_by: Timestamp,
+    /// How long after the last approval it may still be executed.
+    pub execute_within: Duration,
+    /// The policy that held it.
+    pub policy: PolicyHash,
+    /// The credentials that would be added, with their versions.
+    pub credentials: Vec<(CredentialName, u64)>,
+    /// The idempotency key that came with the call.
+    pub idempotency_key: Option<IdempotencyKey>,
+}
+
+/// A risk and what it is made of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HeldRisk {
+    /// The score.
+    pub score: RiskScore,
+    /// Its parts, as people read them: `POST 0.30; no model asked`.
+    pub parts: String,
+}
+
+/// What one operator said.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Decided {
+    /// Who.
+    pub operator: Email,
+    /// Yes or no.
+    pub approve: bool,
+    /// Why.
+    pub reason: Option<String>,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// What an operator found out about a call whose outcome was unknown.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Resolved {
+    /// Who.
+    pub operator: Email,
+    /// How they know.
+    pub reason: String,
+}
+
+/// An approval as it stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Approval {
+    /// The call as it was held.
+    pub held: Held,
+    /// How far it is.
+    pub status: Status,
+    /// What operators said, the first of them first.
+    pub decisions: Vec<Decided>,
+    /// Once it is approved: execution must begin before this moment.
+    pub execute_by: Option<Timestamp>,
+    /// When its execution began.
+    pub claimed_at: Option<Timestamp>,
+    /// The call that executed it.
+    pub executed_call: Option<CallId>,
+    /// What the agent was, or would be, answered with.
+    pub http_status: Option<u16>,
+    /// When it reached its end.
+    pub ended_at: Option<Timestamp>,
+    /// When the agent was given its end.
+    pub delivered_at: Option<Timestamp>,
+    /// Who resolved it, where its outcome was unknown.
+    pub resolved: Option<Resolved>,
+}
+
+impl Approval {
+    /// What moves are judged by.
+    #[must_use]
+    pub fn standing(&self) -> Standing {
+        let approvers = self.decisions.iter().filter(|decided| decided.approve);
+        Standing {
+            status: self.status,
+            digest: self.held.approval_digest,
+            quorum: self.held.quorum,
+            approved_by: approvers.map(|decided| decided.operator.clone()).collect(),
+            decide_by: self.held.decide_by,
+            execute_within: self.held.execute_within,
+            execute_by: self.execute_by,
+        }
+    }
+
+    /// The moment at which it expires, while it can: for decisions first, then for its execution.
+    #[must_use]
+    pub fn expires_at(&self) -> Option<Timestamp> {
+        match self.status {
+            Status::Pending => Some(self.held.decide_by),
+            Status::Approved => self.execute_by,
+            _ => None,
+        }
+    }
+}

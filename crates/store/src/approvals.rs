@@ -1,0 +1,235 @@
+//! Approvals, read: one, many, what an identical call meets, and what gateways have to do next.
+
+mod history;
+mod row;
+mod write;
+
+use domain::{
+    approval::{Approval, ApprovalsRevision, Status},
+    idempotency::IdempotencyKey,
+    names::{AgentName, ApprovalId},
+};
+use jiff::Timestamp;
+use sqlx::{Connection as _, SqliteConnection};
+
+use crate::{Store, StoreError, append, row::micros};
+
+pub use history::Before;
+use row::{Value, select};
+pub use write::{cancel, claim, close, decide, deliver, expire, hold, resolve};
+
+/// How many approvals are forgotten at once: so few that calls do not wait for it.
+const FORGOTTEN_AT_ONCE: i64 = 100;
+
+/// Which approvals. What is left at its default filters nothing.
+#[derive(Debug, Clone, Default)]
+pub struct ApprovalQuery {
+    /// In this status.
+    pub status: Option<Status>,
+    /// Of this agent.
+    pub agent: Option<AgentName>,
+}
+
+/// What a start of an approval's id names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FoundApproval {
+    /// Nothing.
+    None,
+    /// This one.
+    One(Box<Approval>),
+    /// Several; the first ten ids.
+    Several(Vec<ApprovalId>),
+}
+
+impl Store {
+    /// The revision that moves with every change of an approval: one row, cheap enough to ask many times a second.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the store does not answer.
+    pub async fn approvals_revision(&self) -> Result<ApprovalsRevision, StoreError> {
+        let select = "SELECT number FROM revisions WHERE area = 'approvals'";
+        Ok(sqlx::query_scalar(select).fetch_one(&self.readers).await.map(ApprovalsRevision)?)
+    }
+
+    /// One approval.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the store does not answer or a row is damaged.
+    pub async fn approval(&self, id: &ApprovalId) -> Result<Option<Approval>, StoreError> {
+        Ok(self.select("WHERE id = ?", &[Value::Text(id.as_str())]).await?.pop())
+    }
+
+    /// The approval whose id starts with `start`, with or without `ap_`.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the store does not answer or a row is damaged.
+    pub async fn find_approval(&self, start: &str) -> Result<FoundApproval, StoreError> {
+        let bare = start.strip_prefix(ApprovalId::PREFIX).unwrap_or(start);
+        let start = format!("{}{bare}", ApprovalId::PREFIX);
+        // `~` comes after every character of an id.
+        let end = format!("{start}~");
+        let which = "WHERE id >= ? AND id < ? ORDER BY id LIMIT 10";
+        let mut found = self.select(which, &[Value::Text(&start), Value::Text(&end)]).await?;
+        Ok(match (found.len(), found.pop()) {
+            (0, _) | (_, None) => FoundApproval::None,
+            (1, Some(approval)) => FoundApproval::One(Box::new(approval)),
+            (_, Some(last)) => {
+                FoundApproval::Several(found.iter().chain([&last]).map(|one| one.held.id).collect())
+            }
+        })
+    }
+
+    /// The approvals that the query asks for, the newest first, at most `limit`.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the store does not answer or a row is damaged.
+    pub async fn approvals(&self, query: &ApprovalQuery, limit: u32) -> Result<Vec<Approval>, StoreError> {
+        let status = query.status.map(|status| ("status = ?", status.as_str()));
+        let agent = query.agent.as_ref().map(|agent| ("agent = ?", agent.as_str()));
+        let tests: Vec<_> = status.into_iter().chain(agent).collect();
+        let mut which = String::new();
+        for (place, (test, _)) in tests.iter().enumerate() {
+            which.push_str(if place == 0 { "WHERE " } else { " AND " });
+            which.push_str(test);
+        }
+        which.push_str(" ORDER BY created_at DESC, approvals.rowid DESC LIMIT ?");
+        let mut values: Vec<Value<'_>> = tests.iter().map(|(_, word)| Value::Text(word)).collect();
+        values.push(Value::Number(limit.into()));
+        self.select(&which, &values).await
+    }
+
+    /// What a call meets that was held before. Without an idempotency key: the live approval of the identical call.
+    /// With one: the live approval under that key, whose call digest may be another one; then it is another request
+    /// under the same key.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the store does not answer or a row is damaged.
+    pub async fn live_approval(
+        &self,
+        agent: &AgentName,
+        call_digest: &[u8; 32],
+        key: Option<&IdempotencyKey>,
+    ) -> Result<Option<Approval>, StoreError> {
+        let agent = Value::Text(agent.as_str());
+        let found = match key {
+            None => {
+                let which = "WHERE agent = ? AND call_digest = ? AND live = 1 AND idempotency_key IS NULL";
+                self.select(which, &[agent, Value::Bytes(call_digest)]).await?
+            }
+            Some(key) => {
+                // The second test lets SQLite see that its index fits.
+                let which =
+                    "WHERE agent = ? AND idempotency_key = ? AND live = 1 AND idempotency_key IS NOT NULL";
+                self.select(which, &[agent, Value::Text(key.as_str())]).await?
+            }
+        };
+        Ok(found.into_iter().next())
+    }
+
+    /// How many calls of an agent wait for a decision.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the store does not answer.
+    pub async fn count_pending(&self, agent: &AgentName) -> Result<u32, StoreError> {
+        let count = "SELECT count(*) FROM approvals WHERE agent = $1 AND status = 'pending'";
+        Ok(sqlx::query_scalar(count).bind(agent.as_str()).fetch_one(&self.readers).await?)
+    }
+
+    /// What may be executed at `now`, what expires first coming first.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the store does not answer or a row is damaged.
+    pub async fn claimable(&self, now: Timestamp, limit: u32) -> Result<Vec<Approval>, StoreError> {
+        let which = "WHERE status = 'approved' AND execute_by > ? ORDER BY execute_by LIMIT ?";
+        self.select(which, &[Value::Number(micros(now)), Value::Number(limit.into())]).await
+    }
+
+    /// What nobody decided, or nobody executed, in time: to be expired with [`crate::Change::ExpireApproval`].
+    ///
+    /// # Errors
+    /// [`StoreError`] when the store does not answer.
+    pub async fn due_approvals(&self, now: Timestamp, limit: u32) -> Result<Vec<Approval>, StoreError> {
+        let values = [Value::Number(micros(now)), Value::Number(limit.into())];
+        let undecided = "WHERE status = 'pending' AND decide_by <= ? ORDER BY decide_by LIMIT ?";
+        let unclaimed = "WHERE status = 'approved' AND execute_by <= ? ORDER BY execute_by LIMIT ?";
+        let mut due = self.select(undecided, &values).await?;
+        due.extend(self.select(unclaimed, &values).await?);
+        Ok(due)
+    }
+
+    /// What has been executing since before `claimed_before`: to be closed as unknown with
+    /// [`crate::Change::CloseApproval`], never to be taken over. A gateway that is the only one asks with the moment
+    /// of its start, any with a moment that no execution lasts as long as.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the store does not answer or a row is damaged.
+    pub async fn executing_approvals(
+        &self,
+        claimed_before: Timestamp,
+        limit: u32,
+    ) -> Result<Vec<Approval>, StoreError> {
+        let which = "WHERE status = 'executing' AND claimed_at < ? ORDER BY claimed_at LIMIT ?";
+        self.select(which, &[Value::Number(micros(claimed_before)), Value::Number(limit.into())]).await
+    }
+
+    /// The whole call as it was held, sealed (`vault::Label::of_held_call`); `None` when it was forgotten.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the store does not answer.
+    pub async fn held_call(&self, id: &ApprovalId) -> Result<Option<Vec<u8>>, StoreError> {
+        self.body(id, row::HELD_CALL).await
+    }
+
+    /// The answer of an execution, sealed (`vault::Label::of_approval_answer`); `None` when there is none, or it was
+    /// forgotten.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the store does not answer.
+    pub async fn approval_answer(&self, id: &ApprovalId) -> Result<Option<Vec<u8>>, StoreError> {
+        self.body(id, row::STORED_ANSWER).await
+    }
+
+    /// Drops the calls and answers of a few approvals that ended before `ended_before`; identical calls are new
+    /// calls from then on, whether the end was delivered or not. What is unknown stays until it is resolved. Says
+    /// whether there may be more.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the store does not answer; nothing is dropped then.
+    pub async fn forget_approvals(&self, ended_before: Timestamp) -> Result<bool, StoreError> {
+        let mut writer = self.writer.lock().await;
+        let mut transaction = writer.begin().await?;
+        let select = "SELECT id FROM approvals WHERE kept = 1 AND ended_at IS NOT NULL AND ended_at < $1 \
+                      AND status <> 'unknown' ORDER BY ended_at LIMIT $2";
+        let query = sqlx::query_scalar(select).bind(micros(ended_before)).bind(FORGOTTEN_AT_ONCE);
+        let ids: Vec<String> = query.fetch_all(&mut *transaction).await?;
+        for id in &ids {
+            let delete = "DELETE FROM approval_bodies WHERE approval = $1";
+            sqlx::query(delete).bind(id).execute(&mut *transaction).await?;
+            let update = "UPDATE approvals SET kept = 0, live = 0 WHERE id = $1";
+            sqlx::query(update).bind(id).execute(&mut *transaction).await?;
+        }
+        if !ids.is_empty() {
+            append::bump(&mut transaction, "approvals").await?;
+        }
+        transaction.commit().await?;
+        Ok(i64::try_from(ids.len()).is_ok_and(|count| count == FORGOTTEN_AT_ONCE))
+    }
+
+    async fn body(&self, id: &ApprovalId, purpose: &str) -> Result<Option<Vec<u8>>, StoreError> {
+        let select = "SELECT sealed FROM approval_bodies WHERE approval = $1 AND purpose = $2";
+        let query = sqlx::query_scalar(select).bind(id.as_str()).bind(purpose);
+        Ok(query.fetch_optional(&self.readers).await?)
+    }
+
+    /// Rows and their decisions, as they are at one moment.
+    async fn select(&self, which: &str, values: &[Value<'_>]) -> Result<Vec<Approval>, StoreError> {
+        let mut connection = self.readers.acquire().await?;
+        let mut transaction = connection.begin().await?;
+        select(&mut transaction, which, values).await
+    }
+}
+
+/// One approval, read in the transaction that changes it.
+async fn one(connection: &mut SqliteConnection, id: &ApprovalId) -> Result<Option<Approval>, StoreError> {
+    Ok(select(connection, "WHERE id = ?", &[Value::Text(id.as_str())]).await?.pop())
+}
