@@ -9,7 +9,7 @@ use wire::{Raw, canonical};
 use crate::arrival::{ApiRequest, Exchange};
 
 /// Headers that say how a request travels or who carries it, not what it asks for.
-const CARRIAGE: [HeaderName; 11] = [
+static CARRIAGE: [HeaderName; 11] = [
     header::USER_AGENT,
     header::ACCEPT_ENCODING,
     header::CONTENT_LENGTH,
@@ -76,15 +76,11 @@ fn of_request(agent: &AgentName, call: &Call, request: &ApiRequest, headers: &He
         text.extend_from_slice(value);
         text.push(b'\n');
     }
-    let target = match request.target.query() {
-        Some(query) => format!("{}?{query}", request.target.path()),
-        None => request.target.path().to_owned(),
-    };
     let parts: [&[u8]; 6] = [
         agent.as_str().as_bytes(),
         call.service.as_bytes(),
         request.method.as_str().as_bytes(),
-        target.as_bytes(),
+        request.target.as_str().as_bytes(),
         &text,
         &body,
     ];

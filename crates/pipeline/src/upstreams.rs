@@ -227,13 +227,13 @@ where
         .build(connector)
 }
 
-/// Sends a request as soon as there is a connection for it, unless the kill switch is turned on before that, and waits
-/// for the head of its answer. A request that is on its way is waited for: its answer is all that can still be had of
+/// Sends a request as soon as there is a connection for it, unless it is `stopped` by the kill switch before that, and
+/// waits for the head of its answer. A request that is on its way is waited for: its answer is all that can still be had of
 /// it. The HTTP library passes over any number of interim answers; we do not.
 async fn send<B>(
     client: &Client<Connector, B>,
     mut request: Request<B>,
-    freshness: &Freshness,
+    stopped: impl Future<Output = ()>,
 ) -> Result<Response<Incoming>, Stop>
 where
     B: Body<Data: Send, Error: Into<Box<dyn Error + Send + Sync>>> + Send + Unpin + 'static,
@@ -249,7 +249,7 @@ where
     let mut answer = pin!(client.request(request));
     tokio::select! {
         biased;
-        () = freshness.stopped() => {}
+        () = stopped => {}
         answer = &mut answer => return answer.map_err(|error| fault(&error)),
         () = too_many.notified() => return Err(too_many_interim_answers()),
     }

@@ -1,6 +1,8 @@
 //! Which headers of an agent's request travel on to an HTTP service: all but those that belong to this connection,
 //! to the agent's identity, or to us.
 
+use std::borrow::Cow;
+
 use domain::stop::Unreadable;
 use http::{HeaderMap, HeaderValue, header};
 use wire::hop::{HOP_BY_HOP, named_by_connection};
@@ -42,17 +44,21 @@ pub(super) fn travelling(headers: &HeaderMap) -> Result<HeaderMap, Unreadable> {
     let mut travelling = HeaderMap::with_capacity(headers.len());
     for (name, value) in headers {
         // Servers behind CGI (RFC 3875 §4.1.18) and its heirs take `_` and `-` for the same.
-        let read = name.as_str().replace('_', "-");
-        if METHOD_OVERRIDES.contains(&read.as_str()) {
+        let read = match name.as_str() {
+            name if name.contains('_') => Cow::Owned(name.replace('_', "-")),
+            name => Cow::Borrowed(name),
+        };
+        let read = read.as_ref();
+        if METHOD_OVERRIDES.contains(&read) {
             return Err(Unreadable::MethodOverride(name.to_string()));
         }
-        if PATH_OVERRIDES.contains(&read.as_str()) {
+        if PATH_OVERRIDES.contains(&read) {
             return Err(Unreadable::PathOverride(name.to_string()));
         }
-        if HOP_BY_HOP.contains(&read.as_str())
-            || OF_THE_CONNECTION.contains(&read.as_str())
-            || OF_THE_AGENT.contains(&read.as_str())
-            || repeatable::HEADER == read.as_str()
+        if HOP_BY_HOP.contains(&read)
+            || OF_THE_CONNECTION.contains(&read)
+            || OF_THE_AGENT.contains(&read)
+            || repeatable::HEADER == read
             || read.starts_with(OURS)
             || named.iter().any(|named| name == named.as_str())
         {

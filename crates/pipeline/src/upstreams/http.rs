@@ -1,5 +1,6 @@
 //! A plain HTTP API behind a base URL. The request leaves as it was judged, with the credential added last.
 
+use bytes::Bytes;
 use domain::{
     service::ApiUpstream,
     stop::{Fault, Refusal, Stop, Unreadable},
@@ -63,7 +64,8 @@ impl Http {
         parts.headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
         injection.apply(&mut parts, whole.as_deref(), at)?;
 
-        let response = send(&self.client, Request::from_parts(parts, flow), outbound.freshness).await?;
+        let response =
+            send(&self.client, Request::from_parts(parts, flow), outbound.freshness.stopped()).await?;
         if response.status() == http::StatusCode::SWITCHING_PROTOCOLS {
             return Err(Fault::UpstreamBroken("it switched protocols, unasked".into()).into());
         }
@@ -75,11 +77,10 @@ impl Http {
     /// The base URL's scheme, host and path, then the judged target byte for byte.
     fn address(&self, target: &wire::Target) -> Result<Uri, Stop> {
         let base = self.uri.path().trim_end_matches('/');
-        let query = target.query().map(|query| format!("?{query}")).unwrap_or_default();
-        let mut parts = self.uri.clone().into_parts();
+        let path_and_query = Bytes::from([base, target.as_str()].concat());
         let unfit = || Refusal::Unreadable(Unreadable::Target("the path cannot be sent".into()));
-        let path_and_query = format!("{base}{}{query}", target.path());
-        parts.path_and_query = Some(PathAndQuery::try_from(path_and_query).map_err(|_| unfit())?);
+        let mut parts = self.uri.clone().into_parts();
+        parts.path_and_query = Some(PathAndQuery::from_maybe_shared(path_and_query).map_err(|_| unfit())?);
         Ok(Uri::from_parts(parts).map_err(|_| unfit())?)
     }
 }

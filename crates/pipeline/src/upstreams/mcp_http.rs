@@ -78,7 +78,7 @@ impl McpHttp {
         injection.apply(&mut parts, Some(&body), at)?;
 
         let request = Request::from_parts(parts, Full::new(body));
-        let response = send(&self.client, request, outbound.freshness).await?;
+        let response = send(&self.client, request, outbound.freshness.stopped()).await?;
         let session = response
             .headers()
             .get(SESSION_ID)

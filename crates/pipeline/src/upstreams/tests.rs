@@ -74,7 +74,8 @@ async fn hesitant(interim_answers: u32) -> Result<String, Stop> {
     let upstream =
         HttpUpstream { url: UpstreamUrl::parse(&url).unwrap(), network: Network::Private, ca_pem: None };
     let client = client(Dialler::new().connector(&upstream, Versions::Http1, None).unwrap());
-    let answer = send(&client, ::http::Request::get(url).body(Empty::<bytes::Bytes>::new()).unwrap()).await;
+    let request = ::http::Request::get(url).body(Empty::<bytes::Bytes>::new()).unwrap();
+    let answer = send(&client, request, std::future::pending()).await;
     let text = match answer {
         Ok(answer) => Ok(answer.into_body().collect().await.unwrap().to_bytes()),
         Err(stop) => Err(stop),
