@@ -34,8 +34,6 @@ use coalesce::Coalescer;
 const QUEUE_MAX: usize = 8_192;
 /// How many events one group holds at most.
 const GROUP_MAX: usize = 128;
-/// How often a group that somebody waits for lets others come along, as long as they come.
-const ROUNDS_MAX: usize = 4;
 /// How long events that nobody waits for may be held back for company.
 const OUTCOMES_WAIT_MAX: Duration = Duration::from_millis(5);
 /// How often key use is noted and coalesced refusals are looked through.
@@ -148,18 +146,12 @@ async fn gather(inbox: &mut mpsc::Receiver<Note>, notes: &mut Vec<Note>) -> bool
     tokio::pin!(deadline);
     loop {
         if notes.iter().any(|note| matches!(note, Note::Durable(..))) {
-            // Calls that are ready to come along are let in first, and those that became ready meanwhile.
-            for _ in 0..ROUNDS_MAX {
-                let before = notes.len();
-                tokio::task::yield_now().await;
-                while notes.len() < GROUP_MAX
-                    && let Ok(note) = inbox.try_recv()
-                {
-                    notes.push(note);
-                }
-                if notes.len() == before {
-                    break;
-                }
+            // Calls that are ready to come along are let in first.
+            tokio::task::yield_now().await;
+            while notes.len() < GROUP_MAX
+                && let Ok(note) = inbox.try_recv()
+            {
+                notes.push(note);
             }
             return true;
         }
