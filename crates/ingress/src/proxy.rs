@@ -56,7 +56,7 @@ pub(crate) async fn open(knock: Knock) -> Response<Flow> {
         Method::POST => limits::read_message(&head.headers, body, &front, claims.key()).await,
         _ => Err(Refusal::MethodNotAllowed.into()),
     };
-    let read = whole.and_then(|bytes| Ok(read(&bytes, &head.headers, &front, &mut call)?));
+    let read = whole.and_then(|bytes| read(&bytes, &head.headers, &front, &mut call));
     let (exchange, headers, repeatable) = match read {
         Ok(read) => (Ok(Exchange::Request(read.request)), read.headers, read.repeatable),
         Err(stop) => (Err(stop), HeaderMap::new(), None),
