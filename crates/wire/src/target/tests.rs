@@ -186,16 +186,15 @@ fn browsers_read_the_known_hard_cases_as_we_do() {
 }
 
 fn hard_cases() -> Vec<String> {
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let output = std::process::Command::new(cargo)
-        .args(["metadata", "--offline", "--format-version", "1", "--manifest-path"])
-        .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/../../Cargo.toml"))
-        .output()
-        .expect("cargo runs");
-    let metadata: serde_json::Value = serde_json::from_slice(&output.stdout).expect("cargo metadata is JSON");
-    let packages = metadata["packages"].as_array().unwrap();
-    let url = packages.iter().find(|package| package["name"] == "url").unwrap();
-    let folder = std::path::Path::new(url["manifest_path"].as_str().unwrap()).parent().unwrap();
+    // The cases come with the crate's sources, which are unpacked where cargo keeps them.
+    let lock = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../Cargo.lock")).unwrap();
+    let (_, version) = lock.split_once("name = \"url\"\nversion = \"").expect("`url` is locked");
+    let package = format!("url-{}", version.split('"').next().unwrap());
+    let home = std::env::var_os("CARGO_HOME").map(std::path::PathBuf::from);
+    let home = home.or_else(|| Some(std::path::PathBuf::from(std::env::var_os("HOME")?).join(".cargo")));
+    let sources = home.expect("cargo has a home").join("registry/src");
+    let registries = std::fs::read_dir(&sources).unwrap().map(|registry| registry.unwrap().path());
+    let folder = registries.map(|registry| registry.join(&package)).find(|folder| folder.exists()).unwrap();
     let cases = std::fs::read(folder.join("tests/urltestdata.json")).unwrap();
     let cases: Vec<serde_json::Value> = serde_json::from_slice(&cases).unwrap();
     cases.iter().filter_map(|case| Some(case.get("input")?.as_str()?.to_owned())).collect()
