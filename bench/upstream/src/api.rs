@@ -35,7 +35,8 @@ impl Api {
             Bytes::from(format!(r#"{{"text":"{text}","credential":{credential}}}"#))
         };
         // Text as APIs answer it; a run of one byte would be easier to look through than what people send.
-        let line = br#"{"id":4711,"name":"A Name of a Thing","state":"open","price":12.50,"tags":["a","b"]},"#;
+        let line =
+            br#"{"id":4711,"name":"A Name of a Thing","state":"open","price":12.50,"tags":["a","b"]},"#;
         let text = |bytes| Bytes::from(line.iter().copied().cycle().take(bytes).collect::<Vec<u8>>());
         Self { small: [small(false), small(true)], large: text(LARGE_BYTES), chunk: text(CHUNK_BYTES) }
     }
