@@ -269,38 +269,6 @@ fn a_plain_secret_has_few_forms() {
     assert!(forms.len() <= 24, "{}", forms.len());
 }
 
-/// `cargo test -p wire --release -- --ignored --nocapture speed`
-#[test]
-#[ignore = "measures"]
-fn speed() {
-    let secret = b"sk/live+51Habcdefghijklmnopqrstuvwxyz012";
-    let masker = masker(&[secret]);
-    let body = Bytes::from(filler(10 << 20, 1));
-    #[expect(clippy::disallowed_methods, reason = "it measures")]
-    let now = std::time::Instant::now;
-    let started = now();
-    let mut stream = Stream::new(masker);
-    let mut out = 0;
-    for chunk in 0..body.len() / (16 << 10) {
-        let chunk = body.slice(chunk * (16 << 10)..(chunk + 1) * (16 << 10));
-        out += stream.push(chunk).iter().map(Bytes::len).sum::<usize>();
-    }
-    println!("{} forms, {out} bytes, {:?}", forms::of(secret).len(), started.elapsed());
-    for secret in secrets() {
-        let started = now();
-        let masker = self::masker(&[&secret]);
-        let forms = forms::of(&secret);
-        let bytes: usize = forms.iter().map(Vec::len).sum();
-        println!(
-            "{} bytes: {} forms of {bytes} bytes, built in {:?}, {} bytes of memory",
-            secret.len(),
-            forms.len(),
-            started.elapsed(),
-            masker.0.automaton.memory_usage() + masker.0.depths.len() * size_of::<(StateID, u32)>(),
-        );
-    }
-}
-
 proptest! {
     /// Few letters, so that secrets overlap themselves and each other.
     #[test]
