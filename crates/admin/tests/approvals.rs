@@ -23,7 +23,8 @@ use domain::{
 use jiff::Timestamp;
 use serde_json::Value;
 use store::{
-    Applied, ApprovalQuery, Birth, Change, Entry, HoldCall, Query, SealedBody, Store, StoreOptions, Sync,
+    Applied, ApprovalQuery, Birth, Change, Closed, Entry, HoldCall, Query, SealedBody, Store, StoreOptions,
+    Sync,
 };
 use vault::{Label, RootKey, Vault};
 
@@ -241,7 +242,17 @@ async fn a_lost_outcome_is_resolved_by_a_person_once() {
     let (id, at) = (held.id, now(20));
     desk.write(Change::ClaimApproval { id, call: held.call_id, at }).await;
     let ending = Ending::Unknown;
-    desk.write(Change::CloseApproval { id, ending, http_status: None, answer: None, at }).await;
+    let (http_status, ended_with, answer, key) = (None, None, None, None);
+    desk.write(Change::CloseApproval(Box::new(Closed {
+        id,
+        ending,
+        http_status,
+        ended_with,
+        answer,
+        key,
+        at,
+    })))
+    .await;
     let resolved = resolve(Outcome::Executed).await.unwrap();
     assert_eq!(resolved.status, Status::Executed);
     assert_eq!(resolved.resolved.unwrap().operator, *ada.email());
@@ -278,7 +289,17 @@ async fn held_calls_and_their_answers_go_along_when_the_vault_is_rotated() {
     let label = Label::of_approval_answer(&held.agent, &id);
     let answer = Some(SealedBody(desk.vault.seal(&label, b"the answer")));
     let ending = Ending::Executed;
-    desk.write(Change::CloseApproval { id, ending, http_status: Some(200), answer, at }).await;
+    let (http_status, ended_with, key) = (Some(200), None, None);
+    desk.write(Change::CloseApproval(Box::new(Closed {
+        id,
+        ending,
+        http_status,
+        ended_with,
+        answer,
+        key,
+        at,
+    })))
+    .await;
     let rotated = desk.admin.rotate_vault(&root(), now(30), &desk.vault, |_| ()).await.unwrap();
     assert_eq!(rotated.term, 2);
     let call = desk.store.held_call(&id).await.unwrap().unwrap();

@@ -1,9 +1,11 @@
 //! Approvals: calls that wait for people, and what becomes of them. What may happen to one is decided here, in
 //! [`Standing::after`]; the store applies it, everybody else asks.
 
+mod call;
 mod digest;
 mod standing;
 mod status;
+mod ticket;
 
 use std::{num::NonZeroU8, time::Duration};
 
@@ -18,9 +20,11 @@ use crate::{
     risk::RiskScore,
 };
 
+pub use call::{HeldCall, HeldExchange};
 pub use digest::approval_digest;
 pub use standing::{Ending, Move, NotNow, Outcome, Standing};
 pub use status::Status;
+pub use ticket::{NotApproved, Ticket};
 
 /// A counter that moves with every change of an approval; waiting doors look at it instead of at the rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
@@ -125,6 +129,8 @@ pub struct Approval {
     pub executed_call: Option<CallId>,
     /// What the agent was, or would be, answered with.
     pub http_status: Option<u16>,
+    /// The code of what went wrong, where it failed without an answer of the upstream.
+    pub ended_with: Option<String>,
     /// When it reached its end.
     pub ended_at: Option<Timestamp>,
     /// When the agent was given its end.

@@ -3,6 +3,8 @@
 
 use std::{fmt, ops::Range, sync::Arc, time::Duration};
 
+use crate::packed::{push_bytes, push_headers, push_number, take, take_bytes, take_headers, take_number};
+
 /// The most characters a key may have.
 const LENGTH_MAX: usize = 255;
 /// How long a key is remembered.
@@ -74,14 +76,10 @@ impl StoredAnswer {
         bytes.push(FORMAT);
         bytes.extend_from_slice(&self.status.to_be_bytes());
         let id = self.id.clone().unwrap_or_default();
-        push_length(&mut bytes, id.start);
-        push_length(&mut bytes, id.end);
-        push_length(&mut bytes, self.headers.len());
-        for (name, value) in &self.headers {
-            push_text(&mut bytes, name.as_bytes());
-            push_text(&mut bytes, value);
-        }
-        push_text(&mut bytes, &self.body);
+        push_number(&mut bytes, id.start);
+        push_number(&mut bytes, id.end);
+        push_headers(&mut bytes, &self.headers);
+        push_bytes(&mut bytes, &self.body);
         bytes
     }
 
@@ -93,14 +91,9 @@ impl StoredAnswer {
         if format != FORMAT {
             return None;
         }
-        let (start, end) = (take_length(&mut rest)?, take_length(&mut rest)?);
-        let count = take_length(&mut rest)?;
-        let mut headers = Vec::new();
-        for _ in 0..count {
-            let name = std::str::from_utf8(take_text(&mut rest)?).ok()?.to_owned();
-            headers.push((name, take_text(&mut rest)?.to_vec()));
-        }
-        let body = take_text(&mut rest)?.to_vec();
+        let (start, end) = (take_number(&mut rest)?, take_number(&mut rest)?);
+        let headers = take_headers(&mut rest)?;
+        let body = take_bytes(&mut rest)?.to_vec();
         // An id has at least one character.
         let id = (start < end).then_some(start..end);
         let fits = rest.is_empty() && end <= body.len();
@@ -116,33 +109,6 @@ impl StoredAnswer {
             _ => self.body.clone(),
         }
     }
-}
-
-/// Bodies and headers are far smaller than 4 GiB; a length that were not would be read as damaged, never as
-/// another answer.
-fn push_length(bytes: &mut Vec<u8>, length: usize) {
-    bytes.extend_from_slice(&u32::try_from(length).unwrap_or(u32::MAX).to_be_bytes());
-}
-
-fn push_text(bytes: &mut Vec<u8>, text: &[u8]) {
-    push_length(bytes, text.len());
-    bytes.extend_from_slice(text);
-}
-
-fn take<'b>(rest: &mut &'b [u8], length: usize) -> Option<&'b [u8]> {
-    let (taken, left) = rest.split_at_checked(length)?;
-    *rest = left;
-    Some(taken)
-}
-
-fn take_length(rest: &mut &[u8]) -> Option<usize> {
-    let bytes: [u8; 4] = take(rest, 4)?.try_into().ok()?;
-    usize::try_from(u32::from_be_bytes(bytes)).ok()
-}
-
-fn take_text<'b>(rest: &mut &'b [u8]) -> Option<&'b [u8]> {
-    let length = take_length(rest)?;
-    take(rest, length)
 }
 
 #[cfg(test)]

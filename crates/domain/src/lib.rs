@@ -14,6 +14,7 @@ pub mod keyring;
 pub mod kill;
 pub mod names;
 pub mod operator;
+mod packed;
 pub mod policy;
 pub mod quota;
 pub mod risk;

@@ -16,6 +16,7 @@ mod question;
 mod rule;
 mod schema;
 mod uri;
+mod wants;
 
 use std::{collections::HashMap, fmt, sync::Arc};
 
@@ -32,6 +33,7 @@ pub use self::{
     pattern::Pattern,
     question::{BadRequest, Question, arguments},
     schema::schema,
+    wants::{RuleRisk, Wants},
 };
 use self::{index::RuleTable, rule::Rule};
 use crate::{audit::push_hex, names::RoleName};

@@ -5,14 +5,17 @@
 
 use std::{borrow::Cow, time::Duration};
 
+use jiff::Timestamp;
 use wire::{Malformed, http1::HeadFault, mcp::HeaderMismatch};
 
 use crate::{
+    approval::{NotApproved, Status, Ticket},
     idempotency::StoredAnswer,
     key::KeyId,
-    names::RoleName,
+    names::{ApprovalId, RoleName},
     policy::RuleName,
     quota::{FAILED_AUTHENTICATION_NAME, Quota},
+    risk::RiskScore,
 };
 
 /// Every end of a walk that is not the upstream's answer.
@@ -22,6 +25,10 @@ pub enum Stop {
     Refused(Refusal),
     /// The call was made before, under the same idempotency key: this is what it was answered.
     Replayed(Box<StoredAnswer>),
+    /// People must approve it first. It is kept and will be executed once they have.
+    Held(Box<Ticket>),
+    /// People approved it and the gateway executed it: this is what it was answered.
+    Executed(Box<StoredAnswer>),
     /// Something broke.
     Fault(Fault),
 }
@@ -62,6 +69,8 @@ pub enum Gate {
     RateLimit = 30,
     /// Was this call made before?
     Idempotency = 40,
+    /// How risky is it?
+    AssessRisk = 50,
     /// Has a person said yes?
     Approve = 60,
     /// Write the decision down.
@@ -158,8 +167,37 @@ pub enum Refusal {
     KeyReused,
     /// 409: a call with this idempotency key was sent and its answer was lost. It is never sent again.
     OutcomeUnknown,
+    /// 403: its risk is at or above `risk.refuse_at`.
+    TooRisky {
+        /// Its risk.
+        score: RiskScore,
+        /// The setting.
+        refuse_at: RiskScore,
+    },
+    /// 403: a rule wants people's approval, and a message of this kind cannot wait for it.
+    CannotWait(RuleName),
+    /// 429: as many of the agent's calls as may wait for people do.
+    PendingFull(u32),
+    /// 403, 409 or 410: the held call was not sent, or nobody knows.
+    NotApproved(NotApproved),
+    /// 409: it was asked for the result of a held call that has none yet.
+    NotDecided {
+        /// Which approval.
+        id: ApprovalId,
+        /// How far it is.
+        status: Status,
+        /// When it expires.
+        expires_at: Option<Timestamp>,
+    },
+    /// 404: there is no such approval, or it is another agent's.
+    NoSuchApproval,
 }
 
+impl From<NotApproved> for Refusal {
+    fn from(end: NotApproved) -> Self {
+        Self::NotApproved(end)
+    }
+}
 impl From<Unreadable> for Refusal {
     fn from(unreadable: Unreadable) -> Self {
         Self::Unreadable(unreadable)
@@ -311,6 +349,11 @@ impl Refusal {
             Self::InProgress => "in-progress",
             Self::KeyReused => "idempotency-mismatch",
             Self::OutcomeUnknown => "outcome-unknown",
+            Self::TooRisky { .. } | Self::CannotWait(_) => "forbidden",
+            Self::PendingFull(_) => "rate-limited",
+            Self::NotApproved(end) => end.code(),
+            Self::NotDecided { .. } => "not-decided",
+            Self::NoSuchApproval => "no-such-approval",
         }
     }
 
@@ -320,14 +363,21 @@ impl Refusal {
         match self {
             Self::Unauthorized(_) => 401,
             Self::Stopped => 503,
-            Self::NotInScope | Self::Forbidden { .. } | Self::ForeignOrigin(_) => 403,
-            Self::RateLimited(_) => 429,
+            Self::NotInScope
+            | Self::Forbidden { .. }
+            | Self::ForeignOrigin(_)
+            | Self::TooRisky { .. }
+            | Self::CannotWait(_) => 403,
+            Self::RateLimited(_) | Self::PendingFull(_) => 429,
+            Self::NotApproved(end) => end.status(),
             Self::Unreadable(_) => 400,
             Self::TooLarge(_) => 413,
             Self::UnsupportedMediaType => 415,
-            Self::UnknownSession | Self::NoSuchEndpoint | Self::WrongDoor { .. } => 404,
+            Self::UnknownSession | Self::NoSuchEndpoint | Self::WrongDoor { .. } | Self::NoSuchApproval => {
+                404
+            }
             Self::MethodNotAllowed => 405,
-            Self::InProgress | Self::OutcomeUnknown => 409,
+            Self::InProgress | Self::OutcomeUnknown | Self::NotDecided { .. } => 409,
             Self::KeyReused => 422,
         }
     }
@@ -352,6 +402,12 @@ impl Refusal {
             Self::InProgress => "in progress".into(),
             Self::KeyReused => "idempotency key of another request".into(),
             Self::OutcomeUnknown => "outcome unknown".into(),
+            Self::TooRisky { score, refuse_at } => format!("risk {score}, refused at {refuse_at}").into(),
+            Self::CannotWait(_) => "wants approval and cannot wait".into(),
+            Self::PendingFull(max) => format!("{max} calls wait for approval").into(),
+            Self::NotApproved(end) => end.cause().into(),
+            Self::NotDecided { status, .. } => format!("approval {status}").into(),
+            Self::NoSuchApproval => "no such approval".into(),
         }
     }
 
@@ -365,6 +421,12 @@ impl Refusal {
             }
             Self::RateLimited(_) => Gate::RateLimit,
             Self::InProgress | Self::KeyReused | Self::OutcomeUnknown => Gate::Idempotency,
+            Self::TooRisky { .. } => Gate::AssessRisk,
+            Self::CannotWait(_)
+            | Self::PendingFull(_)
+            | Self::NotApproved(_)
+            | Self::NotDecided { .. }
+            | Self::NoSuchApproval => Gate::Approve,
             _ => Gate::Door,
         }
     }

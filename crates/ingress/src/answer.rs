@@ -72,7 +72,13 @@ pub(crate) fn stopped(
     let words = match stop {
         Stop::Refused(refusal) => Words::of_refusal(refusal, call),
         Stop::Fault(fault) => Words::of_fault(fault, call),
-        Stop::Replayed(answer) => return replayed(answer, call, form),
+        Stop::Held(ticket) => Words::of_ticket(ticket, call),
+        Stop::Replayed(answer) => {
+            let mut response = stored(answer, call, form, "replayed");
+            response.headers_mut().insert(IDEMPOTENCY_STATUS, HeaderValue::from_static("replayed"));
+            return response;
+        }
+        Stop::Executed(answer) => return stored(answer, call, form, "executed-approved"),
     };
     let mut response = match (form, stop) {
         (Form::Http, _) => problem(&words, call),
@@ -116,8 +122,8 @@ pub(crate) fn stopped(
     response
 }
 
-/// The answer that was kept under this call's idempotency key; on MCP with this request's own id.
-fn replayed(answer: &StoredAnswer, call: &Call, form: &Form) -> Response<Flow> {
+/// An answer that was kept; on MCP with this request's own id.
+fn stored(answer: &StoredAnswer, call: &Call, form: &Form, status: &'static str) -> Response<Flow> {
     let body = match form {
         Form::Rpc { id, .. } => answer.body_for(id),
         Form::Plain | Form::Http => answer.body.clone(),
@@ -129,8 +135,7 @@ fn replayed(answer: &StoredAnswer, call: &Call, form: &Form) -> Response<Flow> {
             response.headers_mut().append(name, value);
         }
     }
-    response.headers_mut().insert(IDEMPOTENCY_STATUS, HeaderValue::from_static("replayed"));
-    sign(&mut response, call, "replayed");
+    sign(&mut response, call, status);
     response
 }
 
@@ -160,12 +165,18 @@ fn speaks_rpc(stop: &Stop) -> bool {
             | Refusal::Forbidden { .. }
             | Refusal::InProgress
             | Refusal::KeyReused
-            | Refusal::OutcomeUnknown,
+            | Refusal::OutcomeUnknown
+            | Refusal::TooRisky { .. }
+            | Refusal::CannotWait(_)
+            | Refusal::PendingFull(_)
+            | Refusal::NotApproved(_)
+            | Refusal::NotDecided { .. }
+            | Refusal::NoSuchApproval,
         ) => true,
         // Without a good key there is no agent to speak to: like 401, it is plain HTTP.
         Stop::Refused(Refusal::RateLimited(over)) => !over.is_of_a_stranger(),
         Stop::Refused(_) => false,
-        Stop::Fault(_) | Stop::Replayed(_) => true,
+        Stop::Fault(_) | Stop::Replayed(_) | Stop::Held(_) | Stop::Executed(_) => true,
     }
 }
 

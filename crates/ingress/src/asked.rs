@@ -31,12 +31,13 @@ pub(crate) struct Asked {
     pub(crate) session: Option<String>,
     pub(crate) modern: bool,
     pub(crate) repeatable: Option<Repeatable>,
+    pub(crate) intent: Option<String>,
 }
 
 impl Asked {
     /// Walks, and answers in the given form.
     pub(crate) async fn walk(self, front: &Front, form: &Form) -> Response<Flow> {
-        let Self { at, source, claims, call, exchange, headers, session, modern, repeatable } = self;
+        let Self { at, source, claims, call, exchange, headers, session, modern, repeatable, intent } = self;
         // While this future lives, so does the client. The walk itself must not end with it.
         let (_alive, gone) = oneshot::channel::<Infallible>();
         let call = Arc::new(call);
@@ -51,6 +52,7 @@ impl Asked {
             session,
             modern,
             repeatable,
+            intent,
             gone,
         };
         let gateway = Arc::clone(&front.gateway);

@@ -82,7 +82,8 @@ pub(crate) async fn open(knock: Knock) -> Response<Flow> {
     let exchange = repeatable.as_ref().map_or_else(|bad| Err(bad.clone().into()), |_| exchange);
     let repeatable = repeatable.ok().flatten();
     let (session, modern) = (None, false);
-    let asked = Asked { at, source, claims, call, exchange, headers, session, modern, repeatable };
+    let intent = None;
+    let asked = Asked { at, source, claims, call, exchange, headers, session, modern, repeatable, intent };
     asked.walk(&front, &Form::Http).await
 }
 

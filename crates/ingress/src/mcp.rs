@@ -78,7 +78,8 @@ pub(crate) async fn open(knock: Knock) -> Response<Flow> {
         }
     };
 
-    let asked = Asked { at, source, claims, call, exchange, headers, session, modern, repeatable };
+    let intent = None;
+    let asked = Asked { at, source, claims, call, exchange, headers, session, modern, repeatable, intent };
     asked.walk(&front, &form).await
 }
 

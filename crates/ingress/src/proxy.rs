@@ -65,7 +65,8 @@ pub(crate) async fn open(knock: Knock) -> Response<Flow> {
         Err(stop) => (Err(stop), HeaderMap::new(), None),
     };
     let (session, modern) = (None, false);
-    let asked = Asked { at, source, claims, call, exchange, headers, session, modern, repeatable };
+    let intent = None;
+    let asked = Asked { at, source, claims, call, exchange, headers, session, modern, repeatable, intent };
     asked.walk(&front, &Form::Http).await
 }
 

@@ -50,6 +50,7 @@ pub(crate) async fn open(knock: Knock) -> Response<Flow> {
         session: None,
         modern: false,
         repeatable: None,
+        intent: None,
         gone,
     };
     if request.method() != Method::GET {

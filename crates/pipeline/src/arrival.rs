@@ -41,6 +41,8 @@ pub struct Arrival {
     pub modern: bool,
     /// The idempotency key that came with it, where one did. For housekeeping it means nothing.
     pub repeatable: Option<Repeatable>,
+    /// Why the agent says that it calls: its own words, nothing that we vouch for.
+    pub intent: Option<String>,
     /// Resolves when the client has hung up.
     pub gone: oneshot::Receiver<Infallible>,
 }

@@ -4,6 +4,8 @@ mod history;
 mod row;
 mod write;
 
+use std::collections::HashSet;
+
 use domain::{
     approval::{Approval, ApprovalsRevision, Status},
     idempotency::IdempotencyKey,
@@ -16,7 +18,7 @@ use crate::{Store, StoreError, append, row::micros};
 
 pub use history::Before;
 use row::{Value, select};
-pub use write::{cancel, claim, close, decide, deliver, expire, hold, resolve};
+pub use write::{cancel, claim, close, decide, expire, hold, resolve, void};
 
 /// How many approvals are forgotten at once: so few that calls do not wait for it.
 const FORGOTTEN_AT_ONCE: i64 = 100;
@@ -187,6 +189,34 @@ impl Store {
     /// [`StoreError`] when the store does not answer.
     pub async fn approval_answer(&self, id: &ApprovalId) -> Result<Option<Vec<u8>>, StoreError> {
         self.body(id, row::STORED_ANSWER).await
+    }
+
+    /// Notes that the agent was given the end of an approval: an identical call is a new call from now on. Nothing
+    /// happens where it is not final, or was delivered before. Says whether something did.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the store does not answer.
+    pub async fn deliver_approval(&self, id: &ApprovalId, at: Timestamp) -> Result<bool, StoreError> {
+        let mut writer = self.writer.lock().await;
+        let mut transaction = writer.begin().await?;
+        let delivered = write::deliver(&mut transaction, id, at).await?;
+        if delivered {
+            append::bump(&mut transaction, "approvals").await?;
+        }
+        transaction.commit().await?;
+        Ok(delivered)
+    }
+
+    /// The agents of whose calls some are held, are executing, or have ended without the agent being told.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the store does not answer or a row is damaged.
+    pub async fn agents_with_live_approvals(&self) -> Result<HashSet<AgentName>, StoreError> {
+        let select = "SELECT DISTINCT agent FROM approvals WHERE live = 1";
+        let names: Vec<String> = sqlx::query_scalar(select).fetch_all(&self.readers).await?;
+        let read =
+            |name: &String| AgentName::parse(name).map_err(|_| StoreError::damaged("an approval's agent"));
+        names.iter().map(read).collect()
     }
 
     /// Drops the calls and answers of a few approvals that ended before `ended_before`; identical calls are new

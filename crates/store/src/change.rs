@@ -115,11 +115,10 @@ pub async fn apply(connection: &mut SqliteConnection, change: &Change) -> Result
         }
         Change::ExpireApproval { id, at } => return approvals::expire(connection, id, *at).await,
         Change::ClaimApproval { id, call, at } => return approvals::claim(connection, id, *call, *at).await,
-        Change::CloseApproval { id, ending, http_status, answer, at } => {
-            let answer = (*http_status, answer.as_ref());
-            return approvals::close(connection, id, *ending, answer, *at).await;
+        Change::CloseApproval(closed) => return approvals::close(connection, closed).await,
+        Change::VoidApproval { id, http_status, ended_with, at } => {
+            return approvals::void(connection, id, *http_status, ended_with, *at).await;
         }
-        Change::DeliverApproval { id, at } => return approvals::deliver(connection, id, *at).await,
         Change::ResolveApproval { id, outcome, resolved, at } => {
             return approvals::resolve(connection, id, *outcome, resolved, *at).await;
         }
@@ -145,8 +144,8 @@ pub fn area(change: &Change) -> Option<&'static str> {
         | Change::CancelApproval { .. }
         | Change::ExpireApproval { .. }
         | Change::ClaimApproval { .. }
-        | Change::CloseApproval { .. }
-        | Change::DeliverApproval { .. }
+        | Change::CloseApproval(_)
+        | Change::VoidApproval { .. }
         | Change::ResolveApproval { .. } => Some("approvals"),
         _ => Some("world"),
     }

@@ -214,23 +214,15 @@ pub enum Change {
         at: Timestamp,
     },
     /// How the execution ended; the event is the outcome. Condition: it is executing.
-    CloseApproval {
+    CloseApproval(Box<Closed>),
+    /// It was approved and cannot be sent any more: it fails without having been claimed. Condition: it is approved.
+    VoidApproval {
         /// Which approval.
         id: ApprovalId,
-        /// How.
-        ending: Ending,
-        /// The status that the agent is answered with; `None` where that is not known.
-        http_status: Option<u16>,
-        /// The answer, sealed.
-        answer: Option<SealedBody>,
-        /// When.
-        at: Timestamp,
-    },
-    /// The agent was given the end: an identical call is a new call from now on. Condition: it is final, and was not
-    /// delivered before.
-    DeliverApproval {
-        /// Which approval.
-        id: ApprovalId,
+        /// The status that the agent is answered with.
+        http_status: u16,
+        /// The code of why.
+        ended_with: String,
         /// When.
         at: Timestamp,
     },
@@ -256,6 +248,25 @@ pub struct HoldCall {
     pub call: SealedBody,
     /// How many pending ones its agent may have, this one among them.
     pub pending_max: u32,
+}
+
+/// How the execution of an approved call ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Closed {
+    /// Which approval.
+    pub id: ApprovalId,
+    /// How.
+    pub ending: Ending,
+    /// The status that the agent is answered with; `None` where that is not known.
+    pub http_status: Option<u16>,
+    /// The code of what went wrong, where there is no answer of the upstream.
+    pub ended_with: Option<String>,
+    /// The answer, sealed.
+    pub answer: Option<SealedBody>,
+    /// What is remembered under the idempotency key that came with the call: from now on it answers too.
+    pub key: Option<(IdempotencyClaim, Settled)>,
+    /// When.
+    pub at: Timestamp,
 }
 
 /// Ciphertext of a body.

@@ -32,7 +32,7 @@ use tokio::sync::Mutex;
 
 pub use approvals::{ApprovalQuery, Before, FoundApproval};
 pub use credentials::StoredCredential;
-pub use entry::{Applied, Change, Entry, HoldCall, IdempotencyClaim, SealedBody, Settled};
+pub use entry::{Applied, Change, Closed, Entry, HoldCall, IdempotencyClaim, SealedBody, Settled};
 pub use events::{EventRow, OfCall, Order, Query};
 pub use fault::StoreError;
 pub use idempotency::{KnownKey, KnownState};

@@ -12,6 +12,7 @@ const STEPS: &[&str] = &[
     include_str!("../migrations/0004_approvals.sql"),
     include_str!("../migrations/0005_operators.sql"),
     include_str!("../migrations/0006_kill.sql"),
+    include_str!("../migrations/0007_ended_with.sql"),
 ];
 
 /// The version that a home needs for this schema: what an older binary tells its user.

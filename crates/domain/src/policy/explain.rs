@@ -27,6 +27,8 @@ pub struct Explanation {
 pub enum Effect {
     /// The call would be forwarded.
     Allow,
+    /// It would be held until people have approved it.
+    Hold,
     /// It would be refused.
     Deny,
 }
@@ -37,6 +39,7 @@ impl Effect {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Allow => "allow",
+            Self::Hold => "hold",
             Self::Deny => "deny",
         }
     }
@@ -91,10 +94,16 @@ pub fn explain(
             (Effect::Deny, None, unmet(world, agent, service, action, facts))
         }
         Verdict::Never(refused) => (Effect::Deny, None, refusal(world, agent, service, action, &refused)),
+        Verdict::Ask(wants) => {
+            let rule = rule_named(&wants.rule);
+            let operators = if wants.quorum.get() == 1 { "operator" } else { "operators" };
+            let reason = format!("needs {} {operators}: {}", wants.quorum, matched(rule, action, facts));
+            (Effect::Hold, rule, reason)
+        }
         // Nothing is left open once the facts are known.
         Verdict::Depends => (Effect::Deny, None, silence(world, agent, service, action)),
     };
-    let limits = if effect == Effect::Allow { limits(world, service, action) } else { Vec::new() };
+    let limits = if effect != Effect::Deny { limits(world, service, action) } else { Vec::new() };
     Explanation { effect, rule: rule.map(|rule| (rule.name.clone(), rule.place.line)), reason, limits }
 }
 

@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use wire::mcp::ListKind;
 
 use super::{
-    Facts, Failure, Pattern, Role, RuleName,
+    Facts, Failure, Pattern, Role, RuleName, RuleRisk, Wants,
     index::ServiceRules,
     rule::{Rule, Target, subject},
     uri,
@@ -57,7 +57,11 @@ pub enum Verdict {
         rule: Option<RuleName>,
         /// Why, in few words.
         reason: &'static str,
+        /// What the rule says about risk.
+        risk: RuleRisk,
     },
+    /// Yes, once people have approved it.
+    Ask(Box<Wants>),
     /// No. With [`Args::Unknown`]: whatever the arguments are.
     Never(Refused),
     /// A condition decides. Only an answer to [`Args::Unknown`].
@@ -200,10 +204,14 @@ impl<'w> Rights<'w> {
             },
         };
         match verdict {
-            Ok(Passed::By(None)) => Verdict::Allow { rule: None, reason: "open to every role" },
-            Ok(Passed::By(Some(rule))) => {
-                Verdict::Allow { rule: Some(rule.name.clone()), reason: "an allow rule matches" }
+            Ok(Passed::By(None)) => {
+                Verdict::Allow { rule: None, reason: "open to every role", risk: RuleRisk::default() }
             }
+            Ok(Passed::By(Some(rule))) => Verdict::Allow {
+                rule: Some(rule.name.clone()),
+                reason: "an allow rule matches",
+                risk: RuleRisk::default(),
+            },
             Ok(Passed::Perhaps) => Verdict::Depends,
             Err(refused) => Verdict::Never(refused),
         }

@@ -4,6 +4,7 @@
 use std::fmt::Write as _;
 
 use domain::{
+    approval::{NotApproved, Ticket},
     call::{Action, Call},
     stop::{Fault, Gate, Refusal, Unreadable},
 };
@@ -181,8 +182,120 @@ impl Words {
                         .into();
                 words.next = "Do not repeat it; check first, or ask the user.".into();
             }
+            Refusal::TooRisky { score, refuse_at } => {
+                words.detail = format!(
+                    "The risk of this call is {score}, and calls at {refuse_at} or above are refused. Nothing was sent."
+                );
+                words.reason = Some("too risky".into());
+                words.next =
+                    "Do not retry. Use another action, or tell the user that it is refused for its risk."
+                        .into();
+            }
+            Refusal::CannotWait(rule) => {
+                words.detail = format!(
+                    "Rule {} wants a person's approval, and {} cannot wait for one. Nothing was sent.",
+                    quoted(rule.as_str()),
+                    quoted(&call.method)
+                );
+                words.rule = Some(rule.as_str().to_owned());
+                words.next = "Do not retry. Use another action, or tell the user.".into();
+            }
+            Refusal::PendingFull(max) => {
+                words.title = "Too many calls";
+                words.verdict = "Too many calls";
+                words.detail = format!(
+                    "{max} of your calls wait for a person's approval, and no more may. Nothing was sent."
+                );
+                words.retry_after = Some(60);
+                words.next =
+                    "Wait until one of them is decided, or take one back; then repeat this call.".into();
+            }
+            Refusal::NotApproved(end) => words.not_approved(end),
+            Refusal::NotDecided { id, status, .. } => {
+                words.title = "Not decided yet";
+                words.verdict = "Not decided yet";
+                words.detail = format!("{id} is {status}.");
+                words.retry_after = Some(20);
+                words.next = "Do other work, then ask again; do not send the call in another form.".into();
+            }
+            Refusal::NoSuchApproval => {
+                words.title = "Not found";
+                words.detail = "There is no such approval, or it is not yours.".into();
+                words.next = "Use the id from the answer that held your call.".into();
+            }
         }
         words
+    }
+
+    /// A held call that was not sent, or of which nobody knows.
+    fn not_approved(&mut self, end: &NotApproved) {
+        let id = end.id();
+        let (title, detail, next) = match end {
+            NotApproved::Denied { reason, .. } => {
+                let why = reason.as_ref().map_or_else(String::new, |reason| format!(": \"{reason}\""));
+                self.reason.clone_from(reason);
+                (
+                    "Denied",
+                    format!("An operator denied {id}{why}. Nothing was sent."),
+                    "Do not repeat it; tell the user the reason.",
+                )
+            }
+            NotApproved::Expired(_) => (
+                "Expired",
+                format!("Nobody decided {id} in time. Nothing was sent."),
+                "Ask the user whether to try again; if so, repeat the call for a new approval.",
+            ),
+            NotApproved::Cancelled(_) => (
+                "Cancelled",
+                format!("{id} was taken back. Nothing was sent."),
+                "If the call is wanted after all, repeat it for a new approval.",
+            ),
+            NotApproved::Void(_) => (
+                "Forbidden",
+                format!("{id} was approved, but is not allowed any more. Nothing was sent."),
+                "Do not retry; tell the user that key, scope, policy or credential have changed.",
+            ),
+            NotApproved::Unknown(_) => (
+                "Outcome unknown",
+                format!("{id} was sent, its answer was lost. It may have happened."),
+                "Do not repeat it; tell the user that an operator must resolve it.",
+            ),
+            NotApproved::Forgotten(_) => (
+                "Gone",
+                format!("{id} has ended, and its answer is not kept any more."),
+                "Do not repeat a call that changes something; check first, or ask the user.",
+            ),
+        };
+        self.title = title;
+        self.verdict = title;
+        self.detail = detail;
+        self.next = next.to_owned();
+    }
+
+    /// A call that waits for people.
+    pub(super) fn of_ticket(ticket: &Ticket, call: &Call) -> Self {
+        let id = ticket.id;
+        Self {
+            code: "approval-required",
+            status: 428,
+            proxy_status: "held",
+            title: "Approval required",
+            verdict: "Held",
+            detail: format!(
+                "Rule {} wants a person's approval for {}. Nothing was sent yet.",
+                quoted(ticket.rule.as_str()),
+                act(call)
+            ),
+            reason: None,
+            rule: Some(ticket.rule.as_str().to_owned()),
+            retry_after: Some(20),
+            next: format!(
+                "GET /v1/approvals/{id}?wait=20 until it is decided, then fetch /result; or repeat this exact call. \
+                 It runs once. A changed call needs its own approval."
+            ),
+            next_for_model: None,
+            requested_version: None,
+        }
     }
 
     pub(super) fn of_fault(fault: &Fault, call: &Call) -> Self {

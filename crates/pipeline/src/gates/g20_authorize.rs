@@ -7,7 +7,7 @@ use domain::{
     call::Call,
     clock::Now,
     idempotency::Repeatable,
-    policy::{Args, Facts, Refused, Rights, Verdict, judge},
+    policy::{Args, Facts, Refused, Rights, RuleRisk, Verdict, Wants, judge},
     service::{Service, Upstream},
     stop::{Refusal, Stop},
     world::World,
@@ -37,6 +37,12 @@ pub struct Authorized {
     pub(crate) modern: bool,
     /// The key under which it is made at most once; housekeeping has none.
     pub(crate) repeatable: Option<Repeatable>,
+    /// What the rule that allows it, or asks people about it, says about risk.
+    pub(crate) rule_risk: RuleRisk,
+    /// The approval that the policy wants, where it does.
+    pub(crate) wants: Option<Box<Wants>>,
+    /// Why the agent says that it calls.
+    pub(crate) intent: Option<String>,
     pub(crate) gone: oneshot::Receiver<Infallible>,
     _proof: Proof,
 }
@@ -78,17 +84,26 @@ pub(crate) async fn authorize(
     }
     draft.judged(&verdict, world.policy.hash());
     let service = world.services.get(call.service.as_str()).ok_or(Refusal::NotInScope)?;
-    match verdict {
+    match &verdict {
         // Whoever may not know that the service exists is not told where it is.
         Verdict::Never(Refused::NotInScope) => return Err(Refusal::NotInScope.into()),
         Verdict::Never(refused) => {
             check_door(service, &exchange)?;
-            return Err(refused.into_refusal(&caller.agent.role).into());
+            return Err(refused.clone().into_refusal(&caller.agent.role).into());
         }
-        Verdict::Allow { .. } => check_door(service, &exchange)?,
+        Verdict::Allow { .. } | Verdict::Ask(_) => check_door(service, &exchange)?,
         // Nothing is left open once the arguments are known.
         Verdict::Depends => return Err(Refused::Silence.into_refusal(&caller.agent.role).into()),
     }
+    let (rule_risk, wants) = match verdict {
+        // Only calls can wait: nobody comes back for the answer to housekeeping.
+        Verdict::Ask(wants) if call.class == Class::Housekeeping => {
+            return Err(Refusal::CannotWait(wants.rule).into());
+        }
+        Verdict::Ask(wants) => (wants.risk, Some(wants)),
+        Verdict::Allow { risk, .. } => (risk, None),
+        Verdict::Never(_) | Verdict::Depends => (RuleRisk::default(), None),
+    };
     let session = match &arrival.session {
         None => None,
         Some(token) => {
@@ -107,6 +122,9 @@ pub(crate) async fn authorize(
         headers: arrival.headers,
         modern: arrival.modern,
         repeatable,
+        rule_risk,
+        wants,
+        intent: arrival.intent,
         gone: arrival.gone,
         _proof: Proof,
     })

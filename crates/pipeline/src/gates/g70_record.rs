@@ -61,7 +61,7 @@ impl Draft {
     }
 
     pub(crate) fn judged(&mut self, verdict: &Verdict, policy: &PolicyHash) {
-        if let Verdict::Allow { rule, reason } = verdict {
+        if let Verdict::Allow { rule, reason, .. } = verdict {
             self.event.decision = Some(Decision {
                 gate: Gate::Authorize,
                 effect: Effect::Allow,
@@ -331,6 +331,17 @@ impl Record {
             Stop::Replayed(answer) => {
                 event.kind = Kind::Outcome;
                 event.result = Some(ResultWord::Replayed);
+                event.status = Some(answer.status);
+            }
+            Stop::Held(ticket) => {
+                event.kind = Kind::Held;
+                event.result = Some(ResultWord::Held);
+                event.status = Some(428);
+                event.approval_id = Some(ticket.id);
+            }
+            Stop::Executed(answer) => {
+                event.kind = Kind::Outcome;
+                event.result = Some(ResultWord::ExecutedApproved);
                 event.status = Some(answer.status);
             }
             Stop::Fault(fault) => {

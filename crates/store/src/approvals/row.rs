@@ -97,6 +97,7 @@ fn approval(row: &SqliteRow, decisions: Vec<Decided>) -> Result<Option<Approval>
         claimed_at: moment("claimed_at")?,
         executed_call: executed_call.and_then(CallId::parse),
         http_status: http_status.and_then(|status| u16::try_from(status).ok()),
+        ended_with: row.try_get("ended_with")?,
         ended_at: moment("ended_at")?,
         delivered_at: moment("delivered_at")?,
         resolved,

@@ -2,7 +2,7 @@
 //! [`Standing::after`], and writes on the condition that the row still is what it was. `false`: nothing is written.
 
 use domain::{
-    approval::{Decided, Ending, Move, Outcome, Resolved, Standing},
+    approval::{Decided, Move, Outcome, Resolved, Standing},
     names::{AgentName, ApprovalId, CallId},
     operator::{Email, OperatorRole},
 };
@@ -13,7 +13,7 @@ use super::{
     one,
     row::{HELD_CALL, STORED_ANSWER},
 };
-use crate::{HoldCall, SealedBody, StoreError, row::micros};
+use crate::{Closed, HoldCall, SealedBody, StoreError, idempotency, row::micros};
 
 type Changed = Result<bool, StoreError>;
 
@@ -104,21 +104,47 @@ pub async fn claim(
     Ok(query.execute(connection).await?.rows_affected() > 0)
 }
 
-pub async fn close(
-    connection: &mut SqliteConnection,
-    id: &ApprovalId,
-    ending: Ending,
-    (http_status, answer): (Option<u16>, Option<&SealedBody>),
-    at: Timestamp,
-) -> Changed {
-    if !step(connection, id, &Move::Close(ending), at).await? {
+pub async fn close(connection: &mut SqliteConnection, closed: &Closed) -> Changed {
+    let Closed { id, ending, http_status, ended_with, answer, key, at } = closed;
+    if !step(connection, id, &Move::Close(*ending), *at).await? {
         return Ok(false);
     }
-    let update = "UPDATE approvals SET http_status = $2 WHERE id = $1 RETURNING agent";
-    let query = sqlx::query_scalar(update).bind(id.as_str()).bind(http_status.map(i64::from));
-    let agent: String = query.fetch_one(&mut *connection).await?;
+    let agent = end_with(connection, id, *http_status, ended_with.as_deref()).await?;
+    if let Some((claim, settled)) = key
+        // A key that was not remembered any more while people decided may belong to another call by now.
+        && idempotency::claim(connection, claim).await?
+    {
+        idempotency::settle(connection, &claim.agent, &claim.key, claim.call, settled).await?;
+    }
     let (Some(answer), Ok(agent)) = (answer, AgentName::parse(&agent)) else { return Ok(true) };
     put_body(connection, id, &agent, STORED_ANSWER, answer).await
+}
+
+pub async fn void(
+    connection: &mut SqliteConnection,
+    id: &ApprovalId,
+    http_status: u16,
+    ended_with: &str,
+    at: Timestamp,
+) -> Changed {
+    if !step(connection, id, &Move::Void, at).await? {
+        return Ok(false);
+    }
+    end_with(connection, id, Some(http_status), Some(ended_with)).await?;
+    Ok(true)
+}
+
+/// Says how it ended; whose it is.
+async fn end_with(
+    connection: &mut SqliteConnection,
+    id: &ApprovalId,
+    http_status: Option<u16>,
+    ended_with: Option<&str>,
+) -> Result<String, StoreError> {
+    let update = "UPDATE approvals SET http_status = $2, ended_with = $3 WHERE id = $1 RETURNING agent";
+    let query =
+        sqlx::query_scalar(update).bind(id.as_str()).bind(http_status.map(i64::from)).bind(ended_with);
+    Ok(query.fetch_one(connection).await?)
 }
 
 pub async fn deliver(connection: &mut SqliteConnection, id: &ApprovalId, at: Timestamp) -> Changed {

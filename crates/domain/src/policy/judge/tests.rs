@@ -28,6 +28,7 @@ fn verdict(role: &str, service: &str, action: Action) -> Result<String, Refused>
     match judge(&world, &agent(role, &["files", "lenient", "gone"]), service, &action, Args::Unknown) {
         Verdict::Allow { rule, .. } => Ok(rule.map_or(String::new(), |rule| rule.to_string())),
         Verdict::Never(refused) => Err(refused),
+        Verdict::Ask(wants) => Ok(format!("asks: {}", wants.rule)),
         Verdict::Depends => panic!("no rule has a condition"),
     }
 }

@@ -38,6 +38,7 @@ fn told(tool_name: &str, args: &str) -> Result<String, String> {
     match verdict_of(&tool(tool_name), Ok(args)) {
         Verdict::Allow { rule, .. } => Ok(rule.unwrap().to_string()),
         Verdict::Never(refused) => Err(refused.reason().into_owned()),
+        Verdict::Ask(wants) => Ok(format!("asks: {}", wants.rule)),
         Verdict::Depends => panic!("everything is known"),
     }
 }

@@ -1,0 +1,39 @@
+//! What a rule asks for beyond yes and no: people's approval, and how risky its calls are.
+
+use std::{num::NonZeroU8, time::Duration};
+
+use super::{Failure, RuleName};
+use crate::risk::RiskScore;
+
+/// What an `approve` rule that matches asks for; where several match, the strictest of each.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Wants {
+    /// The rule that wants most operators; of these the first in the file.
+    pub rule: RuleName,
+    /// Where it stands: `policy.yaml:14`.
+    pub place: String,
+    /// Which part of its condition decided, with the values: `args.amount > 1000, args.amount = 5000`. It holds
+    /// arguments, so it is for operators only.
+    pub because: Option<String>,
+    /// Its condition could not be answered, which counts as a match.
+    pub failure: Option<Failure>,
+    /// How many operators must approve.
+    pub quorum: NonZeroU8,
+    /// How long they have; the setting where no rule says it.
+    pub decide_within: Option<Duration>,
+    /// How long after that it may be executed; the setting where no rule says it.
+    pub execute_within: Option<Duration>,
+    /// What the rules that match say about risk.
+    pub risk: RuleRisk,
+}
+
+/// What rules say about the risk of what they match.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct RuleRisk {
+    /// `risk: 0.8`: at least this.
+    pub floor: Option<RiskScore>,
+    /// `read: true`: it only reads.
+    pub read: bool,
+    /// `risk: ignore`: however risky, it needs nobody.
+    pub ignore: bool,
+}
