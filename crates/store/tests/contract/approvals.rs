@@ -213,7 +213,7 @@ async fn a_whole_life_is_told_by_its_row() {
 async fn every_change_happens_from_its_statuses_only() {
     use Status::{Approved, Cancelled, Denied, Executed, Executing, Expired, Failed, Pending, Unknown};
     type Make = fn(u32) -> Change;
-    let table: [(&str, Make, &[Status]); 9] = [
+    let table: [(&str, Make, &[Status]); 8] = [
         ("approve", |number| decision(number, 0, "grace", true, 40), &[Pending]),
         ("deny", |number| decision(number, 0, "grace", false, 40), &[Pending]),
         ("expire", |number| expire(number, 9_000), &[Pending, Approved]),
