@@ -323,6 +323,7 @@ impl Approvals {
     pub(crate) async fn expire(&self) -> Result<(), StoreError> {
         const AT_ONCE: u32 = 100;
         let at = self.clock.now().wall;
+        let mut told = Vec::new();
         for approval in self.store.due_approvals(at, AT_ONCE).await? {
             let reason = match approval.status {
                 Status::Pending => "nobody decided in time",
@@ -330,10 +331,11 @@ impl Approvals {
             };
             let event = approval.decision(at, Effect::Deny, reason);
             let change = Some(Change::ExpireApproval { id: approval.held.id, at });
-            match self.recorder.durable(Entry { change, event }).await {
-                Ok(_) => self.tell(),
-                Err(_) => break,
-            }
+            told.push(self.recorder.durable(Entry { change, event }));
+        }
+        // Together, so that they share a flush. What cannot be written is tried again at the next look.
+        if futures_util::future::join_all(told).await.iter().any(Result::is_ok) {
+            self.tell();
         }
         Ok(())
     }

@@ -28,7 +28,7 @@ use crate::{
 };
 
 /// How many approved calls are sent at once.
-const AT_ONCE: usize = 32;
+const AT_ONCE: usize = 16;
 /// How often it looks without any news: for deadlines, and for what could not be done before.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// What executes longer than twice the upstream's time and this is lost.
@@ -90,19 +90,34 @@ async fn look(
     under_way: &mut JoinSet<ApprovalId>,
     ids: &mut HashSet<ApprovalId>,
 ) -> Result<(), StoreError> {
+    send(gateway, under_way, ids).await?;
     let now = gateway.clock.now().wall;
     gateway.approvals.expire().await?;
     let lost_after = gateway.bounds.upstream_timeout.saturating_mul(2).saturating_add(LOST_AFTER);
     lose(gateway, now.checked_sub(lost_after).unwrap_or(Timestamp::MIN)).await?;
-    // While the kill switch is on nothing is executed; what waits, waits.
+    Ok(())
+}
+
+/// Sends what is approved. While the kill switch is on nothing is: what waits, waits.
+async fn send(
+    gateway: &Arc<Gateway>,
+    under_way: &mut JoinSet<ApprovalId>,
+    ids: &mut HashSet<ApprovalId>,
+) -> Result<(), StoreError> {
+    if under_way.len() >= AT_ONCE {
+        return Ok(());
+    }
+    let most = u32::try_from(AT_ONCE).unwrap_or(u32::MAX);
+    let approved = gateway.store.claimable(gateway.clock.now().wall, most).await?;
+    if approved.is_empty() {
+        return Ok(());
+    }
+    // The switch may have been turned, a key revoked, in the last quarter of a second.
+    gateway.freshness.refresh().await?;
     if gateway.freshness.current().kill.is_some() {
         return Ok(());
     }
-    let room = AT_ONCE.saturating_sub(under_way.len());
-    if room == 0 {
-        return Ok(());
-    }
-    for approval in gateway.store.claimable(now, u32::try_from(AT_ONCE).unwrap_or(u32::MAX)).await? {
+    for approval in approved {
         let id = approval.held.id;
         if under_way.len() < AT_ONCE && ids.insert(id) {
             let gateway = Arc::clone(gateway);

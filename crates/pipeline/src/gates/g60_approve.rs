@@ -5,6 +5,7 @@ use std::ops::Deref;
 
 use domain::{
     approval::{Approval, Held, HeldCall, HeldExchange, NotApproved, Status, Ticket, approval_digest},
+    credential::CredentialKind,
     names::{ApprovalId, CredentialName},
     policy::Wants,
     stop::{Fault, Refusal, Stop},
@@ -166,11 +167,19 @@ fn held(
     }
 }
 
-/// The credentials that the call would get, by name.
+/// The credentials that the call would get, by name. A refresh token is replaced by the gateway itself, each time that
+/// its server rotates it: its version tells nothing about people's decision, and is 0 here.
 fn credential_versions(world: &World, call: &Authorized) -> Vec<(CredentialName, u64)> {
+    let rotates = |name: &CredentialName| {
+        let slot = call.service.credentials.iter().find(|slot| slot.name == *name);
+        slot.is_some_and(|slot| matches!(slot.kind, CredentialKind::Oauth2RefreshToken(_)))
+    };
     let stored = world.credentials.get(&call.service.name);
-    let mut versions: Vec<_> =
-        stored.into_iter().flatten().map(|sealed| (sealed.name.clone(), sealed.version)).collect();
+    let mut versions: Vec<_> = stored
+        .into_iter()
+        .flatten()
+        .map(|sealed| (sealed.name.clone(), if rotates(&sealed.name) { 0 } else { sealed.version }))
+        .collect();
     versions.sort();
     versions
 }
