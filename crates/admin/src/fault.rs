@@ -225,6 +225,69 @@ pub enum AdminError {
     Store(#[from] StoreError),
 }
 
+/// Who has to do something about an [`AdminError`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Blame {
+    /// Whoever asked, with another wish.
+    Wish,
+    /// Whoever asked: there is nothing of that name.
+    Nothing,
+    /// Nobody: it does not agree with how things are by now.
+    State,
+    /// Somebody with a higher role.
+    Role,
+    /// Whoever asked: they have not proven who they are.
+    Credentials,
+    /// Whoever asked, after so many seconds.
+    Tries(u64),
+    /// Whoever runs the install.
+    Us,
+}
+
+impl AdminError {
+    /// Who has to do something about it.
+    #[must_use]
+    pub fn blame(&self) -> Blame {
+        match self {
+            Self::NoSuchServiceInScope { .. }
+            | Self::BadSlot(_)
+            | Self::BadValue(_)
+            | Self::ExpiresInThePast
+            | Self::PasswordTooShort(_)
+            | Self::NoReason
+            | Self::ReasonTooLong(_) => Blame::Wish,
+            Self::NoSuchService { .. }
+            | Self::NoSuchCredential { .. }
+            | Self::NoValue { .. }
+            | Self::NoSuchAgent { .. }
+            | Self::NoSuchKey(_)
+            | Self::NoSuchOperator { .. }
+            | Self::NoSuchToken(_)
+            | Self::NoSuchApproval(_) => Blame::Nothing,
+            Self::AgentDeleted(_)
+            | Self::OtherRole { .. }
+            | Self::OtherScope { .. }
+            | Self::SeveralKeys { .. }
+            | Self::OperatorExists(_)
+            | Self::LastOwner(_)
+            | Self::SeveralTokens { .. }
+            | Self::SeveralApprovals { .. }
+            | Self::NotDecidable(_)
+            | Self::OtherDigest(_)
+            | Self::ApprovedBefore { .. }
+            | Self::ChangedMeanwhile(_) => Blame::State,
+            Self::MayNotDecide(_) => Blame::Role,
+            Self::WrongCredentials
+            | Self::OperatorDisabled(_)
+            | Self::UnknownToken(_)
+            | Self::TokenRevoked { .. }
+            | Self::TokenExpired { .. } => Blame::Credentials,
+            Self::WrongPasswords { left, .. } => Blame::Tries(seconds_up(*left)),
+            Self::Hash(_) | Self::WrongVaultKey | Self::SealedValue(_) | Self::Store(_) => Blame::Us,
+        }
+    }
+}
+
 impl From<Unopened> for AdminError {
     fn from(_: Unopened) -> Self {
         Self::WrongVaultKey

@@ -29,7 +29,7 @@ use store::{Applied, Change, Entry, Store};
 pub use agents::{AgentUpdate, AgentView};
 pub use approvals::{ApprovalView, REASON_CHARACTERS_MAX};
 pub use credentials::{CredentialView, SetCredential, StoredValue};
-pub use fault::AdminError;
+pub use fault::{AdminError, Blame};
 pub use keys::{CreatedKey, KeyView, NewKey, Revoked, Warning};
 pub use operators::PASSWORD_CHARACTERS_MIN;
 pub use pepper::{open_pepper, open_session_sealer};

@@ -3,6 +3,7 @@
 
 mod answer;
 mod asked;
+mod desk;
 mod head;
 mod health;
 mod http;
@@ -31,6 +32,7 @@ use pipeline::{Gateway, flow::Flow, gateway::CallIds};
 
 use wire::http1::HeadFault;
 
+pub use desk::Desk;
 pub use listener::{Listener, ListenerFault, Tls};
 pub use origin::Names;
 
@@ -46,6 +48,8 @@ pub struct Front {
     pub trusts_proxy: Box<dyn Fn(IpAddr) -> bool + Send + Sync>,
     /// Which doors this listener has.
     pub doors: &'static [Door],
+    /// Who answers what none of its doors takes; nobody on the gateway's listener.
+    pub desk: Option<Desk>,
 }
 
 /// What stands behind a listener: nobody while the vault is sealed, then a [`Front`].
@@ -84,7 +88,8 @@ struct Knock {
     request: Request<Incoming>,
 }
 
-type Opening = std::pin::Pin<Box<dyn Future<Output = Response<Flow>> + Send>>;
+/// An answer on its way.
+pub type Opening = std::pin::Pin<Box<dyn Future<Output = Response<Flow>> + Send>>;
 
 /// Every door of the gateway listener, in the order they are asked. This is the one list of them.
 pub const DOORS: &[Door] = &[
@@ -95,7 +100,7 @@ pub const DOORS: &[Door] = &[
     HEALTH,
 ];
 
-/// The doors of the console listener.
+/// The doors of the console listener, beside its desk.
 pub const CONSOLE_DOORS: &[Door] = &[HEALTH];
 
 const HEALTH: Door =
@@ -121,7 +126,7 @@ async fn receive(
     }
     match front.doors.iter().find(|door| (door.takes)(path)) {
         Some(door) => (door.open)(Knock { front, peer, request }).await,
-        None => answer::no_such_endpoint(&front),
+        None => desk::open(Knock { front, peer, request }).await,
     }
 }
 

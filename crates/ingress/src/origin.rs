@@ -36,13 +36,7 @@ impl Names {
     /// # Errors
     /// In words, what is foreign.
     pub(crate) fn check(&self, uri: &Uri, headers: &HeaderMap) -> Result<(), &'static str> {
-        // `head.rs` has seen to it that there are not two of them.
-        let host = match headers.get(header::HOST) {
-            Some(host) => host.to_str().ok().and_then(|host| host.parse::<Authority>().ok()),
-            None => uri.authority().cloned(),
-        };
-        let Some(host) = host else { return Err("no readable Host") };
-        if !self.answers_to(host.host()) {
+        if !self.is_host_ours(uri, headers) {
             return Err("the Host is not one of this gateway's names (gateway.allowed_hosts)");
         }
         match headers.get(header::ORIGIN) {
@@ -50,6 +44,16 @@ impl Names {
             Some(origin) if origin.to_str().is_ok_and(|origin| self.trusts(origin)) => Ok(()),
             Some(_) => Err("the Origin is another site (gateway.allowed_origins)"),
         }
+    }
+
+    /// Whether a request names a host, and it is one of ours.
+    pub(crate) fn is_host_ours(&self, uri: &Uri, headers: &HeaderMap) -> bool {
+        // `head.rs` has seen to it that there are not two of them.
+        let host = match headers.get(header::HOST) {
+            Some(host) => host.to_str().ok().and_then(|host| host.parse::<Authority>().ok()),
+            None => uri.authority().cloned(),
+        };
+        host.is_some_and(|host| self.answers_to(host.host()))
     }
 
     fn answers_to(&self, host: &str) -> bool {

@@ -10,6 +10,7 @@ use std::{
     time::Duration,
 };
 
+use admin::Admin;
 use anyhow::{Context as _, anyhow};
 use counters::Counters;
 use domain::{
@@ -17,7 +18,7 @@ use domain::{
     clock::Clock,
     policy::Policy,
 };
-use ingress::{CONSOLE_DOORS, DOORS, Door, Entrance, Front, Listener, ListenerFault, Names, Tls};
+use ingress::{CONSOLE_DOORS, DOORS, Desk, Door, Entrance, Front, Listener, ListenerFault, Names, Tls};
 use jiff::Timestamp;
 use pipeline::{
     Gateway,
@@ -190,7 +191,7 @@ pub async fn start(
     lose_claims(&store).await?;
     lose_executions(&gateway).await?;
 
-    let front = |listener: &settings::Listener, doors: &'static [Door]| {
+    let front = |listener: &settings::Listener, doors: &'static [Door], desk: Option<Desk>| {
         let origins: &[String] = &settings.gateway.allowed_origins;
         let proxies = settings.gateway.trusted_proxies.clone();
         Front {
@@ -206,11 +207,13 @@ pub async fn start(
                 proxies.iter().any(|range| range.contains(address))
             }),
             doors,
+            desk,
         }
     };
     let [gateway_entrance, console_entrance] = &entrances;
-    gateway_entrance.open(front(&settings.gateway.listener, DOORS));
-    console_entrance.open(front(&settings.console, CONSOLE_DOORS));
+    gateway_entrance.open(front(&settings.gateway.listener, DOORS, None));
+    let desk = console_desk(settings, &gateway, &secrets.vault);
+    console_entrance.open(front(&settings.console, CONSOLE_DOORS, Some(desk)));
     let listeners = waiting.unwrap_or_else(listen);
     let helpers = vec![
         tokio::spawn(Arc::clone(&freshness).run()),
@@ -285,6 +288,22 @@ pub async fn open_store(settings: &Settings, clock: &dyn Clock) -> anyhow::Resul
     };
     let birth = Birth { install: vault::random::bytes(), now: clock.now().wall };
     Ok(Store::open(&StoreOptions { path: settings.store_file.clone(), sync, create: Some(birth) }).await?)
+}
+
+/// What the console's listener serves beside its health.
+fn console_desk(settings: &Settings, gateway: &Gateway, vault: &Arc<Vault>) -> Desk {
+    let desk = Arc::new(console::Desk {
+        admin: Admin::new(Arc::clone(&gateway.store)),
+        clock: Arc::clone(&gateway.clock),
+        freshness: Arc::clone(&gateway.freshness),
+        recorder: Arc::clone(&gateway.recorder),
+        approvals: Arc::clone(&gateway.approvals),
+        pepper: gateway.pepper.clone(),
+        vault: Arc::clone(vault),
+        manner: console::Manner { secure: settings.console.url().starts_with("https://") },
+        stopping: gateway.stopping.clone(),
+    });
+    Box::new(move |source, request| Box::pin(Arc::clone(&desk).answer(source, request)))
 }
 
 fn bind(which: &str, listener: &settings::Listener) -> anyhow::Result<Listener> {

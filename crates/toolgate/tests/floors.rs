@@ -16,6 +16,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("vault", 2),
     ("pipeline", 3),
     ("admin", 4),
+    ("console", 5),
     ("ingress", 5),
     ("toolgate", 6),
 ];
