@@ -67,6 +67,58 @@ fn types(receiver: &Upstream) -> Vec<String> {
     receiver.hits().iter().map(|hit| hit.json()["type"].as_str().unwrap_or_default().to_owned()).collect()
 }
 
+/// `laptop` may write notes once people said yes.
+const ASKING: &str = r#"
+version: 1
+roles:
+  user:
+    approve:
+      - { name: careful notes, service: api, requests: ["POST /v1/notes"] }
+limits:
+  per_key: 100000/1s
+  per_tool: 100000/1s
+"#;
+
+#[test]
+fn a_held_call_is_told_and_what_became_of_it() {
+    let receiver = receiver(0);
+    let home = Home::new(ASKING)
+        .set(&notify(&receiver, ", on: [held, decided]"))
+        .set("gateway.hold=100ms")
+        .set("approvals.decide_within=2s")
+        .variable("NOTIFY_SECRET", SECRET);
+    let stage = ApiStage::with(home, "", |_| json("{}"));
+    let reply = stage.post("/http/api/v1/notes", r#"{"text":"private-words"}"#);
+    assert_eq!((reply.status, reply.proxy_status()), (428, "held"), "{}", reply.text());
+    let id = reply.json()["approval"]["id"].as_str().unwrap().to_owned();
+
+    until("both to be told", || receiver.count() >= 2);
+    assert_eq!(types(&receiver), ["approval.held", "approval.decided"]);
+    let [held, decided] = &receiver.hits()[..] else { panic!("two were told") };
+    let told = &held.json()["approval"];
+    let url = format!("http://{}/approvals/{id}", stage.gateway.console());
+    for (member, value) in [
+        ("id", json!(id)),
+        ("agent", json!("laptop")),
+        ("service", json!("api")),
+        ("action", json!("POST /v1/notes")),
+        ("rule", json!("careful notes")),
+        ("quorum", json!(1)),
+        ("status", json!("pending")),
+        ("url", json!(url)),
+    ] {
+        assert_eq!(told[member], value, "{member}");
+    }
+    let told = &decided.json()["approval"];
+    assert_eq!((&told["id"], &told["status"]), (&json!(id), &json!("expired")));
+    assert_eq!((&told["decided_by"], &told["reason"]), (&json!(null), &json!("nobody decided in time")));
+    for hit in [held, decided] {
+        assert!(is_ours(hit, SECRET, &hit.body));
+        assert!(!String::from_utf8_lossy(&hit.body).contains("private-words"));
+    }
+    assert_eq!(stage.api.count(), 0, "nobody said yes");
+}
+
 #[test]
 fn what_fails_is_tried_again_signed_anew_and_under_the_same_id() {
     let receiver = receiver(2);
