@@ -90,7 +90,10 @@ fn a_held_call_is_told_and_what_became_of_it() {
     let stage = ApiStage::with(home, "", |_| json("{}"));
     let reply = stage.post("/http/api/v1/notes", r#"{"text":"private-words"}"#);
     assert_eq!((reply.status, reply.proxy_status()), (428, "held"), "{}", reply.text());
-    let id = reply.json()["approval"]["id"].as_str().unwrap().to_owned();
+    let id = eventually("the trail to tell", || {
+        let held = stage.gateway.events().into_iter().find(|event| event["kind"] == "held")?;
+        Some(held["approval_id"].as_str()?.to_owned())
+    });
 
     until("both to be told", || receiver.count() >= 2);
     assert_eq!(types(&receiver), ["approval.held", "approval.decided"]);
