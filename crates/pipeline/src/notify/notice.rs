@@ -89,7 +89,14 @@ impl Notice {
     ) -> Result<Option<Self>, StoreError> {
         let record = Record::of(event);
         let approval = match record.approval_id.as_deref().and_then(ApprovalId::parse) {
-            Some(id) => store.approval(&id).await?,
+            Some(id) => match store.approval(&id).await {
+                // It will not mend: what comes after it is told all the same.
+                Err(error @ StoreError::Damaged { .. }) => {
+                    tracing::error!("event {} cannot be told: {error}", event.seq);
+                    None
+                }
+                other => other?,
+            },
             None => None,
         };
         let Some(about) = about(event, &record, approval.as_ref(), console) else { return Ok(None) };
