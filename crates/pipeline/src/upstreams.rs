@@ -134,7 +134,6 @@ impl Upstreams {
     /// fresh one, and the answer is whole. What the server asks meanwhile is declined. The call is sent once.
     ///
     /// All of it is meant to happen within the caller's `bounds.upstream_timeout`.
-    #[cfg_attr(not(test), expect(dead_code, reason = "the dispatcher calls it"))]
     pub(crate) async fn exchange_detached(
         &self,
         service: &Arc<Service>,
