@@ -33,10 +33,17 @@ use crate::{
 const HANDSHAKE_BYTES_MAX: u64 = 1024 * 1024;
 /// How long what nobody waits for may take: a "no" to a server's question, the end of a session.
 const ASIDE_MAX: Duration = Duration::from_secs(10);
+/// How often an answer's stream is resumed.
+const RESUMES_MAX: usize = 64;
+/// How long is waited before that, unless the server says.
+const PAUSE: Duration = Duration::from_secs(1);
+/// What it may say at most.
+const PAUSE_MAX: Duration = Duration::from_secs(5);
 /// How many questions a server may ask during one call.
 const QUESTIONS_MAX: usize = 64;
 /// We read either form of an answer.
 const EITHER_FORM: HeaderValue = HeaderValue::from_static("application/json, text/event-stream");
+const LAST_EVENT_ID: header::HeaderName = header::HeaderName::from_static(mcp::header::LAST_EVENT_ID);
 const PROTOCOL_VERSION: header::HeaderName = header::HeaderName::from_static(mcp::header::PROTOCOL_VERSION);
 
 impl McpHttp {
@@ -57,7 +64,7 @@ impl McpHttp {
         };
         let mut headers = outbound.headers;
         headers.insert(header::ACCEPT, EITHER_FORM);
-        headers.remove(mcp::header::LAST_EVENT_ID);
+        headers.remove(LAST_EVENT_ID);
         let freshness = Arc::clone(outbound.freshness);
         let mut line = Line { end: self.clone(), headers, injection: injection.clone(), at, freshness };
         if outbound.modern {
@@ -192,23 +199,50 @@ impl Line {
             Broken::TooLarge(_) => Fault::AnswerTooLarge(bytes_max),
             other => Fault::UpstreamBroken(other.to_string()),
         };
-        let (mut head, body) = response.into_parts();
-        let codings = flow::codings(&head.headers).map_err(fault)?;
-        let mut body = if codings.is_empty() { body } else { flow::decode(body, &codings, bytes_max) };
-        if !codings.is_empty() {
-            head.headers.remove(header::CONTENT_ENCODING);
-            head.headers.remove(header::CONTENT_LENGTH);
-        }
+        let (mut head, mut body) = readable(response, bytes_max).map_err(fault)?;
         if !is_event_stream(&head) {
             let bytes = flow::limited(body, bytes_max).collect().await.map_err(fault)?.to_bytes();
             return Ok(Response::from_parts(head, bytes));
         }
-        let mut decoder = Decoder::new(usize::try_from(bytes_max).unwrap_or(usize::MAX));
-        let mut questions = 0;
-        while let Some(frame) = body.frame().await {
-            let Ok(data) = frame.map_err(fault)?.into_data() else { continue };
-            decoder.feed(data);
+        let new_decoder = || Decoder::new(usize::try_from(bytes_max).unwrap_or(usize::MAX));
+        let mut decoder = new_decoder();
+        let (mut questions, mut resumes) = (0, 0);
+        let (mut last_event, mut pause) = (None, PAUSE);
+        loop {
+            match body.frame().await {
+                Some(Ok(frame)) => {
+                    if let Ok(data) = frame.into_data() {
+                        decoder.feed(data);
+                    }
+                }
+                // Its end is not the stream's: a server may let go of the connection and keep what it has to say.
+                ended => {
+                    let why = ended.and_then(Result::err).map(fault);
+                    let Some(id) = last_event.clone().filter(|_| resumes < RESUMES_MAX) else {
+                        let short = || Fault::UpstreamBroken("its stream ended before the answer".into());
+                        return Err(why.unwrap_or_else(short).into());
+                    };
+                    resumes += 1;
+                    tokio::time::sleep(pause).await;
+                    // Whatever is in the way of that: the call was sent.
+                    let lost = || Fault::UpstreamBroken("its stream cannot be resumed".into());
+                    let resumed = self.resume(id).await.map_err(|_| lost())?;
+                    let resumed = readable(resumed, bytes_max).map_err(fault)?;
+                    if !resumed.0.status.is_success() || !is_event_stream(&resumed.0) {
+                        return Err(lost().into());
+                    }
+                    (body, decoder) = (resumed.1, new_decoder());
+                }
+            }
             while let Some(event) = decoder.next_frame().map_err(|_| Fault::AnswerTooLarge(bytes_max))? {
+                if let Some(id) = event.id {
+                    last_event = HeaderValue::from_maybe_shared(id).ok().filter(|id| !id.is_empty());
+                }
+                if let Some(retry) =
+                    event.retry.and_then(|retry| std::str::from_utf8(&retry).ok()?.parse().ok())
+                {
+                    pause = Duration::from_millis(retry).min(PAUSE_MAX);
+                }
                 // What is no message is no answer either.
                 let Some(message) = event.data.and_then(read) else { continue };
                 if is_answer(&message, id) {
@@ -227,7 +261,13 @@ impl Line {
                 }
             }
         }
-        Err(Fault::UpstreamBroken("its stream ended before the answer".into()).into())
+    }
+
+    /// Listens on after an event (MCP 2025-11-25, resumability). Nothing is sent again.
+    async fn resume(&self, last_event: HeaderValue) -> Result<Response<Flow>, Stop> {
+        let mut line = self.clone();
+        line.headers.insert(LAST_EVENT_ID, last_event);
+        line.send(Method::GET, Bytes::new()).await
     }
 
     /// Sends what nobody waits for.
@@ -253,6 +293,18 @@ impl Drop for Fresh {
             self.0.aside(Method::DELETE, Bytes::new());
         }
     }
+}
+
+/// The answer without its content coding.
+fn readable(response: Response<Flow>, bytes_max: u64) -> Result<(response::Parts, Flow), Broken> {
+    let (mut head, body) = response.into_parts();
+    let codings = flow::codings(&head.headers)?;
+    if codings.is_empty() {
+        return Ok((head, body));
+    }
+    head.headers.remove(header::CONTENT_ENCODING);
+    head.headers.remove(header::CONTENT_LENGTH);
+    Ok((head, flow::decode(body, &codings, bytes_max)))
 }
 
 fn read(data: Bytes) -> Option<Message> {

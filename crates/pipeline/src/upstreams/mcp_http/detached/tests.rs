@@ -189,3 +189,32 @@ async fn the_newest_protocol_needs_no_session() {
     assert_eq!(desk.execute_as(None, "stream", true).await.unwrap(), (200, ECHO.into()));
     assert_eq!(server.log(), ["tools/call echo -", "tools/call stream -"]);
 }
+
+#[tokio::test]
+async fn an_answer_whose_stream_was_let_go_is_fetched_and_not_asked_for_again() {
+    let server = server(|_| {}).await;
+    server.open("mine");
+    let desk = desk(&server).await;
+    assert_eq!(desk.execute(Some(&session("mine")), "later").await.unwrap(), (200, ECHO.into()));
+    let expected = ["ping mine", "tools/call later mine", "GET after 1 mine", "GET after 2 mine"];
+    assert_eq!(server.log(), expected);
+
+    let outcome = desk.execute(Some(&session("mine")), "never").await;
+    let Err(Stop::Fault(Fault::UpstreamBroken(why))) = outcome else { panic!("{outcome:?}") };
+    assert_eq!(why, "its stream cannot be resumed");
+    assert_eq!(server.calls(), 2);
+}
+
+#[tokio::test]
+async fn a_server_that_is_gone_before_its_answer_leaves_the_outcome_open() {
+    let server = server(|_| {}).await;
+    server.open("mine");
+    let (desk, mine) = (desk(&server).await, session("mine"));
+    let leaving = async {
+        until(|| server.calls() == 1).await;
+        server.hang_up().await
+    };
+    let (outcome, server) = tokio::join!(desk.execute(Some(&mine), "pause"), leaving);
+    assert!(outcome.as_ref().is_err_and(Stop::may_have_happened), "{outcome:?}");
+    assert_eq!(server.calls(), 1);
+}

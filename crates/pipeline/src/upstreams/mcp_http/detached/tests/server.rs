@@ -16,6 +16,7 @@ use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
 use tokio::{net::TcpListener, sync::mpsc, task::JoinHandle};
 
+use super::ECHO;
 use crate::upstreams::detached::tests::TOKEN;
 
 type Body = UnsyncBoxBody<Bytes, std::io::Error>;
@@ -131,6 +132,13 @@ fn plain(status: u16, text: impl Into<Bytes>) -> Response<Body> {
     response
 }
 
+/// An event stream that ends at once.
+fn stream(events: String) -> Response<Body> {
+    let mut response = plain(200, events);
+    response.headers_mut().insert("content-type", "text/event-stream".parse().unwrap());
+    response
+}
+
 /// An event stream that a task writes; it breaks off where that sends an error.
 fn events() -> (mpsc::Sender<std::io::Result<String>>, Response<Body>) {
     let (sender, inbox) = mpsc::channel::<std::io::Result<String>>(8);
@@ -157,6 +165,16 @@ async fn serve(state: Arc<State>, request: Request<Incoming>) -> std::io::Result
         note(format!("DELETE {place}"));
         state.seen.lock().unwrap().sessions.remove(&place);
         return Ok(plain(200, ""));
+    }
+    if head.method == Method::GET {
+        let after = header("last-event-id").unwrap();
+        note(format!("GET after {after} {place}"));
+        let event = match &*after {
+            "1" => "id: 2\nretry: 20\ndata:\n\n".to_owned(),
+            "2" => format!("id: 3\ndata: {ECHO}\n\n"),
+            _ => return Ok(plain(405, "")),
+        };
+        return Ok(stream(event));
     }
     let message: Value = serde_json::from_slice(&body.collect().await.unwrap().to_bytes()).unwrap();
     let answer = |result: Value| json!({"jsonrpc": "2.0", "id": message["id"], "result": result}).to_string();
@@ -226,6 +244,9 @@ async fn call(state: Arc<State>, tool: &str, message: &Value) -> std::io::Result
         "400" | "500" => return Ok(plain(tool.parse().unwrap(), "")),
         "large" => return Ok(plain(200, "x".repeat(128 * 1024))),
         "echo" => return Ok(plain(200, echo)),
+        "later" => return Ok(stream("id: 1\nretry: 10\ndata:\n\n".into())),
+        "pause" => return Ok(stream("id: 1\nretry: 500\ndata:\n\n".into())),
+        "never" => return Ok(stream("id: 9\nretry: 10\ndata:\n\n".into())),
         _ => {}
     }
     let (events, response) = events();
