@@ -32,6 +32,8 @@ pub mod g20_authorize;
 pub mod g30_rate_limit;
 /// Was this call made before?
 pub mod g40_idempotency;
+/// Has a person said yes?
+pub mod g60_approve;
 /// Write the decision down.
 pub mod g70_record;
 /// Add the service's credential.

@@ -23,8 +23,9 @@ use tokio::sync::watch;
 use vault::Pepper;
 
 use crate::{
-    budget::BodyBudget, credentials::Credentials, freshness::Freshness, gates::g70_record::Recording,
-    idempotency::IdempotencyKeys, recorder::Recorder, session::SessionTokens, upstreams::Upstreams,
+    approvals::Approvals, budget::BodyBudget, credentials::Credentials, freshness::Freshness,
+    gates::g70_record::Recording, idempotency::IdempotencyKeys, recorder::Recorder, session::SessionTokens,
+    upstreams::Upstreams,
 };
 
 /// Everything a walk reads or writes, shared by all walks.
@@ -49,6 +50,8 @@ pub struct Gateway {
     pub sessions: SessionTokens,
     /// Calls that are made under an idempotency key.
     pub idempotency: Arc<IdempotencyKeys>,
+    /// Held calls.
+    pub approvals: Arc<Approvals>,
     /// What goes into requests.
     pub credentials: Credentials,
     /// Bodies that are held.
