@@ -237,9 +237,10 @@ fn refused(approval: &Approval, operator: &ActingOperator, why: NotNow, now: Tim
 fn decidable(approval: &Approval, now: Timestamp) -> Result<(), AdminError> {
     match approval.status {
         Status::Pending if now < approval.held.decide_by => Ok(()),
-        Status::Pending => {
-            Err(AdminError::NotDecidable(format!("nobody decided {} in time (status pending)", approval.held.id)))
-        }
+        Status::Pending => Err(AdminError::NotDecidable(format!(
+            "nobody decided {} in time (status pending)",
+            approval.held.id
+        ))),
         _ => Err(AdminError::NotDecidable(became(approval, now))),
     }
 }

@@ -125,7 +125,8 @@ mod tests {
     #[test]
     fn what_is_odd_is_counted_and_line_feeds_are_not() {
         let mut odd = Oddities::default();
-        for text in ["ch_1042\u{202e}", "p\u{430}yp\u{430}l", "two\nlines\t", "\u{ff21}\u{200b}", "привет"] {
+        for text in ["ch_1042\u{202e}", "p\u{430}yp\u{430}l", "two\nlines\t", "\u{ff21}\u{200b}", "привет"]
+        {
             odd.count(text);
         }
         assert_eq!(odd, Oddities { invisible: 2, lookalikes: 3 });

@@ -211,7 +211,8 @@ mod tests {
 
     #[test]
     fn a_message_shows_its_parameters_or_all_of_it() {
-        let usual = br#"{"jsonrpc":"2.0","id":7,"method":"tools/call","params":{"name":"write","arguments":{}}}"#;
+        let usual =
+            br#"{"jsonrpc":"2.0","id":7,"method":"tools/call","params":{"name":"write","arguments":{}}}"#;
         assert_eq!(ShownBody::of_message(usual).lines, ["{ \"name\": \"write\",", "  \"arguments\": {} }"]);
         let odd = br#"{"jsonrpc":"2.0","id":7,"method":"m","params":{},"x":1}"#;
         assert_eq!(ShownBody::of_message(odd).lines.len(), 5);

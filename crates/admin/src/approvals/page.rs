@@ -113,8 +113,10 @@ impl Admin {
         let view = self.show_approval(now, start).await?;
         let (approval, before) = (view.approval, view.before);
         let services = self.store.load_services().await?;
-        let service =
-            services.iter().map(|stored| &stored.service).find(|service| service.name == approval.held.service);
+        let service = services
+            .iter()
+            .map(|stored| &stored.service)
+            .find(|service| service.name == approval.held.service);
         let held = &approval.held;
         let kept = || held.args.as_deref().map(|args| ShownBody::of(args.as_bytes(), true));
         let call = match (sees, self.store.held_call(&held.id).await?) {
@@ -171,9 +173,10 @@ impl ApprovalPage {
 }
 
 fn whole(call: &HeldCall, method: &str, service: Option<&Service>) -> WholeCall {
-    let headers = call.headers.iter().map(|(name, value)| {
-        (escape_foreign(name).into_owned(), escape_foreign_bytes(value))
-    });
+    let headers = call
+        .headers
+        .iter()
+        .map(|(name, value)| (escape_foreign(name).into_owned(), escape_foreign_bytes(value)));
     let base = service.map(|service| match &service.upstream {
         Upstream::Http(http) => http.url.uri().to_string(),
         Upstream::Api(api) => api.http.url.uri().to_string().trim_end_matches('/').to_owned(),

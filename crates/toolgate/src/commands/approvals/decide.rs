@@ -36,7 +36,11 @@ impl Digest {
             let pair = std::str::from_utf8(pair).unwrap_or_default();
             *byte = u8::from_str_radix(pair, 16).unwrap_or_default();
         }
-        if whole { Ok(Self(digest)) } else { Err("a digest has 64 hexadecimal digits; give all of them".to_owned()) }
+        if whole {
+            Ok(Self(digest))
+        } else {
+            Err("a digest has 64 hexadecimal digits; give all of them".to_owned())
+        }
     }
 }
 
@@ -56,7 +60,11 @@ pub fn approve(
         let desk = context.desk().await?;
         let now = context.now().wall;
         let approval = desk.admin.approve(&operator, now, &held.id, &held.approval_digest, reason).await?;
-        let approval = if approval.status == Status::Pending { approval } else { waited(context, &desk, approval).await? };
+        let approval = if approval.status == Status::Pending {
+            approval
+        } else {
+            waited(context, &desk, approval).await?
+        };
         desk.close().await;
         Ok(approval)
     })?;
@@ -66,12 +74,7 @@ pub fn approve(
     Ok(if mark == Mark::Failed { Verdict::No } else { Verdict::Done })
 }
 
-pub fn deny(
-    context: &Context,
-    id: &str,
-    digest: Option<Digest>,
-    reason: &str,
-) -> anyhow::Result<Verdict> {
+pub fn deny(context: &Context, id: &str, digest: Option<Digest>, reason: &str) -> anyhow::Result<Verdict> {
     let page = show::load(context, id)?;
     page.decidable(context.now().wall)?;
     let held = &page.approval.held;
@@ -85,7 +88,8 @@ pub fn deny(
         desk.close().await;
         Ok(approval)
     })?;
-    let what = format!("denied by {}{}; nothing was sent", operator.email(), words::because(Some(reason.trim())));
+    let what =
+        format!("denied by {}{}; nothing was sent", operator.email(), words::because(Some(reason.trim())));
     told(context, &approval, Mark::Done, &what)?;
     Ok(Verdict::Done)
 }
@@ -103,10 +107,13 @@ pub fn resolve(
         let (id, status) = (held.id, page.approval.status);
         bail!("only a call with an unknown outcome can be resolved ({id} is {status}); nothing was changed");
     }
-    let question = format!("Record that this was {}", match outcome {
-        Outcome::Executed => "executed",
-        Outcome::Failed => "not executed",
-    });
+    let question = format!(
+        "Record that this was {}",
+        match outcome {
+            Outcome::Executed => "executed",
+            Outcome::Failed => "not executed",
+        }
+    );
     let Some(operator) = asked(context, &page, digest, &question)? else {
         return Ok(left_alone(context, held.id));
     };
@@ -217,7 +224,8 @@ mod tests {
     fn a_digest_is_whole_or_none() {
         let text = "5E1c09aa".repeat(8);
         assert_eq!(Digest::parse(&text).unwrap().0[..4], [0x5e, 0x1c, 0x09, 0xaa]);
-        for bad in ["", "5e1c09aa", &text[1..], &format!("{text}0"), &text.replace('E', "+"), &"é".repeat(32)] {
+        for bad in ["", "5e1c09aa", &text[1..], &format!("{text}0"), &text.replace('E', "+"), &"é".repeat(32)]
+        {
             assert!(Digest::parse(bad).is_err(), "{bad}");
         }
     }

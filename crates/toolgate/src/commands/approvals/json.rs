@@ -40,12 +40,15 @@ pub fn of_approval(approval: &Approval) -> Value {
     }
     if approval.executed_call.is_some() || approval.http_status.is_some() {
         let took = approval.claimed_at.zip(approval.ended_at).map(|(from, to)| to.duration_since(from));
-        add("result", json!({
-            "call_id": approval.executed_call.map(|call| call.to_string()),
-            "status": approval.http_status, "error": approval.ended_with,
-            "latency_ms": took.map(|took| took.as_millis_f64()),
-            "ended_at": approval.ended_at.map(|at| at.to_string()),
-        }));
+        add(
+            "result",
+            json!({
+                "call_id": approval.executed_call.map(|call| call.to_string()),
+                "status": approval.http_status, "error": approval.ended_with,
+                "latency_ms": took.map(|took| took.as_millis_f64()),
+                "ended_at": approval.ended_at.map(|at| at.to_string()),
+            }),
+        );
     }
     value
 }
@@ -61,9 +64,10 @@ pub fn of_page(page: &ApprovalPage) -> Value {
             "body": call.body.lines, "invisible": call.body.odd.invisible, "lookalikes": call.body.odd.lookalikes
         }));
     }
-    let adds = page.adds.iter().map(|added| {
-        json!({ "name": added.name.as_str(), "kind": added.kind, "version": added.version })
-    });
+    let adds = page
+        .adds
+        .iter()
+        .map(|added| json!({ "name": added.name.as_str(), "kind": added.kind, "version": added.version }));
     members.insert("adds".to_owned(), adds.collect());
     members.insert("because".to_owned(), json!(page.because));
     members.insert("risk_parts".to_owned(), json!(page.risk_parts));

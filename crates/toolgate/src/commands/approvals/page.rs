@@ -17,7 +17,8 @@ const WIDTH: usize = 100;
 pub fn lines(page: &ApprovalPage, now: Timestamp) -> Vec<String> {
     let held = &page.approval.held;
     let subject = format!("{} on {}, asked by {} ({})", page.action, held.service, held.agent, held.role);
-    let mut lines = vec![format!("{subject:<width$}  {}", words::standing(&page.approval, now), width = STANDING - 2)];
+    let mut lines =
+        vec![format!("{subject:<width$}  {}", words::standing(&page.approval, now), width = STANDING - 2)];
     call(page, &mut lines);
     for (place, added) in page.adds.iter().enumerate() {
         let kind = added.kind.map(|kind| format!(" ({kind})")).unwrap_or_default();
@@ -30,14 +31,20 @@ pub fn lines(page: &ApprovalPage, now: Timestamp) -> Vec<String> {
     let place = page.rule_place.as_ref().map(|place| format!(", {place}")).unwrap_or_default();
     let because = page.because.as_ref().map(|because| format!(" · {because}")).unwrap_or_default();
     lines.push(labelled("rule", &format!("{}{place}{because}", page.rule)));
-    lines.push(labelled("risk", &match (&held.risk, &page.risk_parts) {
-        (Some(risk), Some(parts)) => format!("{} = {parts}", risk.score),
-        _ => "–".to_owned(),
-    }));
-    lines.push(labelled("agent says", &match &page.agent_says {
-        Some(words) => format!("\"{words}\" (its own words, not checked)"),
-        None => "–".to_owned(),
-    }));
+    lines.push(labelled(
+        "risk",
+        &match (&held.risk, &page.risk_parts) {
+            (Some(risk), Some(parts)) => format!("{} = {parts}", risk.score),
+            _ => "–".to_owned(),
+        },
+    ));
+    lines.push(labelled(
+        "agent says",
+        &match &page.agent_says {
+            Some(words) => format!("\"{words}\" (its own words, not checked)"),
+            None => "–".to_owned(),
+        },
+    ));
     lines.push(labelled("before", &before(page, now)));
     for (place, decided) in page.approval.decisions.iter().enumerate() {
         let what = if decided.approve { "approved" } else { "denied" };
@@ -63,7 +70,10 @@ fn call(page: &ApprovalPage, lines: &mut Vec<String>) {
             body(&call.body, lines);
         }
         ShownCall::Redacted(args) => {
-            lines.push(labelled("args", "as the trail keeps them; the whole call is for approvers and owners"));
+            lines.push(labelled(
+                "args",
+                "as the trail keeps them; the whole call is for approvers and owners",
+            ));
             body(&args.clone().unwrap_or_default(), lines);
         }
         ShownCall::Forgotten(args) => {

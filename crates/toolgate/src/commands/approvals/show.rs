@@ -35,7 +35,9 @@ pub fn print(context: &Context, page: &ApprovalPage) -> anyhow::Result<()> {
     if page.is_unknown() {
         let resolve = format!("approvals resolve {} --executed --reason TEXT", page.approval.held.id);
         let resolve = context.invocation.command(&resolve);
-        context.output.talk(format!("find out at the upstream what became of it, then (or --failed): {resolve}"));
+        context
+            .output
+            .talk(format!("find out at the upstream what became of it, then (or --failed): {resolve}"));
     }
     Ok(())
 }

@@ -100,9 +100,10 @@ pub fn outcome(outcome: Outcome) -> &'static str {
 /// `executed once: 200 in 118 ms, c_2h5tbn80ry6k`, `failed: 502 upstream-unreachable in 41 ms, c_…`.
 fn executed(approval: &Approval) -> String {
     let verb = if approval.status == Status::Executed { "executed once" } else { "failed" };
-    let took = approval.claimed_at.zip(approval.ended_at).map(|(from, to)| {
-        format!("in {}", age(to.duration_since(from).try_into().unwrap_or_default()))
-    });
+    let took = approval
+        .claimed_at
+        .zip(approval.ended_at)
+        .map(|(from, to)| format!("in {}", age(to.duration_since(from).try_into().unwrap_or_default())));
     let facts = [answer(approval), took].into_iter().flatten().collect::<Vec<_>>().join(" ");
     let call = approval.executed_call.map(|call| format!(", {call}")).unwrap_or_default();
     format!("{verb}: {facts}{call}")

@@ -112,17 +112,20 @@ fn list(model: &Model, now: Timestamp, max: usize) -> Vec<String> {
         }
     }
     let [_, agents, services, actions, risks, _] = widths;
-    let padded = |text: &str, width: usize| format!("{text}{}", " ".repeat(width.saturating_sub(text.width())));
-    let calls = model.waiting.iter().skip(first).zip(&rows).map(|(call, [left, agent, service, action, risk, rule])| {
-        let mark = if Some(call.held.id) == model.chosen { ">" } else { " " };
-        format!(
-            "{mark} {}  {left:>12}  {}  {}  {}  {risk:>risks$}  {rule}",
-            call.held.id,
-            padded(agent, agents),
-            padded(service, services),
-            padded(action, actions),
-        )
-    });
+    let padded =
+        |text: &str, width: usize| format!("{text}{}", " ".repeat(width.saturating_sub(text.width())));
+    let calls = model.waiting.iter().skip(first).zip(&rows).map(
+        |(call, [left, agent, service, action, risk, rule])| {
+            let mark = if Some(call.held.id) == model.chosen { ">" } else { " " };
+            format!(
+                "{mark} {}  {left:>12}  {}  {}  {}  {risk:>risks$}  {rule}",
+                call.held.id,
+                padded(agent, agents),
+                padded(service, services),
+                padded(action, actions),
+            )
+        },
+    );
     calls.chain(ended).collect()
 }
 
@@ -150,7 +153,9 @@ fn foot(model: &Model) -> String {
         Mode::Sure { reason: Some(reason) } => {
             format!("Deny exactly this, digest {digest}…? [y/N]   \"{}\"", escape_foreign(reason))
         }
-        Mode::Reason(typed) => format!("Reason (the agent is told, Esc goes back): {}_", escape_foreign(typed)),
+        Mode::Reason(typed) => {
+            format!("Reason (the agent is told, Esc goes back): {}_", escape_foreign(typed))
+        }
     }
 }
 

@@ -169,7 +169,9 @@ impl Model {
             }
             None => Mode::Said("nothing is chosen".to_owned()),
             Some(Err(_)) => Mode::Said("nobody can decide on what they cannot see".to_owned()),
-            Some(Ok(page)) if !page.end_shown => Mode::Said("read it to its end first: space scrolls".to_owned()),
+            Some(Ok(page)) if !page.end_shown => {
+                Mode::Said("read it to its end first: space scrolls".to_owned())
+            }
             Some(Ok(_)) => mode,
         };
     }
