@@ -2,6 +2,8 @@
 //! the digest of what was shown.
 
 mod decide;
+#[cfg(test)]
+mod fixture;
 mod json;
 mod list;
 mod page;

@@ -16,7 +16,7 @@ pub fn of_approval(approval: &Approval) -> Value {
         "service": held.service.as_str(), "method": held.method, "action": held.action, "args": args,
         "digest": digest, "rule": held.rule.as_str(), "rule_place": held.rule_place,
         "risk": held.risk.as_ref().map(|risk| f64::from(risk.score.thousandths()) / 1000.0),
-        "call_id": held.call_id.as_str(), "intent": held.intent,
+        "call_id": held.call_id.to_string(), "intent": held.intent,
         "quorum": held.quorum.get(), "approved": approved,
         "created_at": held.created_at.to_string(),
         "expires_at": approval.expires_at().unwrap_or(held.decide_by).to_string(),

@@ -105,3 +105,44 @@ fn table(approvals: &[Approval], status: Option<Status>, now: Timestamp) -> Tabl
     }
     table
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{super::fixture, *};
+    use crate::output::Stream;
+
+    #[test]
+    fn a_list_reads_as_the_experience_has_it() {
+        let mut write = fixture::write("ap_3c8vn1t5zb");
+        write.held.created_at = fixture::now() - fixture::seconds(41);
+        write.held.decide_by = write.held.created_at + fixture::seconds(86_400);
+        let waiting = [fixture::refund(), write];
+        assert_eq!(
+            table(&waiting, Some(Status::Pending), fixture::now()).lines(&Stream::plain()),
+            [
+                "ID             WAITS         LEFT  AGENT   SERVICE  ACTION            RISK  RULE",
+                "ap_7m2kd9q4xw  2 min  23 h 58 min  laptop  billing  POST /v1/refunds  0.30  big refunds, 0 of 2",
+                "ap_3c8vn1t5zb   41 s  23 h 59 min  laptop  files    write_file        0.30  writes",
+            ]
+        );
+    }
+
+    #[test]
+    fn what_agents_and_policies_wrote_cannot_leave_its_cell() {
+        let mut approval = fixture::write("ap_3c8vn1t5zb");
+        approval.held.action = "w\u{1b}[2J\n`x`\u{202e}".to_owned();
+        approval.held.rule = domain::policy::RuleName::new("r\u{200b}\n");
+        let lines = table(&[approval], None, fixture::now()).lines(&Stream::plain());
+        assert_eq!(lines.len(), 2);
+        assert!(lines[1].contains("w\\u{1b}[2J\\u{a}`x`\\u{202e}") && lines[1].ends_with("r\\u{200b}\\u{a}"));
+    }
+
+    #[test]
+    fn a_status_is_one_of_them_or_all() {
+        assert_eq!(Which::parse("all"), Ok(Which(None)));
+        assert_eq!(Which::parse("denied"), Ok(Which(Some(Status::Denied))));
+        assert!(
+            Which::parse("Denied").unwrap_err().starts_with("`Denied` is no status; all, or one of pending")
+        );
+    }
+}

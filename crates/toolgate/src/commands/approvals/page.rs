@@ -22,7 +22,12 @@ pub fn lines(page: &ApprovalPage, now: Timestamp) -> Vec<String> {
     call(page, &mut lines);
     for (place, added) in page.adds.iter().enumerate() {
         let kind = added.kind.map(|kind| format!(" ({kind})")).unwrap_or_default();
-        let text = format!("credential {}{kind}, version {}", added.name, added.version);
+        // One that its server replaces while people decide has no version that they could decide on.
+        let version = match added.version {
+            0 => "the newest version".to_owned(),
+            version => format!("version {version}"),
+        };
+        let text = format!("credential {}{kind}, {version}", added.name);
         lines.push(labelled(if place == 0 { "adds" } else { "" }, &text));
     }
     if page.adds.is_empty() {
@@ -124,4 +129,87 @@ fn before(page: &ApprovalPage, now: Timestamp) -> String {
         text.push_str(&format!(" · identical call executed {} ago", words::since(*at, now)));
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use domain::approval::Status;
+
+    use super::{super::fixture, *};
+
+    #[test]
+    fn a_page_reads_as_the_experience_has_it() {
+        let page = fixture::page(fixture::refund());
+        let digest = format!("digest      {}", page.digest);
+        assert_eq!(
+            lines(&page, fixture::now()),
+            [
+                "POST /v1/refunds on billing, asked by laptop (user)         pending · 0 of 2 · 23 h 58 min left",
+                "sends       POST https://api.example.com/v1/refunds    content-type: application/json    58 B",
+                "            { \"amount\": 5000,",
+                "              \"charge\": \"ch_1042\\u{202e}\",",
+                "              \"reason\": \"duplicate\" }",
+                "            ! 1 invisible character, written out above",
+                "adds        credential secret_key (bearer), version 1",
+                "rule        big refunds, policy.yaml:14 · args.amount > 1000, args.amount = 5000",
+                "risk        0.30 = POST 0.30; no model asked",
+                "agent says  \"customer 88 was charged twice\" (its own words, not checked)",
+                "before      30 days: 12 forwarded, 1 denied · identical call executed 3 min ago",
+                digest.as_str(),
+            ]
+        );
+    }
+
+    #[test]
+    fn a_page_says_who_decided_and_how_it_ended() {
+        let at = fixture::now() - fixture::seconds(60);
+        let mut approval = fixture::refund();
+        approval.decisions = vec![
+            fixture::says("ada", true, None, at),
+            fixture::says("grace", true, Some("paid\u{202e} `twice`\n"), at),
+        ];
+        let ended = |approval: &domain::approval::Approval| {
+            let lines = lines(&fixture::page(approval.clone()), fixture::now());
+            let from = lines.len() - 4;
+            lines[from..from + 3].join("\n")
+        };
+        let decided = "decided     approved by ada@example.com, 14:04:02 UTC\n            approved by grace@example.com, \
+                       14:04:02 UTC: \"paid\\u{202e} `twice`\\u{a}\"\n";
+        approval.status = Status::Executed;
+        (approval.http_status, approval.executed_call) = (Some(200), Some(approval.held.call_id));
+        approval.claimed_at = Some(at);
+        approval.ended_at = Some(at + jiff::SignedDuration::from_millis(118));
+        let executed = "ended       executed once: 200 in 118 ms, c_2h5tbn80ry6k";
+        assert_eq!(ended(&approval), format!("{decided}{executed}"));
+        approval.status = Status::Failed;
+        (approval.http_status, approval.ended_with) = (Some(502), Some("upstream-unreachable".into()));
+        let failed = "ended       failed: 502 upstream-unreachable in 118 ms, c_2h5tbn80ry6k";
+        assert_eq!(ended(&approval), format!("{decided}{failed}"));
+        (approval.claimed_at, approval.executed_call) = (None, None);
+        (approval.http_status, approval.ended_with) = (Some(403), Some("forbidden".into()));
+        assert_eq!(ended(&approval), format!("{decided}ended       not sent: 403 forbidden"));
+        approval.status = Status::Unknown;
+        let unknown = "ended       it was sent and its answer was lost: it may have happened";
+        assert_eq!(ended(&approval), format!("{decided}{unknown}"));
+    }
+
+    #[test]
+    fn many_headers_and_long_ones_stand_on_lines_of_their_own_and_none_is_cut() {
+        let mut page = fixture::page(fixture::refund());
+        let ShownCall::Whole(call) = &mut page.call else { unreachable!() };
+        let long = "x".repeat(300);
+        call.headers.push(("accept".into(), long.clone()));
+        (call.to, page.adds) = (None, Vec::new());
+        let lines = lines(&page, fixture::now());
+        assert_eq!(
+            lines[1..5],
+            [
+                "sends       POST to `billing`, a service that is not there any more".to_owned(),
+                "            content-type: application/json".to_owned(),
+                format!("            accept: {long}"),
+                "            58 B".to_owned(),
+            ]
+        );
+        assert!(lines.contains(&"adds        –".to_owned()));
+    }
 }

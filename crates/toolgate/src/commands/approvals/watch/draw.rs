@@ -8,7 +8,10 @@ use super::{
     model::{Mode, Model},
 };
 use crate::{
-    commands::approvals::{page, words},
+    commands::approvals::{
+        page::{self, INDENT},
+        words,
+    },
     output::{Stream, count, cut, escape_foreign},
 };
 
@@ -135,7 +138,13 @@ fn page_lines(model: &Model, now: Timestamp, columns: usize, stream: &Stream) ->
         None => Vec::new(),
         Some(Err(why)) => wrap(&stream.text(&format!("! {why}")), columns),
         Some(Ok(page)) => {
-            let lines = page::lines(&page.page, now);
+            let mut lines = page::lines(&page.page, now);
+            // How far it is stands on a line of its own where it would be broken.
+            let head = lines.first().filter(|head| head.width() > columns);
+            if let Some((subject, standing)) = head.and_then(|head| head.rsplit_once("  ")) {
+                let head = [subject.trim_end().to_owned(), format!("{:INDENT$}{standing}", "")];
+                lines.splice(..1, head);
+            }
             lines.iter().flat_map(|line| wrap(&stream.text(line), columns)).collect()
         }
     }
@@ -162,7 +171,7 @@ fn foot(model: &Model) -> String {
 /// A line in pieces that fit; those behind the first stand under the text, never at the start of a line.
 fn wrap(line: &str, columns: usize) -> Vec<String> {
     let columns = columns.max(1);
-    let indent = if columns >= 3 * page::INDENT { page::INDENT } else { 2.min(columns - 1) };
+    let indent = if columns >= 3 * INDENT { INDENT } else { 2.min(columns - 1) };
     let mut pieces = vec![String::new()];
     let mut width = 0;
     for character in line.chars() {
@@ -177,4 +186,108 @@ fn wrap(line: &str, columns: usize) -> Vec<String> {
         width += wide;
     }
     pieces
+}
+
+#[cfg(test)]
+mod tests {
+    use domain::{approval::Status, operator::OperatorRole};
+
+    use super::*;
+    use crate::commands::approvals::fixture;
+
+    fn model() -> Model {
+        let mut model = Model::new(fixture::email("ada"), OperatorRole::Owner);
+        let mut refund = fixture::refund();
+        refund.decisions.push(fixture::says("ada", true, None, fixture::now()));
+        let mut denied = fixture::write("ap_0q6zj4h8ce");
+        denied.status = Status::Denied;
+        let at = fixture::now() - fixture::seconds(9);
+        denied.decisions.push(fixture::says("grace", false, Some("wrong folder"), at));
+        model.ended = vec![(at, denied)];
+        model.chosen = Some(refund.held.id);
+        model.waiting = vec![refund.clone(), fixture::write("ap_3c8vn1t5zb")];
+        model.show(fixture::page(refund));
+        model
+    }
+
+    fn drawn(model: &Model, columns: usize, rows: usize) -> Frame {
+        let frame = draw(model, fixture::now(), Size { columns, rows }, &Stream::plain());
+        assert_eq!(frame.lines.len(), rows);
+        assert!(frame.lines.iter().all(|line| line.width() <= columns), "{:#?}", frame.lines);
+        frame
+    }
+
+    #[test]
+    fn the_screen_reads_as_the_experience_has_it() {
+        let frame = drawn(&model(), 100, 24);
+        assert_eq!(
+            frame.lines[..6],
+            [
+                "approvals · ada@example.com (owner) · 2 waiting · live                                      14:05:02",
+                "> ap_7m2kd9q4xw   23 h 58 min  laptop  billing  POST /v1/refunds  0.30  big refunds, 1 of 2, by you",
+                "  ap_3c8vn1t5zb   23 h 58 min  laptop  files    write_file        0.30  writes",
+                "  ap_0q6zj4h8ce   decided 9 s ago by grace@example.com: denied, \"wrong folder\"",
+                "",
+                "POST /v1/refunds on billing, asked by laptop (user)         pending · 1 of 2 · 23 h 58 min left",
+            ]
+        );
+        assert_eq!(frame.lines[23], "↑↓ choose   space scroll   a approve   d deny   q quit");
+        assert_eq!((frame.shown, frame.of), (13, 13));
+        assert!(frame.lines[17].starts_with("digest      "));
+    }
+
+    #[test]
+    fn a_small_screen_wraps_the_page_and_cuts_only_the_list() {
+        let frame = drawn(&model(), 80, 14);
+        assert_eq!(
+            frame.lines[..8],
+            [
+                "approvals · ada@example.com (owner) · 2 waiting · live                  14:05:02",
+                "> ap_7m2kd9q4xw   23 h 58 min  laptop  billing  POST /v1/refunds  0.30  big ref…",
+                "  ap_3c8vn1t5zb   23 h 58 min  laptop  files    write_file        0.30  writes",
+                "  ap_0q6zj4h8ce   decided 9 s ago by grace@example.com: denied, \"wrong folder\"",
+                "-- lines 1 to 8 of 15 --",
+                "POST /v1/refunds on billing, asked by laptop (user)",
+                "            pending · 1 of 2 · 23 h 58 min left",
+                "sends       POST https://api.example.com/v1/refunds    content-type: application",
+            ]
+        );
+        assert_eq!((frame.shown, frame.of), (8, 15));
+    }
+
+    #[test]
+    fn a_lost_store_and_an_empty_inbox_are_told() {
+        let mut model = Model::new(fixture::email("ada"), OperatorRole::Approver);
+        model.lost = Some(fixture::now() - fixture::seconds(4));
+        let frame = drawn(&model, 100, 6);
+        assert!(frame.lines[0].contains("0 waiting · ! connection lost 4 s ago, trying again  "));
+        assert_eq!(frame.lines[1], "  nothing waits for a decision");
+    }
+
+    #[test]
+    fn foreign_text_cannot_draw_and_tiny_screens_do_not_fail() {
+        let mut model = model();
+        model.waiting[0].held.action = "\u{1b}[2J\u{202e}漢字\n".repeat(9);
+        model.mode = Mode::Reason("\u{202e}no".to_owned());
+        for (columns, rows) in [(100, 24), (80, 10), (20, 5), (2, 2), (1, 1)] {
+            let frame = drawn(&model, columns, rows);
+            assert!(!frame.lines.concat().contains(['\u{1b}', '\u{202e}', '\n']));
+        }
+    }
+
+    #[test]
+    fn with_ten_thousand_waiting_the_chosen_one_is_on_the_screen() {
+        let mut model = model();
+        let id = |number: u64| domain::names::ApprovalId::new(number << 20);
+        model.waiting = (0..1_000).map(|_| fixture::write("ap_3c8vn1t5zb")).collect();
+        for (number, call) in (0..).zip(&mut model.waiting) {
+            call.held.id = id(number);
+        }
+        for chosen in [0, 1, 500, 998, 999] {
+            model.chosen = Some(id(chosen));
+            let frame = drawn(&model, 100, 24);
+            assert!(frame.lines.iter().any(|line| line.starts_with(&format!("> {}", id(chosen)))));
+            assert!(frame.lines[0].contains("1,000+ waiting"));
+        }
+    }
 }

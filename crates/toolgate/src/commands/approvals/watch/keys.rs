@@ -117,7 +117,101 @@ fn look(model: &mut Model, key: Key) -> Option<Wish> {
 
 #[cfg(test)]
 mod tests {
+    use domain::operator::OperatorRole;
+
     use super::*;
+    use crate::commands::approvals::fixture;
+
+    fn model(role: OperatorRole) -> Model {
+        let mut model = Model::new(fixture::email("ada"), role);
+        model.waiting = vec![fixture::refund(), fixture::write("ap_3c8vn1t5zb")];
+        model.chosen = Some(model.waiting[0].held.id);
+        model.show(fixture::page(fixture::refund()));
+        model
+    }
+
+    fn type_in(model: &mut Model, text: &str) -> Option<Wish> {
+        text.chars().filter_map(|character| press(model, Key::Char(character))).last()
+    }
+
+    #[test]
+    fn nobody_decides_before_the_end_of_the_page_was_shown() {
+        let mut model = model(OperatorRole::Owner);
+        for key in ['a', 'd'] {
+            assert_eq!(type_in(&mut model, &format!("{key}y")), None);
+            assert_eq!(press(&mut model, Key::Enter), None);
+        }
+        model.drawn(8, 20);
+        assert_eq!(type_in(&mut model, "ay"), None);
+        press(&mut model, Key::Char(' '));
+        press(&mut model, Key::Char(' '));
+        model.drawn(8, 20);
+        assert_eq!(type_in(&mut model, "ay"), Some(Wish::Approve), "14 to 20 of 20 were shown");
+    }
+
+    #[test]
+    fn a_yes_is_asked_for_and_anything_else_is_none() {
+        let mut model = model(OperatorRole::Approver);
+        model.drawn(20, 20);
+        for no in ["an", "aN"] {
+            assert_eq!(type_in(&mut model, no), None);
+            assert!(matches!(model.mode, Mode::Said(_)));
+        }
+        assert_eq!(type_in(&mut model, "aq y"), Some(Wish::Approve), "q and space answer no question");
+    }
+
+    #[test]
+    fn a_denial_needs_a_reason() {
+        let mut model = model(OperatorRole::Approver);
+        model.drawn(20, 20);
+        type_in(&mut model, "d  ");
+        assert_eq!(press(&mut model, Key::Enter), None);
+        assert!(matches!(model.mode, Mode::Reason(_)), "blanks are no reason");
+        type_in(&mut model, "nox");
+        press(&mut model, Key::Backspace);
+        press(&mut model, Key::Enter);
+        assert_eq!(type_in(&mut model, "y"), Some(Wish::Deny("  no".to_owned())));
+        type_in(&mut model, "d");
+        press(&mut model, Key::Escape);
+        assert_eq!(model.mode, Mode::Look);
+        type_in(&mut model, &format!("d{}", "x".repeat(600)));
+        assert!(matches!(&model.mode, Mode::Reason(typed) if typed.len() == REASON_MAX));
+    }
+
+    #[test]
+    fn a_viewer_decides_nothing_and_another_call_is_another_page() {
+        let mut viewer = model(OperatorRole::Viewer);
+        viewer.drawn(20, 20);
+        assert_eq!(type_in(&mut viewer, "ay"), None);
+        let mut model = model(OperatorRole::Owner);
+        model.drawn(20, 20);
+        assert_eq!(press(&mut model, Key::Down), Some(Wish::Load));
+        assert_eq!(type_in(&mut model, "ay"), None, "its page was not shown");
+        model.show(fixture::page(model.waiting[1].clone()));
+        assert_eq!(type_in(&mut model, "ay"), None);
+        assert_eq!(press(&mut model, Key::Down), None, "it is the last one");
+        assert_eq!(press(&mut model, Key::Interrupt), Some(Wish::Quit));
+    }
+
+    #[test]
+    fn a_call_that_somebody_else_decides_is_taken_from_the_screen() {
+        use domain::approval::Status;
+        let mut model = model(OperatorRole::Owner);
+        model.drawn(20, 20);
+        type_in(&mut model, "a");
+        let mut denied = model.waiting[0].clone();
+        denied.status = Status::Denied;
+        let waiting = vec![model.waiting[1].clone()];
+        let found = super::super::follow::Found { waiting, changed: vec![denied] };
+        assert_eq!(model.take(found, fixture::now()), Some(Wish::Load));
+        assert_eq!(model.chosen, Some(model.waiting[0].held.id));
+        assert_eq!(type_in(&mut model, "y"), None);
+        assert_eq!(model.ended.len(), 1);
+        assert!(
+            !model.age(fixture::now() + fixture::seconds(59))
+                && model.age(fixture::now() + fixture::seconds(60))
+        );
+    }
 
     #[test]
     fn keys_are_read_from_their_bytes() {
