@@ -360,7 +360,8 @@ fn a_lost_answer_is_resolved_by_a_person_and_nothing_is_sent_again() {
     altered(
         &stage,
         "UPDATE approvals SET approved = 1, status = 'unknown', claimed_at = created_at, ended_at = created_at, \
-         executed_call = call_id",
+         executed_call = call_id; \
+         INSERT INTO approval_decisions SELECT id, 'grace@example.com', 1, NULL, created_at FROM approvals",
     );
     let list = stage.gateway.ok(&["approvals", "list"]);
     assert!(list.stderr.contains("! 1 call with an unknown outcome: "), "{}", list.stderr);
@@ -424,8 +425,10 @@ fn the_screen_shows_a_call_to_its_end_before_its_keys_decide() {
     screen.wait_for("approvals · ada@example.com (owner) · 1 waiting · live");
     screen.wait_for(&format!("> {id}"));
     screen.wait_for("-- lines 1 to ");
-    screen.press("ay");
+    screen.press("a");
     screen.wait_for("read it to its end first: space scrolls");
+    screen.press("y");
+    screen.wait_for("a approve");
     assert_eq!(show(&stage, &id)["status"], "pending");
     for _ in 0..6 {
         screen.press(" ");
