@@ -5,7 +5,6 @@ mod agents;
 mod approvals;
 mod credentials;
 mod fault;
-mod inbox;
 mod keys;
 mod kill;
 mod operators;
@@ -31,11 +30,10 @@ use store::{Applied, Change, Entry, Store};
 
 pub use agents::{AgentUpdate, AgentView};
 pub use approvals::{
-    AddedCredential, ApprovalPage, ApprovalView, REASON_CHARACTERS_MAX, Sees, ShownBody, ShownCall, WholeCall,
+    AddedCredential, ApprovalPage, ApprovalView, REASON_CHARACTERS_MAX, Sees, ShownBody, ShownCall, WholeCall, InboxPage, ShownAnswer,
 };
 pub use credentials::{CredentialView, SetCredential, StoredValue};
 pub use fault::{AdminError, Blame};
-pub use inbox::InboxPage;
 pub use keys::{CreatedKey, KeyView, NewKey, Revoked, Warning};
 pub use operators::PASSWORD_CHARACTERS_MIN;
 pub use overview::{Bar, Layer, Overview, Range};
