@@ -20,6 +20,7 @@ mod row;
 mod schema;
 mod sealed;
 mod services;
+mod sessions;
 mod snapshot;
 mod verifier;
 mod verify;
@@ -42,6 +43,7 @@ pub use open::{Birth, StoreOptions, Sync};
 pub use operators::{StoredOperator, WrongPasswords};
 pub use sealed::{SealedPlace, SealedRow, SealedTable};
 pub use services::StoredService;
+pub use sessions::Rotation;
 pub use snapshot::Snapshot;
 pub use verify::{Broken, Newest, Verification};
 

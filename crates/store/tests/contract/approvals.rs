@@ -281,7 +281,8 @@ async fn only_active_operators_who_may_decide_do() {
     let world = world().await;
     assert!(world.change(operator("vera", OperatorRole::Viewer)).await);
     assert!(world.change(operator("olga", OperatorRole::Owner)).await);
-    let disabled = Change::SetOperatorState { email: email("grace"), state: OperatorState::Disabled };
+    let disabled =
+        Change::SetOperatorState { email: email("grace"), state: OperatorState::Disabled, at: moment(0) };
     assert!(world.change(disabled).await);
     assert!(world.change(hold(held(1, "laptop", 1))).await);
     for who in ["nobody", "vera", "grace"] {

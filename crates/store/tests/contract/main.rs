@@ -18,6 +18,7 @@ mod kill;
 mod opening;
 mod operators;
 mod reading;
+mod sessions;
 mod tampering;
 mod vault;
 mod world;
