@@ -13,7 +13,7 @@ pub struct Wants {
     /// Where it stands: `policy.yaml:14`.
     pub place: String,
     /// Which part of its condition decided, with the values: `args.amount > 1000, args.amount = 5000`. It holds
-    /// arguments, so it is for operators only.
+    /// arguments, so it is for operators only. At most four parts with three values each, of at most 60 characters.
     pub because: Option<String>,
     /// Its condition could not be answered, which counts as a match.
     pub failure: Option<Failure>,

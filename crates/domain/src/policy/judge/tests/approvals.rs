@@ -126,6 +126,9 @@ fn of_several_resources_any_can_ask_for_all() {
         &["vault://gold/b", "vault://a", "note://a"],
     ] {
         assert_eq!(told("user", &all(uris), "{}"), secrets, "{uris:?}");
+        let (world, agent) = (world(POLICY, &["billing"]), agent("user", &["billing"]));
+        let open = judge(&world, &agent, "billing", &all(uris), Args::Unknown);
+        assert_eq!(open, ask(POLICY, "user", &all(uris), "{}"), "nothing depends on arguments: {uris:?}");
     }
     assert_eq!(told("user", &all(&["note://a", "vault://a"]), "{}"), "transfers by 1 at policy.yaml:14");
     assert_eq!(told("user", &all(&["vault://a", "file:///a"]), "{}"), "silence means no");
