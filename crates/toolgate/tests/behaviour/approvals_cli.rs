@@ -182,6 +182,8 @@ fn the_trail_tells_who_approved_what_was_sent() {
     assert!(row.contains("executed-approved   200  ") && row.ends_with("big refunds"), "{list}");
     let filtered = stage.gateway.ok(&["audit", "list", "--decision", "executed-approved", "--json"]).stdout;
     assert_eq!(filtered.lines().count(), 1, "{filtered}");
+    let filtered = stage.gateway.ok(&["audit", "list", "--decision", "executed-approved"]).stdout;
+    assert!(filtered.lines().count() == 2 && filtered.trim_end().ends_with("big refunds"), "{filtered}");
     let csv = stage.gateway.ok(&["audit", "export", "--format", "csv"]).stdout;
     assert!(csv.lines().filter(|line| line.contains(&id)).count() == 5, "{csv}");
 }
