@@ -179,6 +179,9 @@ pub enum AdminError {
     /// No approval has an id that starts so.
     #[error("there is no approval `{0}`; all: toolgate approvals list")]
     NoSuchApproval(String),
+    /// There is no such call in the trail, or several.
+    #[error("no one call starts with `{0}`; all: toolgate audit list")]
+    NoSuchCall(String),
     /// Several approvals have ids that start so.
     #[error("`{start}` is the start of several approvals ({}); give more of it", approval_ids(found))]
     SeveralApprovals {
@@ -275,7 +278,8 @@ impl AdminError {
             | Self::NoSuchOperator { .. }
             | Self::NoSuchToken(_)
             | Self::NoSuchSession(_)
-            | Self::NoSuchApproval(_) => Blame::Nothing,
+            | Self::NoSuchApproval(_)
+            | Self::NoSuchCall(_) => Blame::Nothing,
             Self::AgentDeleted(_)
             | Self::OtherRole { .. }
             | Self::OtherScope { .. }
@@ -297,7 +301,11 @@ impl AdminError {
             | Self::TokenRevoked { .. }
             | Self::TokenExpired { .. } => Blame::Credentials,
             Self::WrongPasswords { left, .. } => Blame::Tries(seconds_up(*left)),
-            Self::Hash(_) | Self::WrongVaultKey | Self::SealedValue(_) | Self::Store(_) => Blame::Us,
+            Self::Hash(_)
+            | Self::WrongVaultKey
+            | Self::SealedValue(_)
+            | Self::CallUnseen(_)
+            | Self::Store(_) => Blame::Us,
         }
     }
 }

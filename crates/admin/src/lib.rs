@@ -5,15 +5,18 @@ mod agents;
 mod approvals;
 mod credentials;
 mod fault;
+mod inbox;
 mod keys;
 mod kill;
 mod operators;
+mod overview;
 mod pepper;
 mod service_text;
 mod services;
 mod sessions;
 mod sign_in;
 mod tokens;
+mod trail;
 mod vault;
 
 use std::{collections::BTreeSet, sync::Arc};
@@ -33,14 +36,17 @@ pub use approvals::{
 };
 pub use credentials::{CredentialView, SetCredential, StoredValue};
 pub use fault::{AdminError, Blame};
+pub use inbox::InboxPage;
 pub use keys::{CreatedKey, KeyView, NewKey, Revoked, Warning};
 pub use operators::PASSWORD_CHARACTERS_MIN;
+pub use overview::{Bar, Layer, Overview, Range};
 pub use pepper::{open_access_keys, open_pepper, open_session_sealer};
 pub use service_text::Difference;
 pub use services::{Dropped, ServiceChange, WantedService, What, Why};
 pub use sessions::{Client, OpenedSession, SessionKeys};
 pub use sign_in::ActingOperator;
 pub use tokens::{CreatedToken, RevokedToken};
+pub use trail::{CallEnd, CallFilter, CallRow, CallsPage, Record, RecordedDecision, RecordedError};
 pub use vault::{Rotated, TermView, open_vault};
 
 /// Who makes a change, as the trail names them: an e-mail address, or `os:<user>` for whoever owns the home.

@@ -1,6 +1,7 @@
 //! Approvals, read: one, many, what an identical call meets, and what gateways have to do next.
 
 mod history;
+mod inbox;
 mod row;
 mod write;
 
@@ -17,6 +18,7 @@ use sqlx::{Connection as _, SqliteConnection};
 use crate::{Store, StoreError, append, row::micros};
 
 pub use history::Before;
+pub use inbox::InboxCursor;
 use row::{Value, select};
 pub use write::{cancel, claim, close, decide, expire, hold, resolve};
 

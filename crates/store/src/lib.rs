@@ -5,6 +5,7 @@
 
 mod append;
 mod approvals;
+mod calls;
 mod change;
 mod credentials;
 mod entry;
@@ -23,6 +24,7 @@ mod sealed;
 mod services;
 mod sessions;
 mod snapshot;
+mod tallies;
 mod verifier;
 mod verify;
 
@@ -32,7 +34,7 @@ use domain::clock::Clock;
 use sqlx::SqlitePool;
 use tokio::sync::Mutex;
 
-pub use approvals::{ApprovalQuery, Before, FoundApproval};
+pub use approvals::{ApprovalQuery, Before, FoundApproval, InboxCursor};
 pub use credentials::StoredCredential;
 pub use entry::{Applied, Change, Closed, Entry, HoldCall, IdempotencyClaim, SealedBody, Settled};
 pub use events::{EventRow, OfCall, Order, Query};
@@ -47,6 +49,7 @@ pub use sealed::{SealedPlace, SealedRow, SealedTable};
 pub use services::StoredService;
 pub use sessions::Rotation;
 pub use snapshot::Snapshot;
+pub use tallies::Tally;
 pub use verify::{Broken, Newest, Verification};
 
 /// The open store: one connection that writes, and a few that read.

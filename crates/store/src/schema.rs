@@ -15,6 +15,7 @@ const STEPS: &[&str] = &[
     include_str!("../migrations/0007_ended_with.sql"),
     include_str!("../migrations/0008_notify.sql"),
     include_str!("../migrations/0010_sessions.sql"),
+    include_str!("../migrations/0011_tallies.sql"),
 ];
 
 /// The version that a home needs for this schema: what an older binary tells its user.

@@ -1,0 +1,428 @@
+//! The trail as people read it: one row a call, its events inside, page by page. It changes nothing.
+
+use std::collections::{HashMap, HashSet};
+
+use domain::audit::Kind;
+use jiff::{SignedDuration, Timestamp};
+use serde::Deserialize;
+use store::{EventRow, OfCall, Order, Query, Verification};
+
+use crate::{Admin, AdminError};
+
+/// How many events one page looks at. What is further back takes another page: no question takes longer because the
+/// trail is long.
+const LOOK_MAX: i64 = 40_000;
+/// How many events are read at once.
+const READ: u32 = 256;
+/// Events of one moment may stand in another order than their times.
+const DISORDER: i64 = 2_000;
+/// An intent without an outcome is under way for so long at most; after that its outcome is lost.
+const UNDER_WAY_MAX: SignedDuration = SignedDuration::from_secs(120);
+
+/// How a call stands, or what else an event tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum CallEnd {
+    /// The upstream answered.
+    Forwarded,
+    /// People approved it, and the upstream answered.
+    Approved,
+    /// It waits for people.
+    Held,
+    /// People denied it, or nobody came in time, or its agent took it back.
+    Denied,
+    /// We said no.
+    Refused,
+    /// There were too many.
+    Limited,
+    /// Its answer was given again.
+    Replayed,
+    /// The upstream failed.
+    UpstreamError,
+    /// We failed.
+    Fault,
+    /// It is being sent.
+    UnderWay,
+    /// It was sent, and its outcome was lost.
+    Unknown,
+    /// No call: an operator changed something.
+    Changed,
+    /// No call: the gateway about itself.
+    System,
+}
+
+impl CallEnd {
+    /// All that can be asked for, with the word of the filter.
+    pub const WORDS: [(&'static str, Self); 13] = [
+        ("forwarded", Self::Forwarded),
+        ("executed-approved", Self::Approved),
+        ("held", Self::Held),
+        ("denied", Self::Denied),
+        ("refused", Self::Refused),
+        ("rate-limited", Self::Limited),
+        ("replayed", Self::Replayed),
+        ("upstream-error", Self::UpstreamError),
+        ("fault", Self::Fault),
+        ("under-way", Self::UnderWay),
+        ("unknown", Self::Unknown),
+        ("changed", Self::Changed),
+        ("system", Self::System),
+    ];
+
+    /// The word.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        Self::WORDS.iter().find(|(_, end)| *end == self).map_or("", |(word, _)| word)
+    }
+
+    /// Reads the word back.
+    #[must_use]
+    pub fn parse(word: &str) -> Option<Self> {
+        Self::WORDS.into_iter().find(|(known, _)| *known == word).map(|(_, end)| end)
+    }
+
+    /// What the trail's own columns can tell of it beforehand: kind and result.
+    fn columns(self) -> (Option<&'static str>, Option<&'static str>) {
+        match self {
+            Self::Forwarded => (None, Some("forwarded")),
+            Self::Approved => (None, Some("executed-approved")),
+            // Approved by some of several, it still waits.
+            Self::Held => (None, None),
+            Self::Denied => (Some("decision"), None),
+            Self::Refused | Self::Limited => (None, Some("refused")),
+            Self::Replayed => (None, Some("replayed")),
+            Self::UpstreamError => (None, Some("upstream-error")),
+            Self::Fault => (None, Some("fault")),
+            Self::UnderWay | Self::Unknown => (Some("intent"), None),
+            Self::Changed => (Some("operator"), None),
+            Self::System => (Some("system"), None),
+        }
+    }
+}
+
+/// What is looked for. What is left out filters nothing.
+#[derive(Debug, Clone, Default)]
+pub struct CallFilter {
+    /// Of this agent.
+    pub agent: Option<String>,
+    /// At this service.
+    pub service: Option<String>,
+    /// That stand so.
+    pub end: Option<CallEnd>,
+    /// With this in the action, the rule, the reason or the call's id; letters of either case.
+    pub text: Option<String>,
+    /// From this moment on.
+    pub since: Option<Timestamp>,
+    /// Before this moment.
+    pub until: Option<Timestamp>,
+}
+
+/// One call, or one change.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CallRow {
+    /// Its newest event.
+    pub seq: i64,
+    /// When that happened.
+    pub at: Timestamp,
+    /// The call; a change has none.
+    pub call_id: Option<String>,
+    /// How it stands.
+    pub end: CallEnd,
+    /// Who called; of a change, who made it. Raw, as all texts here.
+    pub who: Option<String>,
+    /// Which service.
+    pub service: Option<String>,
+    /// What was called, or changed.
+    pub action: Option<String>,
+    /// The rule that decided, or the reason, in few words.
+    pub why: Option<String>,
+    /// The HTTP status that was answered.
+    pub status: Option<u16>,
+    /// From arrival to the end of the answer (ms).
+    pub latency_ms: Option<f64>,
+    /// How many equal refusals it stands for.
+    pub count: u64,
+}
+
+/// Some calls, the newest first, and where to go on.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CallsPage {
+    /// The calls.
+    pub rows: Vec<CallRow>,
+    /// Going on begins before this event; `None`: there is nothing further back.
+    pub next: Option<i64>,
+    /// Whether the page ended because enough events had been looked at, and not because it was full.
+    pub gave_up: bool,
+}
+
+/// The parts of a record that people are shown.
+#[derive(Debug, Clone, Default, Deserialize)]
+pub struct Record {
+    /// The chain.
+    #[serde(default)]
+    pub writer: String,
+    /// The hash of the event before, in hexadecimal digits.
+    #[serde(default)]
+    pub prev: String,
+    /// The key's public part.
+    pub key_id: Option<String>,
+    /// The agent's role.
+    pub role: Option<String>,
+    /// The protocol's word.
+    pub method: Option<String>,
+    /// What was decided.
+    pub decision: Option<RecordedDecision>,
+    /// The arguments, redacted.
+    pub args: Option<Box<serde_json::value::RawValue>>,
+    /// The digest.
+    pub digest: Option<String>,
+    /// The approval.
+    pub approval_id: Option<String>,
+    /// The operator.
+    pub operator: Option<String>,
+    /// The HTTP status.
+    pub status: Option<u16>,
+    /// What went wrong.
+    pub error: Option<RecordedError>,
+    /// Bytes of the answer.
+    pub bytes: Option<u64>,
+    /// From arrival to the end of the answer (ms).
+    pub latency_ms: Option<f64>,
+    /// How many equal refusals it stands for.
+    pub count: Option<u64>,
+}
+
+/// What a record says of a decision.
+#[derive(Debug, Clone, Default, Deserialize)]
+pub struct RecordedDecision {
+    /// The gate's number.
+    pub gate: u16,
+    /// `allow`, `hold`, `deny`.
+    pub effect: String,
+    /// The rule.
+    pub rule: Option<String>,
+    /// Why.
+    pub reason: String,
+    /// The risk.
+    pub risk: Option<f64>,
+    /// The policy.
+    pub policy_hash: Option<String>,
+}
+
+/// What a record says of a fault.
+#[derive(Debug, Clone, Default, Deserialize)]
+pub struct RecordedError {
+    /// The code.
+    pub code: String,
+    /// Words for operators.
+    pub message: String,
+}
+
+impl Record {
+    /// Reads the parts of an event's record; a damaged record has none.
+    #[must_use]
+    pub fn of(event: &EventRow) -> Self {
+        serde_json::from_str(&event.rec).unwrap_or_default()
+    }
+
+    /// The rule that decided, or the reason, in few words.
+    #[must_use]
+    pub fn why(&self) -> Option<String> {
+        let Some(decision) = &self.decision else {
+            return self.error.as_ref().map(|error| error.code.clone());
+        };
+        Some(match &decision.rule {
+            // `roles.user.allow[0]` of the row's own agent needs no more than its end.
+            Some(rule) if rule.starts_with("roles.") => rule.rsplit('.').next().unwrap_or(rule).to_owned(),
+            Some(rule) => rule.clone(),
+            None if decision.reason.starts_with("silence") => "silence".to_owned(),
+            None => decision.reason.clone(),
+        })
+    }
+
+    /// How a call stands whose newest event this is.
+    #[must_use]
+    pub fn end(&self, event: &EventRow, now: Timestamp) -> CallEnd {
+        let effect = self.decision.as_ref().map(|decision| decision.effect.as_str());
+        match (Kind::parse(&event.kind), event.result.as_deref()) {
+            (_, Some("forwarded")) => CallEnd::Forwarded,
+            (_, Some("executed-approved")) => CallEnd::Approved,
+            (_, Some("replayed")) => CallEnd::Replayed,
+            (_, Some("upstream-error")) => CallEnd::UpstreamError,
+            (_, Some("fault")) => CallEnd::Fault,
+            (_, Some("refused")) if self.status == Some(429) => CallEnd::Limited,
+            (_, Some("refused")) => CallEnd::Refused,
+            (Some(Kind::Held), _) | (_, Some("held")) => CallEnd::Held,
+            (Some(Kind::Decision), _) if effect == Some("deny") => CallEnd::Denied,
+            (Some(Kind::Decision), _) => CallEnd::Held,
+            (Some(Kind::Intent), _) if now.duration_since(event.at) < UNDER_WAY_MAX => CallEnd::UnderWay,
+            (Some(Kind::Operator), _) => CallEnd::Changed,
+            (Some(Kind::System), _) => CallEnd::System,
+            _ => CallEnd::Unknown,
+        }
+    }
+}
+
+impl Admin {
+    /// Calls that fit, the newest first, at most `limit`; `before` is the `next` of the page before.
+    ///
+    /// # Errors
+    /// [`AdminError::Store`].
+    pub async fn calls(
+        &self,
+        now: Timestamp,
+        filter: &CallFilter,
+        before: Option<i64>,
+        limit: usize,
+    ) -> Result<CallsPage, AdminError> {
+        let mut end = self.store.newest_seq().await?.saturating_add(1).min(before.unwrap_or(i64::MAX));
+        if let Some(until) = filter.until {
+            end = end.min(self.store.seq_at(until).await?.saturating_add(DISORDER));
+        }
+        let oldest = match filter.since {
+            Some(since) => self.store.seq_at(since).await?.saturating_sub(DISORDER).max(1),
+            None => 1,
+        };
+        let bottom = end.saturating_sub(LOOK_MAX).max(oldest);
+        let mut page = CallsPage { rows: Vec::new(), next: None, gave_up: false };
+        let mut cursor = end;
+        while cursor > bottom {
+            let events = self.store.events(&query(filter, bottom, cursor)).await?;
+            let full = events.len() == READ as usize;
+            let last = events.last().map(|event| event.seq);
+            let newest = self.newest_of(&events).await?;
+            for event in events {
+                // Of a call only its newest event makes a row.
+                let of_call = event.call_id.as_ref().and_then(|id| newest.get(id));
+                if of_call.is_some_and(|newest| newest.seq != event.seq) {
+                    continue;
+                }
+                let Some(row) = row(&event, of_call, filter, now) else { continue };
+                if page.rows.len() == limit {
+                    page.next = page.rows.last().map(|row| row.seq);
+                    return Ok(page);
+                }
+                page.rows.push(row);
+            }
+            match last {
+                Some(last) if full => cursor = last,
+                _ => break,
+            }
+        }
+        if bottom > oldest {
+            (page.next, page.gave_up) = (Some(bottom), true);
+        }
+        Ok(page)
+    }
+
+    /// The newest event of each of these events' calls, with what older ones know.
+    async fn newest_of(&self, events: &[EventRow]) -> Result<HashMap<String, Whole>, AdminError> {
+        let ids: HashSet<String> = events.iter().filter_map(|event| event.call_id.clone()).collect();
+        let ids: Vec<String> = ids.into_iter().collect();
+        let mut wholes: HashMap<String, Whole> = HashMap::new();
+        for event in self.store.events_of_calls(&ids).await? {
+            let Some(id) = event.call_id.clone() else { continue };
+            let whole = wholes.entry(id).or_default();
+            whole.seq = event.seq;
+            // Only the first event of a call knows why it was let through.
+            if whole.why.is_none() {
+                whole.why = Record::of(&event).why();
+            }
+            for (mine, its) in [
+                (&mut whole.agent, event.agent),
+                (&mut whole.service, event.service),
+                (&mut whole.action, event.action),
+            ] {
+                *mine = mine.take().or(its);
+            }
+        }
+        Ok(wholes)
+    }
+
+    /// The events of the call whose id starts with `start`.
+    ///
+    /// # Errors
+    /// [`AdminError::NoSuchCall`].
+    pub async fn call(&self, start: &str) -> Result<Vec<EventRow>, AdminError> {
+        match self.store.events_of_call(start).await? {
+            OfCall::One(events) => Ok(events),
+            OfCall::None | OfCall::Several(_) => {
+                Err(AdminError::NoSuchCall(start.chars().take(16).flat_map(char::escape_default).collect()))
+            }
+        }
+    }
+
+    /// Checks every hash and link of the trail. Takes seconds where there are millions of events.
+    ///
+    /// # Errors
+    /// [`AdminError::Store`].
+    pub async fn verify_trail(&self) -> Result<Verification, AdminError> {
+        Ok(self.store.verify(|_, _| ()).await?)
+    }
+}
+
+/// What all events of a call say together.
+#[derive(Default)]
+struct Whole {
+    seq: i64,
+    agent: Option<String>,
+    service: Option<String>,
+    action: Option<String>,
+    why: Option<String>,
+}
+
+fn query(filter: &CallFilter, bottom: i64, cursor: i64) -> Query {
+    let (kind, result) = filter.end.map(CallEnd::columns).unwrap_or_default();
+    Query {
+        agent: filter.agent.clone(),
+        service: filter.service.clone(),
+        kind: kind.map(str::to_owned),
+        result: result.map(str::to_owned),
+        since: filter.since,
+        until: filter.until,
+        after: Some(bottom.saturating_sub(1)),
+        before: Some(cursor),
+        limit: Some(READ),
+        order: Order::NewestFirst,
+        ..Query::default()
+    }
+}
+
+fn row(event: &EventRow, whole: Option<&Whole>, filter: &CallFilter, now: Timestamp) -> Option<CallRow> {
+    let record = Record::of(event);
+    let end = record.end(event, now);
+    let wanted = match filter.end {
+        Some(wanted) => end == wanted,
+        // What is no call stands among the calls only for who asks for it. So does what strangers sent to the console.
+        None => {
+            !matches!(end, CallEnd::Changed | CallEnd::System) && record.method.as_deref() != Some("console")
+        }
+    };
+    let known = |own: &Option<String>, pick: fn(&Whole) -> &Option<String>| {
+        own.clone().or_else(|| whole.and_then(|whole| pick(whole).clone()))
+    };
+    let row = CallRow {
+        seq: event.seq,
+        at: event.at,
+        call_id: event.call_id.clone(),
+        end,
+        who: match end {
+            CallEnd::Changed => record.operator.clone(),
+            _ => known(&event.agent, |whole| &whole.agent),
+        },
+        service: known(&event.service, |whole| &whole.service),
+        action: known(&event.action, |whole| &whole.action).or_else(|| record.method.clone()),
+        why: record.why().or_else(|| whole.and_then(|whole| whole.why.clone())),
+        status: record.status,
+        latency_ms: record.latency_ms,
+        count: record.count.unwrap_or(1),
+    };
+    (wanted && filter.text.as_deref().is_none_or(|text| has(&row, text))).then_some(row)
+}
+
+fn has(row: &CallRow, text: &str) -> bool {
+    let text = text.to_lowercase();
+    [&row.action, &row.why, &row.call_id, &row.who, &row.service]
+        .into_iter()
+        .flatten()
+        .any(|known| known.to_lowercase().contains(&text))
+}

@@ -1,0 +1,70 @@
+//! The trail, read call by call: which event of a call is its newest, and where in the trail a moment is. Every answer
+//! looks at a bounded part of the trail, however long it is.
+
+use jiff::Timestamp;
+use sqlx::{AssertSqlSafe, Row as _};
+
+use crate::{
+    EventRow, Store, StoreError,
+    events::{COLUMNS, event},
+    row::micros,
+};
+
+/// The most calls that are asked about at once.
+const CALLS_MAX: usize = 256;
+
+impl Store {
+    /// The newest event's sequence number; 0 for an empty trail.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the store does not answer.
+    pub async fn newest_seq(&self) -> Result<i64, StoreError> {
+        let select = "SELECT coalesce(max(seq), 0) FROM audit";
+        Ok(sqlx::query_scalar(select).fetch_one(&self.readers).await?)
+    }
+
+    /// The first event that is not older than `moment`, found by halving; one past the newest where all are older.
+    /// Events are in the order of their times but for what several tasks wrote within a moment.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the store does not answer.
+    pub async fn seq_at(&self, moment: Timestamp) -> Result<i64, StoreError> {
+        let mut connection = self.readers.acquire().await?;
+        let select = "SELECT coalesce(min(seq), 1), coalesce(max(seq), 0) FROM audit";
+        let row = sqlx::query(select).fetch_one(&mut *connection).await?;
+        let (mut low, newest): (i64, i64) = (row.try_get(0)?, row.try_get(1)?);
+        let mut high = newest.saturating_add(1);
+        while low < high {
+            let middle = low + (high - low) / 2;
+            let select = "SELECT seq, at FROM audit WHERE seq >= $1 ORDER BY seq LIMIT 1";
+            let query = sqlx::query_as::<_, (i64, i64)>(select).bind(middle);
+            match query.fetch_optional(&mut *connection).await? {
+                Some((seq, at)) if at < micros(moment) => low = seq.saturating_add(1),
+                Some(_) | None => high = middle,
+            }
+        }
+        Ok(low)
+    }
+
+    /// All events of these calls, at most 256 of them, in the order of the trail. A call has few events; one with
+    /// very many is cut.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the store does not answer or a row is damaged.
+    pub async fn events_of_calls(&self, ids: &[String]) -> Result<Vec<EventRow>, StoreError> {
+        let ids = ids.get(..ids.len().min(CALLS_MAX)).unwrap_or_default();
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        let places = (1..=ids.len()).map(|place| format!("${place}")).collect::<Vec<_>>().join(",");
+        let select = format!(
+            "SELECT {COLUMNS} FROM audit WHERE call_id IN ({places}) AND call_id IS NOT NULL ORDER BY seq LIMIT 4096"
+        );
+        // Only places stand in the text.
+        let mut query = sqlx::query(AssertSqlSafe(select));
+        for id in ids {
+            query = query.bind(id);
+        }
+        query.fetch_all(&self.readers).await?.iter().map(event).collect()
+    }
+}
