@@ -167,6 +167,12 @@ pub enum AdminError {
         /// Their ids, ten at most.
         found: Vec<TokenId>,
     },
+    /// A login that has ended, or a token of one that is none.
+    #[error("the session has ended; log in again")]
+    SessionEnded,
+    /// No session of that name, or none that is theirs to end.
+    #[error("there is no session `{0}`; look at the list of sessions")]
+    NoSuchSession(String),
     /// A password that is guessed too soon.
     #[error("the password has {0} characters; use {PASSWORD_CHARACTERS_MIN} or more")]
     PasswordTooShort(usize),
@@ -271,6 +277,7 @@ impl AdminError {
             | Self::NoSuchKey(_)
             | Self::NoSuchOperator { .. }
             | Self::NoSuchToken(_)
+            | Self::NoSuchSession(_)
             | Self::NoSuchApproval(_)
             | Self::NoSuchCall(_) => Blame::Nothing,
             Self::AgentDeleted(_)
@@ -284,17 +291,21 @@ impl AdminError {
             | Self::NotDecidable(_)
             | Self::OtherDigest(_)
             | Self::ApprovedBefore { .. }
+            | Self::CallUnseen(_)
             | Self::ChangedMeanwhile(_) => Blame::State,
             Self::MayNotDecide(_) => Blame::Role,
             Self::WrongCredentials
             | Self::OperatorDisabled(_)
             | Self::UnknownToken(_)
+            | Self::SessionEnded
             | Self::TokenRevoked { .. }
             | Self::TokenExpired { .. } => Blame::Credentials,
             Self::WrongPasswords { left, .. } => Blame::Tries(seconds_up(*left)),
-            Self::Hash(_) | Self::WrongVaultKey | Self::SealedValue(_) | Self::CallUnseen(_) | Self::Store(_) => {
-                Blame::Us
-            },
+            Self::Hash(_)
+            | Self::WrongVaultKey
+            | Self::SealedValue(_)
+            | Self::CallUnseen(_)
+            | Self::Store(_) => Blame::Us,
         }
     }
 }

@@ -59,7 +59,8 @@ impl Admin {
         }
     }
 
-    /// Stops an operator's password and tokens until they are enabled again; whether anything changed.
+    /// Stops an operator's password and tokens until they are enabled again, and ends their sessions; whether anything
+    /// changed.
     ///
     /// # Errors
     /// [`AdminError`]: no such operator, or the last active owner.
@@ -85,8 +86,8 @@ impl Admin {
         self.set_operator_state(actor, now, email, OperatorState::Active, "operators.enable").await
     }
 
-    /// Gives an operator another password. Their tokens are revoked, since whoever knew the old password may have made
-    /// them; returns those that were still good. A disabled operator stays disabled.
+    /// Gives an operator another password. Their tokens are revoked and their sessions end, since whoever knew the old
+    /// password may have made them; returns the tokens that were still good. A disabled operator stays disabled.
     ///
     /// # Errors
     /// [`AdminError`]: no such operator, the password too short.
@@ -123,7 +124,7 @@ impl Admin {
             return Ok(false);
         }
         let event = event(actor, now, action, &json!({ "email": email }));
-        if self.write(Change::SetOperatorState { email: email.clone(), state }, event).await? {
+        if self.write(Change::SetOperatorState { email: email.clone(), state, at: now }, event).await? {
             return Ok(true);
         }
         Err(match (operator.role, state) {

@@ -246,12 +246,8 @@ impl Admin {
             let oldest = now.checked_sub(COUNTED).unwrap_or(Timestamp::MIN);
             after = self.store.seq_at(oldest).await?.saturating_sub(1);
         }
-        let query = Query {
-            after: Some(after),
-            limit: Some(BATCH),
-            order: Order::OldestFirst,
-            ..Query::default()
-        };
+        let query =
+            Query { after: Some(after), limit: Some(BATCH), order: Order::OldestFirst, ..Query::default() };
         let events = self.store.events(&query).await?;
         let Some(last) = events.last() else { return Ok(false) };
         let counted = self.store.add_tallies(from, last.seq, &count(&events)).await?;

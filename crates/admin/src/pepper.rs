@@ -1,7 +1,7 @@
 //! Secrets of which an install has one: made once, sealed in the store, opened when they are needed.
 
 use store::Store;
-use vault::{Label, Pepper, Purpose, Secret, SessionSealer, Vault};
+use vault::{AccessKeys, Label, Pepper, Purpose, Secret, SessionSealer, Vault};
 
 use crate::AdminError;
 
@@ -22,6 +22,15 @@ pub async fn open_pepper(store: &Store, vault: &Vault) -> Result<Pepper, AdminEr
 pub async fn open_session_sealer(store: &Store, vault: &Vault) -> Result<SessionSealer, AdminError> {
     let secret = open_or_make(store, vault, Purpose::SessionKey, SessionSealer::generate).await?;
     SessionSealer::new(&secret).ok_or(AdminError::WrongVaultKey)
+}
+
+/// Opens the key that the console's access tokens are signed with, making it first where there is none.
+///
+/// # Errors
+/// [`AdminError::WrongVaultKey`] when the stored key does not open with this vault.
+pub async fn open_access_keys(store: &Store, vault: &Vault) -> Result<AccessKeys, AdminError> {
+    let secret = open_or_make(store, vault, Purpose::AccessKey, AccessKeys::generate).await?;
+    AccessKeys::new(&secret).ok_or(AdminError::WrongVaultKey)
 }
 
 async fn open_or_make(

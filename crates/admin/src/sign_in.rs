@@ -120,7 +120,7 @@ impl Admin {
     }
 }
 
-fn acting(operator: StoredOperator) -> Result<ActingOperator, AdminError> {
+pub(crate) fn acting(operator: StoredOperator) -> Result<ActingOperator, AdminError> {
     match operator.state {
         OperatorState::Active => Ok(ActingOperator { email: operator.email, role: operator.role }),
         OperatorState::Disabled => Err(AdminError::OperatorDisabled(operator.email)),

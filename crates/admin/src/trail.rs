@@ -227,7 +227,9 @@ impl Record {
     /// The rule that decided, or the reason, in few words.
     #[must_use]
     pub fn why(&self) -> Option<String> {
-        let Some(decision) = &self.decision else { return self.error.as_ref().map(|error| error.code.clone()) };
+        let Some(decision) = &self.decision else {
+            return self.error.as_ref().map(|error| error.code.clone());
+        };
         Some(match &decision.rule {
             // `roles.user.allow[0]` of the row's own agent needs no more than its end.
             Some(rule) if rule.starts_with("roles.") => rule.rsplit('.').next().unwrap_or(rule).to_owned(),
@@ -391,7 +393,9 @@ fn row(event: &EventRow, whole: Option<&Whole>, filter: &CallFilter, now: Timest
     let wanted = match filter.end {
         Some(wanted) => end == wanted,
         // What is no call stands among the calls only for who asks for it. So does what strangers sent to the console.
-        None => !matches!(end, CallEnd::Changed | CallEnd::System) && record.method.as_deref() != Some("console"),
+        None => {
+            !matches!(end, CallEnd::Changed | CallEnd::System) && record.method.as_deref() != Some("console")
+        }
     };
     let known = |own: &Option<String>, pick: fn(&Whole) -> &Option<String>| {
         own.clone().or_else(|| whole.and_then(|whole| pick(whole).clone()))

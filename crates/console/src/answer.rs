@@ -64,6 +64,13 @@ pub(crate) fn finished(mut response: Response<Flow>) -> Response<Flow> {
     response
 }
 
+/// Gives the browser cookies to keep.
+pub(crate) fn set_cookies(response: &mut Response<Flow>, cookies: Vec<HeaderValue>) {
+    for cookie in cookies {
+        response.headers_mut().append(header::SET_COOKIE, cookie);
+    }
+}
+
 /// Sets a header whose value is made at run time; one that is none is left out.
 pub(crate) fn set(headers: &mut HeaderMap, name: HeaderName, value: &str) {
     if let Ok(value) = HeaderValue::try_from(value) {

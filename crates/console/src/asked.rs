@@ -4,7 +4,7 @@ use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use domain::clock::Now;
-use http::{Method, header, request::Parts};
+use http::{HeaderValue, Method, header, request::Parts};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use hyper::body::Incoming;
 use serde::de::DeserializeOwned;
@@ -34,6 +34,8 @@ pub(crate) struct Asked {
     pub(crate) route: Option<&'static Route>,
     pub(crate) captures: Vec<(&'static str, String)>,
     pub(crate) body: Bytes,
+    /// Cookies of a login that was renewed on the way.
+    pub(crate) renewed: Vec<HeaderValue>,
 }
 
 impl Asked {
@@ -48,6 +50,7 @@ impl Asked {
             route: None,
             captures: Vec::new(),
             body: Bytes::new(),
+            renewed: Vec::new(),
         }
     }
 

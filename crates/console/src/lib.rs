@@ -4,7 +4,9 @@
 mod answer;
 mod api;
 mod asked;
+mod cookies;
 mod denied;
+mod login;
 mod origin;
 mod pages;
 mod problem;
@@ -13,13 +15,15 @@ mod who;
 
 use std::{net::IpAddr, sync::Arc};
 
-use admin::Admin;
+use admin::{Admin, SessionKeys};
 use domain::clock::Clock;
 use http::{Request, Response};
 use hyper::body::Incoming;
 use pipeline::{approvals::Approvals, flow::Flow, freshness::Freshness, recorder::Recorder};
 use tokio::sync::watch;
-use vault::{Pepper, Vault};
+use vault::Vault;
+
+pub use login::Logins;
 
 use crate::{
     asked::Asked,
@@ -39,8 +43,10 @@ pub struct Desk {
     pub recorder: Arc<Recorder>,
     /// News of held calls, and how long things take.
     pub approvals: Arc<Approvals>,
-    /// What operators' tokens are looked up by, and what new keys are hashed with.
-    pub pepper: Pepper,
+    /// What logins and operators' tokens are checked with; new keys are hashed with its pepper.
+    pub sessions: SessionKeys,
+    /// What keeps guessing at passwords slow.
+    pub logins: Logins,
     /// What credentials are sealed with.
     pub vault: Arc<Vault>,
     /// How the console is reached.
@@ -59,13 +65,17 @@ pub struct Manner {
 impl Desk {
     /// Answers one request of a client at this address. Its head was judged before.
     pub async fn answer(self: Arc<Self>, source: IpAddr, request: Request<Incoming>) -> Response<Flow> {
-        let (asked, answered) = self.take(source, request).await;
-        let response = answered.unwrap_or_else(|problem| {
+        let (mut asked, answered) = self.take(source, request).await;
+        let mut response = answered.unwrap_or_else(|problem| {
             if problem.is_denial() {
                 denied::record(&asked, &problem);
             }
             problem.into_response(&asked)
         });
+        // What a handler says of a login is newer.
+        if !response.headers().contains_key(http::header::SET_COOKIE) {
+            answer::set_cookies(&mut response, std::mem::take(&mut asked.renewed));
+        }
         answer::finished(response)
     }
 
@@ -103,18 +113,16 @@ impl Desk {
 /// Who asks, and whether they may.
 async fn admit(asked: &mut Asked, route: &Route) -> Result<(), Problem> {
     origin::check(asked)?;
-    let who = who::identify(asked).await;
-    match (route.least, who) {
-        (Least::Anyone, who) => asked.who = who.ok().flatten(),
-        (Least::Role(_), Err(problem)) => return Err(problem),
-        (Least::Role(_), Ok(None)) => return Err(Problem::no_session()),
-        (Least::Role(least), Ok(Some(who))) => {
-            let role = who.operator.role();
-            asked.who = Some(who);
-            if role < least {
-                return Err(Problem::role_too_low(role, least));
-            }
-        }
+    let Least::Role(least) = route.least else {
+        // Logging in goes on with a login that has run out.
+        asked.who = who::identify(asked, false).await.ok().flatten().map(|(who, _)| who);
+        return Ok(());
+    };
+    let (who, renewed) = who::identify(asked, true).await?.ok_or_else(Problem::no_session)?;
+    let role = who.operator.role();
+    (asked.who, asked.renewed) = (Some(who), renewed);
+    if role < least {
+        return Err(Problem::role_too_low(role, least));
     }
     Ok(())
 }

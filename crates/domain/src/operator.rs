@@ -1,5 +1,6 @@
 //! Operators: the people who own the install and decide on calls.
 
+mod session;
 mod token;
 mod tries;
 
@@ -10,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 pub use self::{
+    session::{PresentedRefresh, Session, SessionId, SessionTerms, mint_refresh},
     token::{PresentedToken, Token, TokenId, TokenLifetime, mint_token},
     tries::wait_after_wrong_passwords,
 };

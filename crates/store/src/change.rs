@@ -7,7 +7,7 @@ use sqlx::SqliteConnection;
 
 use crate::{
     Change, StoreError, approvals, credentials, idempotency, identities::state_word, keyring, kill,
-    operators, row::micros, services, verifier,
+    operators, row::micros, services, sessions, verifier,
 };
 
 /// Makes the change, if its condition holds; says whether it did.
@@ -90,8 +90,8 @@ pub async fn apply(connection: &mut SqliteConnection, change: &Change) -> Result
             query.bind(i64::try_from(*version).unwrap_or(i64::MAX)).execute(connection).await?
         }
         Change::CreateOperator(operator) => return operators::create(connection, operator).await,
-        Change::SetOperatorState { email, state } => {
-            return operators::set_state(connection, email, *state).await;
+        Change::SetOperatorState { email, state, at } => {
+            return operators::set_state(connection, email, *state, *at).await;
         }
         Change::ResetOperator { email, password_hash, at } => {
             return operators::reset(connection, email, password_hash, *at).await;
@@ -100,6 +100,10 @@ pub async fn apply(connection: &mut SqliteConnection, change: &Change) -> Result
             return operators::create_token(connection, token, password_hash).await;
         }
         Change::RevokeToken { id, at } => return operators::revoke_token(connection, *id, *at).await,
+        Change::OpenSession { session, refresh, password_hash } => {
+            return sessions::open(connection, session, refresh, password_hash).await;
+        }
+        Change::EndSession { id, at } => return sessions::end(connection, *id, *at).await,
         Change::TurnKillOn(kill) => return kill::turn_on(connection, kill).await,
         Change::TurnKillOff(kill) => return kill::turn_off(connection, kill).await,
         Change::ClaimIdempotency(claim) => return idempotency::claim(connection, claim).await,
@@ -134,6 +138,8 @@ pub fn area(change: &Change) -> Option<&'static str> {
         | Change::ResetOperator { .. }
         | Change::CreateToken { .. }
         | Change::RevokeToken { .. }
+        | Change::OpenSession { .. }
+        | Change::EndSession { .. }
         | Change::ClaimIdempotency(_)
         | Change::SettleIdempotency { .. } => None,
         Change::HoldCall(_)

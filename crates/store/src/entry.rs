@@ -8,11 +8,11 @@ use domain::{
     audit::Event,
     credential::CredentialKind,
     idempotency::IdempotencyKey,
-    key::KeyId,
+    key::{KeyId, KeyMac},
     keyring::RingKey,
     kill::Kill,
     names::{AgentName, ApprovalId, CallId, CredentialName, RoleName, ServiceName},
-    operator::{Email, Operator, OperatorState, Token, TokenId},
+    operator::{Email, Operator, OperatorState, Session, SessionId, Token, TokenId},
     service::Service,
 };
 use jiff::Timestamp;
@@ -109,14 +109,18 @@ pub enum Change {
     },
     /// A new operator. Condition: the address is new.
     CreateOperator(Operator),
-    /// Disables, enables. Condition: the operator is in another state; another active owner is left.
+    /// Disables, enables; disabling ends their sessions. Condition: the operator is in another state; another active
+    /// owner is left.
     SetOperatorState {
         /// Who.
         email: Email,
         /// Their state from now on.
         state: OperatorState,
+        /// When.
+        at: Timestamp,
     },
-    /// Another password; their tokens are revoked, wrong passwords forgotten. Condition: the operator exists.
+    /// Another password; their tokens are revoked, their sessions end, wrong passwords are forgotten. Condition: the
+    /// operator exists.
     ResetOperator {
         /// Who.
         email: Email,
@@ -138,6 +142,23 @@ pub enum Change {
         /// Which token.
         id: TokenId,
         /// Since when.
+        at: Timestamp,
+    },
+    /// A login. Condition: its operator exists, is active and still has the password that they came with; its id and
+    /// the MAC of its refresh token are new.
+    OpenSession {
+        /// The session.
+        session: Session,
+        /// What its first refresh token is looked up by.
+        refresh: KeyMac,
+        /// The hash that the password was compared with.
+        password_hash: String,
+    },
+    /// Ends a session. Condition: it exists and was not ended.
+    EndSession {
+        /// Which session.
+        id: SessionId,
+        /// When.
         at: Timestamp,
     },
     /// Another key ring: a new term, terms that only open from now on, a new root key. Condition: the stored ring is

@@ -10,7 +10,7 @@ use sqlx::{Row as _, SqliteConnection, sqlite::SqliteRow};
 use crate::{
     Store, StoreError,
     row::{micros, time},
-    verifier,
+    sessions, verifier,
 };
 
 /// Wrong passwords are forgotten after this long: longer than the longest wait.
@@ -181,12 +181,17 @@ pub async fn set_state(
     connection: &mut SqliteConnection,
     email: &Email,
     state: OperatorState,
+    at: Timestamp,
 ) -> Result<bool, StoreError> {
     let update = "UPDATE operators SET state = $2 WHERE email = $1 AND state <> $2 \
                   AND ($2 = 'active' OR role <> 'owner' OR EXISTS \
                        (SELECT 1 FROM operators WHERE email <> $1 AND role = 'owner' AND state = 'active'))";
     let query = sqlx::query(update).bind(email.as_str()).bind(state.as_str());
-    Ok(query.execute(connection).await?.rows_affected() > 0)
+    let done = query.execute(&mut *connection).await?.rows_affected() > 0;
+    if done && state == OperatorState::Disabled {
+        sessions::end_all(connection, email, at).await?;
+    }
+    Ok(done)
 }
 
 pub async fn reset(
@@ -202,6 +207,7 @@ pub async fn reset(
     }
     let revoke = "UPDATE operator_tokens SET revoked_at = $2 WHERE operator = $1 AND revoked_at IS NULL";
     sqlx::query(revoke).bind(email.as_str()).bind(micros(at)).execute(&mut *connection).await?;
+    sessions::end_all(&mut *connection, email, at).await?;
     forget_wrong_passwords(connection, email).await?;
     Ok(true)
 }

@@ -118,11 +118,9 @@ impl Store {
 }
 
 /// Everything that is counted by.
-const WHATS: [&str; 7] =
-    ["result", "agent", "agent-refused", "service", "service-failed", "rule", "time"];
+const WHATS: [&str; 7] = ["result", "agent", "agent-refused", "service", "service-failed", "rule", "time"];
 
-const TALLIES: &str =
-    "SELECT start, name, calls FROM tallies WHERE what = $1 AND span = $2 AND start >= $3 ORDER BY start, name";
+const TALLIES: &str = "SELECT start, name, calls FROM tallies WHERE what = $1 AND span = $2 AND start >= $3 ORDER BY start, name";
 
 const SUMS: &str = "SELECT name, sum(calls) FROM tallies WHERE what = $1 AND span = $2 AND start >= $3 \
                     GROUP BY name ORDER BY 2 DESC, 1 LIMIT $4";

@@ -15,6 +15,7 @@ use std::{
     time::Duration,
 };
 
+use domain::operator::SessionTerms;
 pub use kind::{AddressRange, duration};
 pub use notify::NotifySink;
 pub use reference::schema;
@@ -27,7 +28,7 @@ pub struct Settings {
     /// Where agents knock.
     pub gateway: Gateway,
     /// Where people look.
-    pub console: Listener,
+    pub console: Console,
     /// The SQLite file.
     pub store_file: PathBuf,
     /// The policy.
@@ -132,6 +133,17 @@ pub struct Gateway {
     pub trusted_proxies: Vec<AddressRange>,
 }
 
+/// The console listener and its logins.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Console {
+    /// Where it listens.
+    pub listener: Listener,
+    /// How long logins last.
+    pub session: SessionTerms,
+    /// The environment variable with the token that `/metrics` wants; `None`: it wants an operator.
+    pub metrics_token_env: Option<String>,
+}
+
 /// How long people and gateways have for a held call, and how many may wait.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Approvals {
@@ -227,7 +239,11 @@ impl Settings {
                     .filter_map(|range| AddressRange::parse(range))
                     .collect(),
             },
-            console: Listener::build(choices, "console", &path)?,
+            console: Console {
+                listener: Listener::build(choices, "console", &path)?,
+                session: session(choices)?,
+                metrics_token_env: choices.text("console.metrics_token_env").map(str::to_owned),
+            },
             // `sqlite` is the only store and `memory` the only place of counters so far.
             store_file: home.join("toolgate.db"),
             policy_file: needed("policy.path"),
@@ -264,16 +280,35 @@ impl Settings {
                 },
             },
         };
-        if settings.gateway.listener.listen == settings.console.listen && settings.console.listen.port() != 0
-        {
+        let listen = settings.console.listener.listen;
+        if settings.gateway.listener.listen == listen && listen.port() != 0 {
             return Err(Faults::One(format!(
-                "gateway and console cannot both listen on {} (gateway.listen, console.listen); \
-                 give one of them another port",
-                settings.console.listen
+                "gateway and console cannot both listen on {listen} (gateway.listen, console.listen); \
+                 give one of them another port"
             )));
         }
         Ok(settings)
     }
+}
+
+/// What lasts longer than the next bigger thing would end with it, and nobody would know why.
+fn session(choices: &Choices) -> Result<SessionTerms, Faults> {
+    const ACCESS_MAX: Duration = Duration::from_secs(86_400);
+    let [access, refresh, idle] =
+        ["access", "refresh", "idle"].map(|name| choices.duration(&format!("console.session.{name}")));
+    if access > ACCESS_MAX {
+        return Err(Faults::One(
+            "an access token lives a day at most (console.session.access); say 15m".to_owned(),
+        ));
+    }
+    if idle > refresh {
+        return Err(Faults::One(
+            "an unused session would outlive a used one (console.session.idle); \
+             make it no longer than console.session.refresh"
+                .to_owned(),
+        ));
+    }
+    Ok(SessionTerms { access, refresh, idle })
 }
 
 impl Listener {
@@ -331,7 +366,7 @@ mod tests {
     fn the_defaults_are_the_contracts() {
         let settings = build(&[]).unwrap();
         assert_eq!(settings.gateway.listener.listen, "127.0.0.1:8484".parse().unwrap());
-        assert_eq!(settings.console.listen, "127.0.0.1:8485".parse().unwrap());
+        assert_eq!(settings.console.listener.listen, "127.0.0.1:8485".parse().unwrap());
         assert_eq!(settings.gateway.body_limit, 10_000_000);
         assert_eq!(settings.gateway.upstream_timeout, Duration::from_secs(30));
         assert!(!settings.gateway.key_in_query && !settings.gateway.listener.insecure);
@@ -387,7 +422,8 @@ mod tests {
             assert!(build(&[&open, &format!("{area}.insecure=true")]).is_ok());
             let files = [format!("{area}.tls.cert=c.pem"), format!("{area}.tls.key=k.pem")];
             let settings = build(&[&open, &files[0], &files[1]]).unwrap();
-            let listener = if area == "gateway" { settings.gateway.listener } else { settings.console };
+            let listener =
+                if area == "gateway" { settings.gateway.listener } else { settings.console.listener };
             assert_eq!(listener.tls.unwrap().cert, Path::new("/home/c.pem"));
             assert!(build(&[&files[0]]).is_err(), "a certificate without its key");
         }
@@ -407,6 +443,16 @@ mod tests {
             let Faults::One(message) = build(&two).unwrap_err() else { panic!("one sentence") };
             assert!(message.starts_with("the vault has one key, and vault."), "{message}");
         }
+    }
+
+    #[test]
+    fn what_lasts_longer_than_its_session_is_refused() {
+        let terms = build(&[]).unwrap().console.session;
+        assert_eq!(terms.access, Duration::from_secs(900));
+        assert_eq!((terms.refresh, terms.idle), (Duration::from_secs(604_800), Duration::from_secs(1_800)));
+        assert!(build(&["console.session.access=25h"]).is_err());
+        assert!(build(&["console.session.refresh=10m"]).is_err(), "idle is 30m");
+        assert!(build(&["console.session.refresh=10m", "console.session.idle=10m"]).is_ok());
     }
 
     #[test]

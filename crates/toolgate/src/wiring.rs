@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use admin::Admin;
+use admin::{Admin, SessionKeys};
 use anyhow::{Context as _, anyhow};
 use counters::Counters;
 use domain::{
@@ -114,7 +114,7 @@ pub async fn start(
 
     // Bind before anything is started: a taken port must leave nothing behind.
     let gateway_socket = bind("gateway", &settings.gateway.listener)?;
-    let console_socket = bind("console", &settings.console)?;
+    let console_socket = bind("console", &settings.console.listener)?;
     let (gateway_address, console_address) = (gateway_socket.address()?, console_socket.address()?);
     let sockets = [gateway_socket, console_socket];
     let (drain, draining) = watch::channel(false);
@@ -195,7 +195,7 @@ pub async fn start(
     lose_claims(&store).await?;
     lose_executions(&gateway).await?;
 
-    let console = settings::Listener { listen: console_address, ..settings.console.clone() }.url();
+    let console = settings::Listener { listen: console_address, ..settings.console.listener.clone() }.url();
     let notifier = Notifier::new(
         sinks,
         Arc::clone(&store),
@@ -228,8 +228,13 @@ pub async fn start(
     };
     let [gateway_entrance, console_entrance] = &entrances;
     gateway_entrance.open(front(&settings.gateway.listener, DOORS, None));
-    let desk = console_desk(settings, &gateway, &secrets.vault);
-    console_entrance.open(front(&settings.console, CONSOLE_DOORS, Some(desk)));
+    let sessions = SessionKeys {
+        pepper: gateway.pepper.clone(),
+        access: secrets.access,
+        terms: settings.console.session,
+    };
+    let desk = console_desk(settings, &gateway, &secrets.vault, sessions);
+    console_entrance.open(front(&settings.console.listener, CONSOLE_DOORS, Some(desk)));
     let listeners = waiting.unwrap_or_else(listen);
     let helpers = vec![
         tokio::spawn(Arc::clone(&freshness).run()),
@@ -308,16 +313,17 @@ pub async fn open_store(settings: &Settings, clock: &dyn Clock) -> anyhow::Resul
 }
 
 /// What the console's listener serves beside its health.
-fn console_desk(settings: &Settings, gateway: &Gateway, vault: &Arc<Vault>) -> Desk {
+fn console_desk(settings: &Settings, gateway: &Gateway, vault: &Arc<Vault>, sessions: SessionKeys) -> Desk {
     let desk = Arc::new(console::Desk {
         admin: Admin::new(Arc::clone(&gateway.store)),
         clock: Arc::clone(&gateway.clock),
         freshness: Arc::clone(&gateway.freshness),
         recorder: Arc::clone(&gateway.recorder),
         approvals: Arc::clone(&gateway.approvals),
-        pepper: gateway.pepper.clone(),
+        sessions,
         vault: Arc::clone(vault),
-        manner: console::Manner { secure: settings.console.url().starts_with("https://") },
+        logins: console::Logins::default(),
+        manner: console::Manner { secure: settings.console.listener.url().starts_with("https://") },
         stopping: gateway.stopping.clone(),
     });
     Box::new(move |source, request| Box::pin(Arc::clone(&desk).answer(source, request)))
@@ -372,9 +378,10 @@ async fn lose_executions(gateway: &Gateway) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Forgets idempotency keys and held calls whose time has passed, a few at a time.
+/// Forgets idempotency keys, logins and held calls whose time has passed, a few at a time.
 async fn forget(gateway: Arc<Gateway>) {
     let (store, clock) = (&gateway.store, &gateway.clock);
+    let admin = Admin::new(Arc::clone(store));
     let mut tick = tokio::time::interval(FORGET_EVERY);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
@@ -387,6 +394,9 @@ async fn forget(gateway: Arc<Gateway>) {
         }
         if let Err(error) = more {
             tracing::warn!("old idempotency keys could not be forgotten: {error}");
+        }
+        if let Err(error) = admin.forget_sessions(clock.now().wall).await {
+            tracing::warn!("old logins could not be forgotten: {error}");
         }
         let kept = gateway.approvals.terms.keep_result;
         let mut more = Ok(true);

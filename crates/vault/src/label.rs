@@ -10,6 +10,8 @@ pub enum Purpose {
     Pepper,
     /// What session ids are sealed with.
     SessionKey,
+    /// What access tokens of the console are signed with.
+    AccessKey,
     /// A credential of a service.
     Credential,
     /// An answer that is kept for a repeated call.
@@ -20,8 +22,14 @@ pub enum Purpose {
 
 impl Purpose {
     /// Every purpose.
-    pub const ALL: [Self; 5] =
-        [Self::Pepper, Self::SessionKey, Self::Credential, Self::StoredAnswer, Self::HeldCall];
+    pub const ALL: [Self; 6] = [
+        Self::Pepper,
+        Self::SessionKey,
+        Self::AccessKey,
+        Self::Credential,
+        Self::StoredAnswer,
+        Self::HeldCall,
+    ];
 
     /// The word that is bound to values, and that names them in the store.
     #[must_use]
@@ -29,6 +37,7 @@ impl Purpose {
         match self {
             Self::Pepper => "pepper",
             Self::SessionKey => "session-key",
+            Self::AccessKey => "access-key",
             Self::Credential => "credential",
             Self::StoredAnswer => "stored-answer",
             Self::HeldCall => "held-call",

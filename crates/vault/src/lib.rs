@@ -1,6 +1,7 @@
 //! Floor 2: keys and secrets. Seals what the store keeps, hashes keys and passwords, and is the one place
 //! that asks the machine for randomness. It does no I/O but reading, creating and replacing the key file.
 
+mod access;
 mod cipher;
 mod first_format;
 mod label;
@@ -15,6 +16,7 @@ mod secret;
 mod session;
 mod vault;
 
+pub use access::AccessKeys;
 pub use domain::keyring::RingKey;
 pub use first_format::open_first_pepper;
 pub use label::{Label, Purpose};

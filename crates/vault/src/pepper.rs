@@ -1,4 +1,5 @@
-//! How agents' keys and operators' tokens are checked: HMAC-SHA-256 (RFC 2104) under 256 random bits that never leave the vault.
+//! How agents' keys and operators' tokens are checked: HMAC-SHA-256 (RFC 2104) under 256 random bits that never
+//! leave the vault.
 //!
 //! A key carries 256 random bits itself, so a slow hash would add nothing but load; the pepper means that
 //! somebody who can only write the database cannot make a key.
@@ -6,7 +7,7 @@
 use aws_lc_rs::hmac;
 use domain::{
     key::{KeyMac, PresentedKey},
-    operator::PresentedToken,
+    operator::{PresentedRefresh, PresentedToken},
 };
 use zeroize::Zeroizing;
 
@@ -40,9 +41,15 @@ impl Pepper {
     pub fn mac_of_token(&self, token: &PresentedToken) -> KeyMac {
         KeyMac(hmac_sha_256(&self.0, token.reveal().as_bytes()))
     }
+
+    /// What a presented refresh token is looked up by.
+    #[must_use]
+    pub fn mac_of_refresh(&self, token: &PresentedRefresh) -> KeyMac {
+        KeyMac(hmac_sha_256(&self.0, token.reveal().as_bytes()))
+    }
 }
 
-fn hmac_sha_256(key: &hmac::Key, message: &[u8]) -> [u8; 32] {
+pub(crate) fn hmac_sha_256(key: &hmac::Key, message: &[u8]) -> [u8; 32] {
     let tag = hmac::sign(key, message);
     let mut mac = [0u8; 32];
     for (to, from) in mac.iter_mut().zip(tag.as_ref()) {

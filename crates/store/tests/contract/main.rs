@@ -19,6 +19,7 @@ mod notify;
 mod opening;
 mod operators;
 mod reading;
+mod sessions;
 mod tampering;
 mod vault;
 mod world;

@@ -34,7 +34,7 @@ fn create(token: Token) -> Change {
 }
 
 fn state(name: &str, state: OperatorState) -> Change {
-    Change::SetOperatorState { email: email(name), state }
+    Change::SetOperatorState { email: email(name), state, at: moment(0) }
 }
 
 #[tokio::test]

@@ -144,7 +144,7 @@ async fn introduce(
     ));
     output.talk(format!(
         "console   {}://{}   operators: {operators}",
-        scheme(settings.console.tls.is_some()),
+        scheme(settings.console.listener.tls.is_some()),
         running.console_address
     ));
     output.talk(format!("policy    {policy_line}"));
@@ -209,7 +209,7 @@ fn dangers(context: &Context, settings: &Settings, kill: Option<&Kill>) -> Vec<S
             "agents running as `{user}` can read this home; use another user: docs/operations.md"
         ));
     }
-    if settings.gateway.listener.insecure || settings.console.insecure {
+    if settings.gateway.listener.insecure || settings.console.listener.insecure {
         dangers.push(
             "`insecure: true`: keys and passwords travel in the clear unless a proxy in front speaks TLS"
                 .into(),

@@ -129,6 +129,30 @@ pub const SETTINGS: &[Setting] = &[
         "Host names that requests may name, besides the listener's address and its public URL.",
     ),
     setting(
+        "console.session.access",
+        Kind::Duration,
+        "15m",
+        "How long an access token of a login is good; it is renewed with the refresh token. A day at most.",
+    ),
+    setting(
+        "console.session.refresh",
+        Kind::Duration,
+        "7d",
+        "How long a login lasts at most, however much it is used.",
+    ),
+    setting(
+        "console.session.idle",
+        Kind::Duration,
+        "30m",
+        "How long a login lasts that is not used; not longer than `console.session.refresh`.",
+    ),
+    setting(
+        "console.metrics_token_env",
+        Kind::Variable,
+        "none",
+        "The environment variable with the token that `/metrics` takes as Bearer; without it an operator's token does.",
+    ),
+    setting(
         "store.url",
         Kind::Only("sqlite", &["postgres"]),
         "sqlite",

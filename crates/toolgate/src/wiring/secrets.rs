@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use domain::clock::Clock;
 use store::Store;
-use vault::{Pepper, SessionSealer, Vault};
+use vault::{AccessKeys, Pepper, SessionSealer, Vault};
 
 use crate::{
     settings::RootKeySource,
@@ -19,6 +19,7 @@ pub struct Secrets {
     pub vault: Arc<Vault>,
     pub pepper: Pepper,
     pub sessions: SessionSealer,
+    pub access: AccessKeys,
 }
 
 /// Opens the vault; what is missing, and what to do, when there is no root key.
@@ -36,7 +37,8 @@ pub async fn open(
     };
     let pepper = admin::open_pepper(store, &vault).await?;
     let sessions = admin::open_session_sealer(store, &vault).await?;
-    Ok(Ok(Secrets { vault: Arc::new(vault), pepper, sessions }))
+    let access = admin::open_access_keys(store, &vault).await?;
+    Ok(Ok(Secrets { vault: Arc::new(vault), pepper, sessions, access }))
 }
 
 /// Waits until the root key is there and opens the vault. A key that cannot be used is told and waited out: it may

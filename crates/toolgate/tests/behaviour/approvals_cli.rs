@@ -4,8 +4,7 @@
 use serde_json::{Value, json};
 
 use crate::{
-    harness::{ApiStage, Home, Ran, SECRET, answer, eventually, until},
-    screen::Screen,
+    harness::{ApiStage, Home, Ran, SECRET, Stage, answer, eventually, until},
     terminal::sit_at,
 };
 
@@ -26,7 +25,7 @@ limits: { per_key: 100000/1s, per_tool: 100000/1s, refusals: 100000/1s }
 const PASSWORD: &str = "correct horse battery";
 
 /// `api` behind the policy, with three operators: ada (owner), grace (approver), vera (viewer).
-fn stage() -> ApiStage {
+pub(super) fn stage() -> ApiStage {
     let home = Home::new(POLICY).set("gateway.hold=1s");
     for (name, role) in [("ada", "owner"), ("grace", "approver"), ("vera", "viewer")] {
         let email = format!("{name}@example.com");
@@ -37,7 +36,7 @@ fn stage() -> ApiStage {
 }
 
 /// A call that is held: its approval's id.
-fn held(stage: &ApiStage, target: &str, body: &str) -> String {
+pub(super) fn held(stage: &ApiStage, target: &str, body: &str) -> String {
     let request =
         stage.request("POST", &format!("/http/api{target}")).header("Content-Type", "application/json");
     let reply = stage.gateway.send(&request.header("X-Toolgate-Intent", "charged\u{202e} twice").body(body));
@@ -47,18 +46,18 @@ fn held(stage: &ApiStage, target: &str, body: &str) -> String {
     ours["id"].as_str().unwrap().to_owned()
 }
 
-fn listed(stage: &ApiStage, filters: &[&str]) -> Vec<Value> {
+pub(super) fn listed(stage: &ApiStage, filters: &[&str]) -> Vec<Value> {
     let listed = stage.gateway.ok(&[&["approvals", "list", "--json"], filters].concat()).stdout;
     serde_json::from_str(&listed).unwrap()
 }
 
-fn token(home: &Home, name: &str) -> String {
+pub(super) fn token(home: &Home, name: &str) -> String {
     let email = format!("{name}@example.com");
     let ran = home.run_with(&["operators", "token", &email, "--password-stdin"], PASSWORD.as_bytes());
     ran.stdout.trim_end().to_owned()
 }
 
-fn as_operator(stage: &ApiStage, name: &str, arguments: &[&str]) -> Ran {
+pub(super) fn as_operator(stage: &ApiStage, name: &str, arguments: &[&str]) -> Ran {
     let token = token(&stage.gateway, name);
     let mut command = stage.gateway.command(arguments);
     ran(command.env("TOOLGATE_OPERATOR_TOKEN", token).stdin(std::process::Stdio::null()).output().unwrap())
@@ -69,11 +68,11 @@ fn ran(output: std::process::Output) -> Ran {
     Ran { code: output.status.code().unwrap_or(-1), stdout: text(output.stdout), stderr: text(output.stderr) }
 }
 
-fn show(stage: &ApiStage, id: &str) -> Value {
+pub(super) fn show(stage: &ApiStage, id: &str) -> Value {
     serde_json::from_str(&stage.gateway.ok(&["approvals", "show", id, "--json"]).stdout).unwrap()
 }
 
-fn digest(stage: &ApiStage, id: &str) -> String {
+pub(super) fn digest(stage: &ApiStage, id: &str) -> String {
     show(stage, id)["digest"].as_str().unwrap().to_owned()
 }
 
@@ -81,7 +80,7 @@ fn refund(stage: &ApiStage) -> String {
     held(stage, "/v1/refunds", "{\"amount\":5000,\"charge\":\"ch_1042\u{202e}\"}")
 }
 
-fn note(stage: &ApiStage, text: &str) -> String {
+pub(super) fn note(stage: &ApiStage, text: &str) -> String {
     held(stage, "/v1/notes", &json!({ "text": text }).to_string())
 }
 
@@ -112,9 +111,7 @@ fn two_people_approve_one_call_and_it_is_executed_once() {
     let first = as_operator(&stage, "ada", &approve);
     let last = first.stdout.lines().last().unwrap();
     assert!(
-        last.starts_with(
-            "✓ approved by ada@example.com, 1 of 2; another operator must approve within 23 h 5"
-        ),
+        last.starts_with("✓ approved by ada@example.com, 1 of 2; another operator must approve within 23 h "),
         "{last}"
     );
     assert!(first.stdout.contains(&format!("digest      {digest}\n")), "the page comes first");
@@ -169,10 +166,7 @@ fn the_trail_tells_who_approved_what_was_sent() {
     let lines: Vec<_> = shown.lines().collect();
     assert!(lines[0].starts_with("POST /v1/refunds on api by laptop (user, key "), "{shown}");
     assert!(lines[0].ends_with("): executed-approved, 200"), "{shown}");
-    assert!(
-        lines[2].contains(&format!("  held      gate 60, big refunds, ")) && lines[2].contains(&id),
-        "{shown}"
-    );
+    assert!(lines[2].contains("  held      gate 60, big refunds, ") && lines[2].contains(&id), "{shown}");
     assert!(
         lines[3].contains("  decision  approved by ada@example.com, 1 of 2: \"`looks` right\""),
         "{shown}"
@@ -188,6 +182,8 @@ fn the_trail_tells_who_approved_what_was_sent() {
     assert!(row.contains("executed-approved   200  ") && row.ends_with("big refunds"), "{list}");
     let filtered = stage.gateway.ok(&["audit", "list", "--decision", "executed-approved", "--json"]).stdout;
     assert_eq!(filtered.lines().count(), 1, "{filtered}");
+    let filtered = stage.gateway.ok(&["audit", "list", "--decision", "executed-approved"]).stdout;
+    assert!(filtered.lines().count() == 2 && filtered.trim_end().ends_with("big refunds"), "{filtered}");
     let csv = stage.gateway.ok(&["audit", "export", "--format", "csv"]).stdout;
     assert!(csv.lines().filter(|line| line.contains(&id)).count() == 5, "{csv}");
 }
@@ -312,7 +308,7 @@ fn what_is_approved_without_a_gateway_is_executed_by_the_next_one() {
     let ran = as_operator(&stage, "ada", &approve);
     let last = ran.stdout.lines().last().unwrap();
     assert!(
-        last.starts_with("✓ approved by ada@example.com; it is executed when a gateway runs, within 14 min"),
+        last.starts_with("✓ approved by ada@example.com; it is executed when a gateway runs, within 1"),
         "{last}"
     );
     assert_eq!((ran.code, stage.api.count()), (0, 0));
@@ -396,10 +392,10 @@ fn lists_are_filtered_and_ids_may_be_cut() {
     let ids = |filters: &[&str]| -> Vec<String> {
         listed(&stage, filters).iter().map(|one| one["id"].as_str().unwrap().to_owned()).collect()
     };
-    assert_eq!(ids(&[]), [other.clone()]);
-    assert_eq!(ids(&["--status", "denied"]), [id.clone()]);
-    assert_eq!(ids(&["--status", "all"]), [id.clone(), other.clone()]);
-    assert_eq!(ids(&["--status", "all", "--limit", "1"]), [other.clone()]);
+    assert_eq!(ids(&[]), [other.as_str()]);
+    assert_eq!(ids(&["--status", "denied"]), [id.as_str()]);
+    assert_eq!(ids(&["--status", "all"]), [id.as_str(), other.as_str()]);
+    assert_eq!(ids(&["--status", "all", "--limit", "1"]), [other.as_str()]);
     assert!(ids(&["--agent", "nobody"]).is_empty());
     assert_eq!(show(&stage, &other[3..])["id"], other.as_str());
     let none = stage.gateway.run(&["approvals", "show", "ap_zzzz"]);
@@ -408,126 +404,40 @@ fn lists_are_filtered_and_ids_may_be_cut() {
     assert_eq!((empty.stdout.as_str(), empty.stderr.as_str()), ("", "no held call fits\n"));
 }
 
-/// Signs in at the screen.
-fn watch(stage: &ApiStage, name: &str, columns: u16, rows: u16) -> Screen {
-    let mut command = stage.gateway.command(&["approvals", "watch"]);
-    command.env("TOOLGATE_OPERATOR_TOKEN", token(&stage.gateway, name)).env("TERM", "xterm");
-    Screen::start(command, columns, rows)
-}
-
 #[test]
-fn the_screen_shows_a_call_to_its_end_before_its_keys_decide() {
-    let stage = stage();
-    let body =
-        format!("{{\"text\":[{}]}}", vec!["\"0123456789012345678901234567890123456789\""; 40].join(","));
-    let id = held(&stage, "/v1/notes", &body);
-    let mut screen = watch(&stage, "ada", 100, 20);
-    screen.wait_for("approvals · ada@example.com (owner) · 1 waiting · live");
-    screen.wait_for(&format!("> {id}"));
-    screen.wait_for("-- lines 1 to ");
-    screen.press("a");
-    screen.wait_for("read it to its end first: space scrolls");
-    screen.press("y");
-    screen.wait_for("a approve");
-    assert_eq!(show(&stage, &id)["status"], "pending");
-    for _ in 0..6 {
-        screen.press(" ");
+fn an_mcp_call_is_shown_with_its_parameters_and_foreign_text_stays_in_its_place() {
+    let policy = "version: 1\nroles:\n  user:\n    approve:\n      - { name: echoes, service: web, tools: [echo] }\n      \
+                  - { name: children, service: child, tools: [echo] }\n";
+    let stage = Stage::with(Home::new(policy).set("gateway.hold=1s"));
+    let arguments = r#"{"text":"a\u001b[2J\n`x`RLO","n":1.50,"p\u0430y":"pCYRypal"}"#;
+    let arguments = arguments.replace("RLO", "\u{202e}").replace("CYR", "\u{430}");
+    for agent in [stage.at_web(), stage.at_child()] {
+        let reply = agent.call("echo", &arguments);
+        assert_eq!(reply.proxy_status(), "held", "{}", reply.text());
     }
-    screen.wait_for("digest      ");
-    screen.press("a");
-    screen.wait_for("Approve exactly this, digest ");
-    screen.press("y");
-    screen.wait_for("nothing waits for a decision");
-    screen.wait_for("ago by ada@example.com: approved, executed once: 200 in ");
-    assert_eq!(stage.api.count(), 1);
-    screen.press("q");
-    assert_eq!(screen.end(), (0, true), "the terminal is as it was");
-}
-
-#[test]
-fn the_screen_denies_with_a_reason_and_follows_what_others_do() {
-    let stage = stage();
-    let first = note(&stage, "one");
-    let mut screen = watch(&stage, "ada", 100, 40);
-    screen.wait_for(&format!("> {first}"));
-    let second = note(&stage, "two");
-    screen.wait_for(&format!("  {second}"));
-    screen.wait_for("2 waiting");
-    let deny = [
-        "approvals",
-        "deny",
-        &first,
-        "--reason",
-        "wrong\u{202e} folder",
-        "--digest",
-        &digest(&stage, &first),
-    ];
-    assert_eq!(as_operator(&stage, "grace", &deny).code, 0);
-    screen.wait_for("ago by grace@example.com: denied, \"wrong\\u{202e} folder\"");
-    screen.wait_for(&format!("> {second}"));
-    screen.wait_for("{ \"text\": \"two\" }");
-    screen.press("d");
-    screen.wait_for("Reason (the agent is told");
-    screen.press("not now\r");
-    screen.wait_for("Deny exactly this, digest ");
-    screen.press("y");
-    screen.wait_for("ago by ada@example.com: denied, \"not now\"");
-    assert_eq!(show(&stage, &second)["reason"], "not now");
-    screen.press("\u{3}");
-    assert_eq!(screen.end(), (0, true), "Ctrl-C gives the terminal back");
-    assert_eq!(stage.api.count(), 0);
-}
-
-#[test]
-fn a_signal_gives_the_terminal_back_and_a_viewer_only_watches() {
-    use nix::sys::signal::Signal;
-    let stage = stage();
-    let id = note(&stage, "one");
-    for signal in [Signal::SIGTERM, Signal::SIGINT] {
-        let mut screen = watch(&stage, "vera", 80, 30);
-        screen.wait_for(&format!("> {id}"));
-        screen.wait_for("digest      ");
-        assert!(screen.full);
-        screen.press("a");
-        screen.wait_for("vera@example.com is a viewer and may not decide");
-        screen.signal(signal);
-        assert_eq!(screen.end(), (0, true));
+    let list = stage.gateway.ok(&["approvals", "list", "--json"]).stdout;
+    let list: Vec<Value> = serde_json::from_str(&list).unwrap();
+    let pages: Vec<String> = list
+        .iter()
+        .map(|one| stage.gateway.ok(&["approvals", "show", one["id"].as_str().unwrap()]).stdout)
+        .collect();
+    for (page, service) in pages.iter().zip(["web", "child"]) {
+        assert!(page.starts_with(&format!("echo on {service}, asked by laptop (user) ")), "{page}");
+        assert!(page.contains("\nsends       tools/call "), "{page}");
+        for line in [
+            r#"            { "name": "echo","#,
+            r#"              "arguments": {"#,
+            r#"                "text": "a\u001b[2J\n`x`\u{202e}","#,
+            r#"                "n": 1.50,"#,
+            r#"                "p\u0430y": "p\u{430}ypal" } }"#,
+            "            ! 2 invisible characters, written out above",
+            "            ! 2 characters that look like other letters, written out above",
+            "adds        –",
+        ] {
+            assert!(page.lines().any(|shown| shown == line), "{line}\n{page}");
+        }
+        assert!(!page.contains(['\u{1b}', '\u{202e}', '\u{430}']), "{page}");
     }
-    assert_eq!(show(&stage, &id)["status"], "pending");
-}
-
-#[test]
-fn without_a_terminal_watch_prints_a_line_a_change() {
-    use std::io::{BufRead as _, BufReader};
-    use std::process::Stdio;
-    let stage = stage();
-    let first = note(&stage, "one");
-    let start = |arguments: &[&str]| {
-        let mut command = stage.gateway.command(arguments);
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
-        let mut process = command.spawn().unwrap();
-        let lines = BufReader::new(process.stdout.take().unwrap()).lines().map(Result::unwrap);
-        (process, lines)
-    };
-    let (mut plain, mut lines) = start(&["approvals", "watch"]);
-    let (mut machine, mut objects) = start(&["approvals", "watch", "--json"]);
-    let mut object = || serde_json::from_str::<Value>(&objects.next().unwrap()).unwrap();
-    let line = lines.next().unwrap();
-    assert!(line.ends_with(&format!("{first} pending laptop api POST /v1/notes notes")), "{line}");
-    assert_eq!((&object()["id"], stage.api.count()), (&json!(first), 0));
-    let deny = ["approvals", "deny", &first, "--reason", "no\n", "--digest", &digest(&stage, &first)];
-    assert_eq!(as_operator(&stage, "grace", &deny).code, 0);
-    let line = lines.next().unwrap();
-    assert!(line.contains(&format!("{first} denied laptop api POST /v1/notes decided ")), "{line}");
-    assert!(line.ends_with(" ago by grace@example.com: denied, \"no\""), "{line}");
-    let denied = object();
-    assert_eq!((&denied["status"], &denied["reason"]), (&json!("denied"), &json!("no")));
-    let second = note(&stage, "two");
-    assert!(lines.next().unwrap().contains(&second));
-    assert_eq!(object()["id"], second.as_str());
-    for process in [&mut plain, &mut machine] {
-        let pid = nix::unistd::Pid::from_raw(i32::try_from(process.id()).unwrap());
-        nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).unwrap();
-        assert!(process.wait().unwrap().success());
-    }
+    assert!(pages[0].contains("tools/call http://127.0.0.1:"), "{}", pages[0]);
+    assert_eq!(stage.web.count(), 0);
 }

@@ -18,6 +18,7 @@ mod a_stop_finishes_what_is_under_way;
 mod an_echoed_secret_is_masked;
 mod an_upstreams_trouble_is_contained;
 mod approvals_cli;
+mod approvals_watch;
 mod bridge_carries_messages;
 mod bytes_pass_untouched;
 mod children_are_kept_apart;

@@ -4,13 +4,16 @@ use std::{collections::HashMap, ops::ControlFlow};
 
 use jiff::Timestamp;
 use serde_json::Value;
-use store::{EventRow, Order, Query, Store};
+use store::{EventRow, OfCall, Order, Query, Store};
 
 use super::{
     super::{Context, Verdict},
     Filters,
 };
 use crate::output::{Column, Table, count, escape_foreign, milliseconds, short_time};
+
+/// So many rows of a filtered list are looked up one by one, the newest.
+const EXPLAINED_MAX: usize = 500;
 
 pub async fn list(
     context: &Context,
@@ -79,8 +82,23 @@ async fn calls(store: &Store, query: &Query, limit: u32) -> anyhow::Result<Vec<C
             ControlFlow::Continue(())
         })
         .await?;
+    if query.result.is_some() {
+        explain(store, &mut rows).await?;
+    }
     rows.reverse();
     Ok(rows)
+}
+
+/// A filter by result finds the ends of calls; why they could be made stands in the events before.
+async fn explain(store: &Store, rows: &mut [Call]) -> anyhow::Result<()> {
+    let unexplained = rows.iter_mut().filter(|row| row.why.is_empty() && !row.id.is_empty());
+    for row in unexplained.take(EXPLAINED_MAX) {
+        let OfCall::One(events) = store.events_of_call(&row.id).await? else { continue };
+        for event in events.iter().rev() {
+            row.complete(event, &serde_json::from_str(&event.rec).unwrap_or_default());
+        }
+    }
+    Ok(())
 }
 
 impl Call {

@@ -1,0 +1,146 @@
+//! Logging in and out, who is logged in, and the list of logins.
+
+use admin::OpenedSession;
+use domain::operator::{Session, SessionId};
+use http::Response;
+use pipeline::flow::Flow;
+use serde::{Deserialize, Serialize};
+
+use crate::{answer, asked::Asked, cookies, login, problem::Problem};
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct LoginBody {
+    email: String,
+    password: String,
+}
+
+/// What a login gives; the refresh token is in a cookie.
+#[derive(Serialize)]
+struct LoginAnswer {
+    access_token: String,
+    token_type: &'static str,
+    /// Seconds.
+    expires_in: u64,
+    operator: String,
+    role: &'static str,
+}
+
+/// Who is logged in.
+#[derive(Serialize)]
+struct Me<'a> {
+    operator: &'a str,
+    role: &'static str,
+    /// The login; none for an operator's token.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    session: Option<SessionId>,
+    /// What a browser's script sends as `X-CSRF-Token` with every write.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    csrf_token: Option<String>,
+}
+
+/// One login in the list.
+#[derive(Serialize)]
+struct SessionView {
+    id: SessionId,
+    operator: String,
+    created_at: String,
+    used_at: String,
+    expires_at: String,
+    address: String,
+    browser: String,
+    /// Whether it is the one that asks.
+    current: bool,
+}
+
+/// `POST /api/login`
+pub(crate) async fn log_in(asked: Asked) -> Result<Response<Flow>, Problem> {
+    let body: LoginBody = asked.json()?;
+    let opened = login::log_in(&asked, &body.email, &body.password).await?;
+    opened_answer(&asked, opened)
+}
+
+/// `POST /api/refresh`
+pub(crate) async fn refresh(asked: Asked) -> Result<Response<Flow>, Problem> {
+    let presented = cookies::refresh(&asked).ok_or_else(Problem::no_session)?;
+    let (desk, now) = (&asked.desk, asked.now.wall);
+    let opened = desk.admin.renew_session(now, &desk.sessions, &presented, false).await?;
+    opened_answer(&asked, opened)
+}
+
+fn opened_answer(asked: &Asked, opened: OpenedSession) -> Result<Response<Flow>, Problem> {
+    let cookies = cookies::keeping(asked, &opened);
+    let mut response = answer::ok(&LoginAnswer {
+        access_token: opened.access,
+        token_type: "Bearer",
+        expires_in: asked.desk.sessions.terms.access.as_secs(),
+        operator: opened.operator.email().to_string(),
+        role: opened.operator.role().as_str(),
+    })?;
+    answer::set_cookies(&mut response, cookies);
+    Ok(response)
+}
+
+/// `POST /api/logout`
+pub(crate) async fn log_out(asked: Asked) -> Result<Response<Flow>, Problem> {
+    end_login(&asked).await?;
+    let mut response = answer::done();
+    answer::set_cookies(&mut response, cookies::forgetting(&asked));
+    Ok(response)
+}
+
+/// Ends the login that asks, whether its access token is still good or not. Without one there is nothing to end.
+pub(crate) async fn end_login(asked: &Asked) -> Result<(), Problem> {
+    let (desk, now) = (&asked.desk, asked.now.wall);
+    let session = asked.who.as_ref().and_then(|who| Some((who.operator.clone(), who.session?)));
+    if let Some((operator, session)) = session {
+        desk.admin.end_session(&operator, now, session).await?;
+    } else if let Some(refresh) = cookies::refresh(asked) {
+        desk.admin.log_out(now, &desk.sessions, &refresh).await?;
+    }
+    Ok(())
+}
+
+/// `GET /api/me`
+pub(crate) async fn me(asked: Asked) -> Result<Response<Flow>, Problem> {
+    let who = asked.who()?;
+    answer::ok(&Me {
+        operator: who.operator.email().as_str(),
+        role: who.operator.role().as_str(),
+        session: who.session,
+        csrf_token: who.write_token(&asked),
+    })
+}
+
+/// `GET /api/sessions`: one's own; an owner sees everybody's.
+pub(crate) async fn list(asked: Asked) -> Result<Response<Flow>, Problem> {
+    let who = asked.who()?;
+    let (desk, now) = (&asked.desk, asked.now.wall);
+    let sees_all = who.operator.role() >= domain::operator::OperatorRole::Owner;
+    let whose = (!sees_all).then(|| who.operator.email());
+    let sessions = desk.admin.list_sessions(now, &desk.sessions, whose).await?;
+    let view = |session: Session| SessionView {
+        id: session.id,
+        operator: session.operator.to_string(),
+        created_at: session.created_at.to_string(),
+        used_at: session.used_at.to_string(),
+        expires_at: session.expires_at.to_string(),
+        address: session.address,
+        browser: session.browser,
+        current: who.session == Some(session.id),
+    };
+    answer::ok(&sessions.into_iter().map(view).collect::<Vec<_>>())
+}
+
+/// `DELETE /api/sessions/{id}`: one's own; an owner ends anybody's.
+pub(crate) async fn end(asked: Asked) -> Result<Response<Flow>, Problem> {
+    let who = asked.who()?;
+    let unknown = || Problem::not_found("there is no such session");
+    let id = SessionId::parse(asked.part("id")).ok_or_else(unknown)?;
+    asked.desk.admin.end_session(&who.operator, asked.now.wall, id).await?;
+    let mut response = answer::done();
+    if who.session == Some(id) {
+        answer::set_cookies(&mut response, cookies::forgetting(&asked));
+    }
+    Ok(response)
+}

@@ -1,0 +1,152 @@
+//! Logging in: limited by address, by account and by what the machine can hash at once.
+
+use std::{
+    collections::HashMap,
+    net::{IpAddr, Ipv6Addr},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use admin::{Client, OpenedSession};
+use domain::{
+    operator::Email,
+    quota::{Gcra, Quota, Tat, gcra},
+};
+use http::header;
+use tokio::sync::Semaphore;
+
+use crate::{asked::Asked, problem::Problem};
+
+/// Wrong logins from one address: so many at once, then one each twelve seconds.
+const WRONG_PER_ADDRESS: &str = "20/4m";
+/// Addresses that are remembered.
+const ADDRESSES_MAX: usize = 10_000;
+/// Passwords that are hashed at once: each takes 64 MiB and a tenth of a second of one core.
+const HASHED_AT_ONCE: usize = 2;
+/// Logins that wait for it.
+const WAITING_MAX: usize = 16;
+
+/// What keeps guessing slow.
+pub struct Logins {
+    hashing: Arc<Semaphore>,
+    waiting: AtomicUsize,
+    addresses: Mutex<HashMap<IpAddr, Tat>>,
+}
+
+impl Default for Logins {
+    fn default() -> Self {
+        Self {
+            hashing: Arc::new(Semaphore::new(HASHED_AT_ONCE)),
+            waiting: AtomicUsize::new(0),
+            addresses: Mutex::default(),
+        }
+    }
+}
+
+impl Logins {
+    /// Counts a try of an address before it is looked at, so that many at once gain nothing.
+    fn count(&self, source: IpAddr, now: Duration) -> Result<Option<Tat>, Problem> {
+        let Ok(quota) = Quota::parse(WRONG_PER_ADDRESS) else { return Ok(None) };
+        let mut addresses = self.addresses.lock().unwrap_or_else(PoisonError::into_inner);
+        if addresses.len() >= ADDRESSES_MAX {
+            addresses.retain(|_, tat| tat.full_at(&quota) > now);
+        }
+        let before = addresses.get(&source).copied();
+        if before.is_none() && addresses.len() >= ADDRESSES_MAX {
+            return Err(Problem::too_many_tries(60));
+        }
+        match gcra(before.unwrap_or_default(), now, &quota) {
+            Gcra::Admit { tat } => {
+                addresses.insert(source, tat);
+                Ok(before)
+            }
+            Gcra::Refuse { retry_after } => Err(Problem::too_many_tries(retry_after.as_secs() + 1)),
+        }
+    }
+
+    /// A right password costs nothing.
+    fn give_back(&self, source: IpAddr, before: Option<Tat>) {
+        let mut addresses = self.addresses.lock().unwrap_or_else(PoisonError::into_inner);
+        match before {
+            Some(tat) => addresses.insert(source, tat),
+            None => addresses.remove(&source),
+        };
+    }
+}
+
+/// Opens a session. Whatever is wrong with address or password: the answer is the same, and takes as long.
+///
+/// # Errors
+/// 401, 429, 503.
+pub(crate) async fn log_in(asked: &Asked, email: &str, password: &str) -> Result<OpenedSession, Problem> {
+    let logins = &asked.desk.logins;
+    let source = network(asked.source);
+    let before = logins.count(source, asked.now.monotonic)?;
+    // Nobody can have such an address; whoever types it learns nothing from the short way.
+    let email = Email::parse(email).map_err(|_| Problem::invalid_credentials())?;
+    let client = Client {
+        address: asked.source.to_string(),
+        browser: asked.header(header::USER_AGENT).unwrap_or_default().to_owned(),
+    };
+    if logins.waiting.fetch_add(1, Ordering::Relaxed) >= WAITING_MAX {
+        logins.waiting.fetch_sub(1, Ordering::Relaxed);
+        return Err(Problem::unavailable("too many people log in at once; repeat in a moment"));
+    }
+    let seat = Arc::clone(&logins.hashing).acquire_owned().await;
+    logins.waiting.fetch_sub(1, Ordering::Relaxed);
+    let Ok(seat) = seat else { return Err(Problem::unavailable("the console stops")) };
+    let (desk, now, password) = (Arc::clone(&asked.desk), asked.now.wall, password.to_owned());
+    let hashed = tokio::task::spawn_blocking(move || {
+        // Hashing keeps its thread busy: it has one of its own.
+        let _seat = seat;
+        let opening = desk.admin.open_session(now, &desk.sessions, (&email, &password), &client);
+        tokio::runtime::Handle::current().block_on(opening)
+    });
+    let opened = hashed.await.map_err(|_| Problem::internal("the login broke off"))??;
+    logins.give_back(source, before);
+    Ok(opened)
+}
+
+/// Who is counted together: an IPv6 network of 64 bits belongs to one.
+fn network(source: IpAddr) -> IpAddr {
+    match source {
+        IpAddr::V4(_) => source,
+        IpAddr::V6(address) => {
+            let [a, b, c, d, ..] = address.segments();
+            IpAddr::V6(Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_has_so_many_wrong_tries_and_right_ones_cost_nothing() {
+        let logins = Logins::default();
+        let (here, there) = ("127.0.0.1".parse().unwrap(), "127.0.0.2".parse().unwrap());
+        for _ in 0..100 {
+            let before = logins.count(here, Duration::ZERO).unwrap();
+            logins.give_back(here, before);
+        }
+        for _ in 0..20 {
+            assert!(logins.count(here, Duration::ZERO).is_ok());
+        }
+        assert_eq!(logins.count(here, Duration::ZERO).unwrap_err().retry_after, Some(13));
+        assert!(logins.count(there, Duration::ZERO).is_ok());
+        assert!(logins.count(here, Duration::from_secs(12)).is_ok());
+        assert!(logins.count(here, Duration::from_secs(12)).is_err());
+    }
+
+    #[test]
+    fn a_network_of_ipv6_is_one_address() {
+        let network = |text: &str| network(text.parse().unwrap()).to_string();
+        assert_eq!(network("2001:db8:1:2:3:4:5:6"), network("2001:db8:1:2::9"));
+        assert_ne!(network("2001:db8:1:2::"), network("2001:db8:1:3::"));
+        assert_eq!(network("127.0.0.1"), "127.0.0.1");
+    }
+}
