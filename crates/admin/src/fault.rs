@@ -301,11 +301,7 @@ impl AdminError {
             | Self::TokenRevoked { .. }
             | Self::TokenExpired { .. } => Blame::Credentials,
             Self::WrongPasswords { left, .. } => Blame::Tries(seconds_up(*left)),
-            Self::Hash(_)
-            | Self::WrongVaultKey
-            | Self::SealedValue(_)
-            | Self::CallUnseen(_)
-            | Self::Store(_) => Blame::Us,
+            Self::Hash(_) | Self::WrongVaultKey | Self::SealedValue(_) | Self::Store(_) => Blame::Us,
         }
     }
 }

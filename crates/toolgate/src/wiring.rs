@@ -14,6 +14,7 @@ use std::{
 use admin::{Admin, SessionKeys};
 use anyhow::{Context as _, anyhow};
 use counters::Counters;
+use console::PolicyStanding;
 use domain::{
     audit::{Event, Kind, redact},
     clock::Clock,
@@ -63,6 +64,8 @@ const SWEEP_EVERY: Duration = Duration::from_secs(5);
 /// How often idempotency keys whose time has passed are looked for, and the pause between two groups of them.
 const FORGET_EVERY: Duration = Duration::from_secs(60);
 const FORGET_PAUSE: Duration = Duration::from_millis(50);
+/// How often the trail is counted for the overview.
+const COUNT_EVERY: Duration = Duration::from_secs(10);
 /// How long requests under way are waited for when the gateway stops.
 const DRAIN_MAX: Duration = Duration::from_secs(30);
 /// How long children may take to end.
@@ -233,7 +236,9 @@ pub async fn start(
         access: secrets.access,
         terms: settings.console.session,
     };
-    let desk = console_desk(settings, &gateway, &secrets.vault, sessions);
+    let (standing, policy_standing) =
+        watch::channel(PolicyStanding { loaded_at: clock.now().wall, refused: None });
+    let desk = console_desk(settings, &gateway, &secrets.vault, sessions, policy_standing);
     console_entrance.open(front(&settings.console.listener, CONSOLE_DOORS, Some(desk)));
     let listeners = waiting.unwrap_or_else(listen);
     let helpers = vec![
@@ -242,7 +247,15 @@ pub async fn start(
         tokio::spawn(notifier.run()),
         tokio::spawn(forget(Arc::clone(&gateway))),
         tokio::spawn(Arc::clone(&gateway.approvals).run()),
-        tokio::spawn(policy_watch::run(settings.policy_file.clone(), invocation.clone(), freshness, tell)),
+        tokio::spawn(count_trail(Arc::clone(&gateway))),
+        tokio::spawn(policy_watch::run(
+            settings.policy_file.clone(),
+            invocation.clone(),
+            freshness,
+            Arc::clone(&clock),
+            standing,
+            tell,
+        )),
     ];
     let dispatcher = tokio::spawn(dispatcher::run(Arc::clone(&gateway)));
     Ok(Running {
@@ -313,7 +326,13 @@ pub async fn open_store(settings: &Settings, clock: &dyn Clock) -> anyhow::Resul
 }
 
 /// What the console's listener serves beside its health.
-fn console_desk(settings: &Settings, gateway: &Gateway, vault: &Arc<Vault>, sessions: SessionKeys) -> Desk {
+fn console_desk(
+    settings: &Settings,
+    gateway: &Gateway,
+    vault: &Arc<Vault>,
+    sessions: SessionKeys,
+    policy: watch::Receiver<PolicyStanding>,
+) -> Desk {
     let desk = Arc::new(console::Desk {
         admin: Admin::new(Arc::clone(&gateway.store)),
         clock: Arc::clone(&gateway.clock),
@@ -323,6 +342,7 @@ fn console_desk(settings: &Settings, gateway: &Gateway, vault: &Arc<Vault>, sess
         sessions,
         vault: Arc::clone(vault),
         logins: console::Logins::default(),
+        policy,
         manner: console::Manner { secure: settings.console.listener.url().starts_with("https://") },
         stopping: gateway.stopping.clone(),
     });
@@ -376,6 +396,28 @@ async fn lose_executions(gateway: &Gateway) -> anyhow::Result<()> {
         );
     }
     Ok(())
+}
+
+/// Counts what the trail tells, for the overview, so that nobody who looks at it has to wait.
+async fn count_trail(gateway: Arc<Gateway>) {
+    let (admin, clock) = (Admin::new(Arc::clone(&gateway.store)), &gateway.clock);
+    let mut tick = tokio::time::interval(COUNT_EVERY);
+    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tick.tick().await;
+        let mut more = Ok(true);
+        while let Ok(true) = more {
+            more = admin.count_trail(clock.now().wall).await;
+            // Calls go first.
+            tokio::time::sleep(FORGET_PAUSE).await;
+        }
+        if let Err(error) = more {
+            tracing::warn!("the trail could not be counted: {error}");
+        }
+        if let Err(error) = admin.forget_figures(clock.now().wall).await {
+            tracing::warn!("old figures could not be forgotten: {error}");
+        }
+    }
 }
 
 /// Forgets idempotency keys, logins and held calls whose time has passed, a few at a time.
