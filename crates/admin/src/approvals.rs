@@ -2,6 +2,7 @@
 //! an agent's key leads nowhere here.
 
 mod body;
+mod json;
 mod page;
 
 use std::time::Duration;
@@ -19,6 +20,7 @@ use store::{ApprovalQuery, Before, Change, FoundApproval};
 use crate::{ActingOperator, Admin, AdminError, redacted};
 
 pub use body::ShownBody;
+pub use json::{approval_json, page_json};
 pub use page::{AddedCredential, ApprovalPage, Sees, ShownCall, WholeCall};
 
 /// The longest reason that is taken, in characters.

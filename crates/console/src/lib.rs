@@ -6,6 +6,7 @@ mod api;
 mod asked;
 mod cookies;
 mod denied;
+mod etag;
 mod login;
 mod origin;
 mod pages;
@@ -20,7 +21,7 @@ use domain::clock::Clock;
 use http::{Request, Response};
 use hyper::body::Incoming;
 use pipeline::{approvals::Approvals, flow::Flow, freshness::Freshness, recorder::Recorder};
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use vault::Vault;
 
 pub use login::Logins;
@@ -49,6 +50,8 @@ pub struct Desk {
     pub logins: Logins,
     /// What credentials are sealed with.
     pub vault: Arc<Vault>,
+    /// Who verifies the trail, which reads all of it: one at a time.
+    pub verifying: Semaphore,
     /// How the console is reached.
     pub manner: Manner,
     /// Turns true when the gateway is about to stop: streams end.

@@ -323,6 +323,7 @@ fn console_desk(settings: &Settings, gateway: &Gateway, vault: &Arc<Vault>, sess
         sessions,
         vault: Arc::clone(vault),
         logins: console::Logins::default(),
+        verifying: tokio::sync::Semaphore::new(1),
         manner: console::Manner { secure: settings.console.listener.url().starts_with("https://") },
         stopping: gateway.stopping.clone(),
     });
