@@ -22,4 +22,5 @@ mod walk;
 
 pub use arrival::{ApiRequest, Arrival, CallBody, Exchange, Presented, Repeat, Reply};
 pub use gateway::Gateway;
-pub use walk::{inquire, turn_away, walk};
+pub use listing::WAIT_TOOL;
+pub use walk::{foretell, inquire, turn_away, walk};

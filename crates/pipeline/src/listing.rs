@@ -11,6 +11,9 @@ use wire::{
 
 use crate::{arrival::Caller, freshness::Freshness};
 
+/// The tool by which an agent asks for the answer to a call of its that was held. The gateway answers it itself.
+pub const WAIT_TOOL: &str = "toolgate_wait";
+
 const LISTS: [ListKind; 4] = [Tools, Prompts, Resources, ResourceTemplates];
 
 /// What one agent may see of one service's lists.
@@ -73,5 +76,8 @@ fn cut_one(root: Raw<'_>, kind: ListKind, rights: Option<Rights<'_>>) -> Option<
 /// An element without a readable name cannot be called, so it is not shown.
 fn shows(rights: Option<Rights<'_>>, kind: ListKind, element: Raw<'_>) -> bool {
     let name = element.get(kind.element_name()).and_then(Raw::as_str);
-    name.zip(rights).is_some_and(|(name, rights)| rights.may_list(kind, &name))
+    name.zip(rights).is_some_and(|(name, rights)| {
+        // An upstream's tool of that name is out of reach: calls of it end here.
+        !(kind == Tools && name == WAIT_TOOL) && rights.may_list(kind, &name)
+    })
 }

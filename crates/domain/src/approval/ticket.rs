@@ -82,6 +82,20 @@ impl NotApproved {
         }
     }
 
+    /// How the approval stands, where that is kept.
+    #[must_use]
+    pub fn approval_status(&self) -> Option<Status> {
+        match self {
+            Self::Denied { .. } => Some(Status::Denied),
+            Self::Expired(_) => Some(Status::Expired),
+            Self::Cancelled(_) => Some(Status::Cancelled),
+            Self::Void(_) | Self::Resolved { happened: false, .. } => Some(Status::Failed),
+            Self::Unknown(_) => Some(Status::Unknown),
+            Self::Resolved { happened: true, .. } => Some(Status::Executed),
+            Self::Forgotten(_) => None,
+        }
+    }
+
     /// The code of the contract's table.
     #[must_use]
     pub fn code(&self) -> &'static str {
