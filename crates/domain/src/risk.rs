@@ -18,6 +18,20 @@ impl RiskScore {
     pub const fn thousandths(self) -> u16 {
         self.0
     }
+
+    /// Reads a number from 0 to 1 with at most three decimals: `0.8`, `1`. Nothing else is one.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let (whole, decimals) = text.split_once('.').unwrap_or((text, "0"));
+        let plain = |part: &str, most: usize| {
+            (1..=most).contains(&part.len()) && part.bytes().all(|byte| byte.is_ascii_digit())
+        };
+        if !plain(whole, 1) || !plain(decimals, 3) {
+            return None;
+        }
+        let thousandths = format!("{whole}{decimals:0<3}").parse().ok()?;
+        (thousandths <= 1_000).then_some(Self(thousandths))
+    }
 }
 
 /// Two digits, or three where the third says something: `0.30`, `0.305`.
@@ -43,5 +57,18 @@ mod tests {
             assert_eq!(RiskScore::from_thousandths(thousandths).to_string(), text);
         }
         assert_eq!(format!("{:>6}", RiskScore::from_thousandths(300)), "  0.30");
+    }
+
+    #[test]
+    fn a_score_is_read_strictly() {
+        for (text, thousandths) in
+            [("0", 0), ("1", 1_000), ("1.0", 1_000), ("0.8", 800), ("0.05", 50), ("0.305", 305)]
+        {
+            assert_eq!(RiskScore::parse(text), Some(RiskScore(thousandths)), "{text}");
+        }
+        for text in ["", ".", "0.", ".5", "1.001", "2", "10", "-0.5", "+0.5", "0.3051", "5e-1", " 0.5", "0,5"]
+        {
+            assert_eq!(RiskScore::parse(text), None, "{text}");
+        }
     }
 }
