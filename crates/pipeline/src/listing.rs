@@ -14,6 +14,13 @@ use crate::{arrival::Caller, freshness::Freshness};
 /// The tool by which an agent asks for the answer to a call of its that was held. The gateway answers it itself.
 pub const WAIT_TOOL: &str = "toolgate_wait";
 
+/// How it stands in lists.
+const WAIT_TOOL_LISTED: &str = concat!(
+    r#"{"name":"toolgate_wait","description":"Get the result of a call that is held for a person's approval. "#,
+    r#"Waits a short while. Give the approval id from the error. Asking never changes or repeats the call.","#,
+    r#""inputSchema":{"type":"object","properties":{"approval":{"type":"string"}},"required":["approval"]}}"#
+);
+
 const LISTS: [ListKind; 4] = [Tools, Prompts, Resources, ResourceTemplates];
 
 /// What one agent may see of one service's lists.
@@ -59,11 +66,13 @@ impl Catalog {
         let mut kept: Option<Vec<u8>> = None;
         for kind in present {
             // A cut moves what stands behind it, so the next list is looked for anew.
-            let bytes = match &kept {
-                None => cut_one(root, kind, rights),
-                Some(bytes) => cut_one(json::read(bytes, &Limits::of_bytes(bytes.len()))?, kind, rights),
-            };
-            kept = bytes.or(kept);
+            for edit in [cut_one, with_wait_tool] {
+                let bytes = match &kept {
+                    None => edit(root, kind, rights),
+                    Some(bytes) => edit(json::read(bytes, &Limits::of_bytes(bytes.len()))?, kind, rights),
+                };
+                kept = bytes.or(kept);
+            }
         }
         Ok(kept.map(Bytes::from))
     }
@@ -71,6 +80,17 @@ impl Catalog {
 
 fn cut_one(root: Raw<'_>, kind: ListKind, rights: Option<Rights<'_>>) -> Option<Vec<u8>> {
     list::cut(root, &["result", kind.result_member()], &mut |element| shows(rights, kind, element))
+}
+
+/// The last page of tools has ours behind the upstream's, where a call of the agent can come to wait for people.
+fn with_wait_tool(root: Raw<'_>, kind: ListKind, rights: Option<Rights<'_>>) -> Option<Vec<u8>> {
+    let next = root.get("result").and_then(|result| result.get("nextCursor"));
+    let is_last = next.is_none_or(|next| next.kind() == json::Kind::Null);
+    let can_wait = rights.is_some_and(|rights| rights.may_hold(None, false));
+    if kind != Tools || !is_last || !can_wait {
+        return None;
+    }
+    list::append(root, &["result", kind.result_member()], WAIT_TOOL_LISTED)
 }
 
 /// An element without a readable name cannot be called, so it is not shown.

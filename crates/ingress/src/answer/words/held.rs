@@ -14,6 +14,9 @@ use super::{Note, Words, act, enclosed, quoted};
 /// The longest reason of an operator that is repeated (characters); longer ones are not taken from operators.
 const REASON_CHARACTERS_MAX: usize = 500;
 
+/// What is named as the rule where the risk alone holds a call.
+const RISK_RULE: &str = "risk.approve_at";
+
 impl Words {
     /// A call that waits for people.
     pub(in crate::answer) fn of_ticket(ticket: &Ticket, call: &Call) -> Self {
@@ -156,6 +159,9 @@ impl Words {
 
 /// Who wants people: "Rule `big refunds` wants a person's approval".
 fn wanted(ticket: &Ticket) -> String {
+    if let (RISK_RULE, Some(risk)) = (ticket.rule.as_str(), ticket.risk) {
+        return format!("Its risk {risk} wants a person's approval");
+    }
     format!("Rule {} wants a person's approval", quoted(ticket.rule.as_str()))
 }
 
@@ -182,6 +188,7 @@ mod tests {
         call::Action,
         names::{AgentName, CallId},
         policy::RuleName,
+        risk::RiskScore,
         stop::Refusal,
     };
     use wire::mcp::Class;
@@ -212,6 +219,7 @@ mod tests {
             id: id(),
             agent: AgentName::parse("laptop").unwrap(),
             rule: RuleName::new("writes"),
+            risk: Some(RiskScore::from_thousandths(700)),
             status,
             expires_at: Some("2026-11-23T14:04:21.734Z".parse().unwrap()),
         }
@@ -231,6 +239,16 @@ mod tests {
             being_sent.starts_with("Held (428): ap_3c8vn1t5zb is approved and being sent. Call the tool")
         );
         assert!(!being_sent.contains("Nothing was sent") && !being_sent.contains("due by"), "{being_sent}");
+    }
+
+    #[test]
+    fn a_call_that_is_held_for_its_risk_alone_says_so() {
+        let ticket = Ticket { rule: RuleName::new(RISK_RULE), ..ticket(Status::Pending) };
+        let told = message(&Words::of_ticket(&ticket, &call()));
+        assert!(
+            told.starts_with("Held (428): its risk 0.70 wants a person's approval for `write_file` on `files`."),
+            "{told}"
+        );
     }
 
     #[test]
