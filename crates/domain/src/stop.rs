@@ -390,10 +390,9 @@ impl Refusal {
                 404
             }
             Self::MethodNotAllowed => 405,
-            Self::InProgress
-            | Self::OutcomeUnknown
-            | Self::NotDecided { .. }
-            | Self::NotTakenBack { .. } => 409,
+            Self::InProgress | Self::OutcomeUnknown | Self::NotDecided { .. } | Self::NotTakenBack { .. } => {
+                409
+            }
             Self::KeyReused => 422,
         }
     }

@@ -1,23 +1,22 @@
 //! Gate 40: was this call made before? A call under an idempotency key that is known ends here, with the answer of
 //! the first one or with the reason why there is none. It must never let two calls pass under one key.
 
-use std::{ops::Deref, sync::Arc};
+use std::ops::Deref;
 
 use domain::{
-    clock::Clock,
     idempotency::Repeatable,
     stop::{Refusal, Stop},
 };
 use wire::Shape;
 
-use super::g30_rate_limit::Within;
+use super::{g30_rate_limit::Within, g70_record::Draft};
 use crate::{
     arrival::Exchange,
     budget::BodyBudget,
     credentials::needs_whole_body,
     digest,
-    gateway::Bounds,
-    idempotency::{Asked, Claim, IdempotencyKeys},
+    gateway::{Bounds, Gateway},
+    idempotency::{Asked, Claim},
 };
 
 /// A call that is not known to have been made before. Only this gate can make one.
@@ -50,15 +49,14 @@ impl Unique {
     }
 }
 
-/// Without a key it costs nothing. A body that a signature will cover is read whole here too, before the intent, so
+/// A key whose call is held answers as its approval does. Without a key it costs nothing. A body that a signature will cover is read whole here too, before the intent, so
 /// that the trail can hold its digest.
 pub(crate) async fn idempotency(
     mut call: Within,
-    keys: &Arc<IdempotencyKeys>,
-    bodies: &BodyBudget,
-    bounds: &Bounds,
-    clock: &dyn Clock,
+    gateway: &Gateway,
+    draft: &mut Draft,
 ) -> Result<Unique, Stop> {
+    let Gateway { idempotency: keys, approvals, bodies, bounds, clock, .. } = gateway;
     if call.repeatable.is_some() || needs_whole_body(&call.service) {
         call.hold_body(bodies, bounds).await?;
     }
@@ -70,6 +68,12 @@ pub(crate) async fn idempotency(
         // Only sessions have no digest, and those are housekeeping.
         return Err(Refusal::MethodNotAllowed.into());
     };
+    if approvals.has_live(agent)
+        && let Some(approval) = approvals.met_by(agent, &fingerprint, Some(&key)).await?
+    {
+        draft.of_approval(&approval.held.id);
+        return Err(approvals.answer(&approval).await);
+    }
     let asked = match &call.exchange {
         Exchange::Post(message) => match message.shape() {
             Shape::Request { id, .. } => Asked::Message { id: Some(id.text().into()) },

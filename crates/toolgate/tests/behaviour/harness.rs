@@ -4,7 +4,9 @@
 mod agent;
 mod api;
 mod child;
+mod desk;
 mod gateway;
+mod held;
 mod home;
 mod http;
 mod upstream;
@@ -14,7 +16,9 @@ use std::time::Duration;
 pub use agent::{Agent, call};
 pub use api::{API_POLICY, ApiStage, SECRET};
 pub use child::{ChildServer, is_running};
+pub use desk::Desk;
 pub use gateway::Gateway;
+pub use held::{HELD_POLICY, HeldStage, LONG, SHORT, approval, paged};
 pub use home::Home;
 pub use http::{Answer, Reply, Request, attempt, open, send, send_bytes};
 pub use upstream::{

@@ -246,7 +246,9 @@ mod tests {
         let ticket = Ticket { rule: RuleName::new(RISK_RULE), ..ticket(Status::Pending) };
         let told = message(&Words::of_ticket(&ticket, &call()));
         assert!(
-            told.starts_with("Held (428): its risk 0.70 wants a person's approval for `write_file` on `files`."),
+            told.starts_with(
+                "Held (428): its risk 0.70 wants a person's approval for `write_file` on `files`."
+            ),
             "{told}"
         );
     }

@@ -2,12 +2,12 @@
 
 use admin::{ActingOperator, Admin};
 use domain::{
-    approval::{Approval, Outcome},
+    approval::{Approval, Outcome, Status},
     names::ApprovalId,
     operator::Email,
 };
 use jiff::Timestamp;
-use store::{Store, StoreOptions};
+use store::{ApprovalQuery, Store, StoreOptions};
 use tokio::runtime::Runtime;
 
 use super::Home;
@@ -27,16 +27,24 @@ impl Desk {
         let create = ["operators", "create", "ada@example.com", "--role", "owner", "--password-stdin"];
         let ran = home.run_with(&create, PASSWORD.as_bytes());
         assert_eq!(ran.code, 0, "{}", ran.stderr);
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let (admin, operator) = runtime.block_on(async {
             let path = home.path().join("toolgate.db");
-            let options = StoreOptions { path, create: None, sync: domain_sync() };
+            let options = StoreOptions { path, create: None, sync: store::Sync::Flush };
             let admin = Admin::new(Store::open(&options).await.unwrap().into());
             let email = Email::parse("ada@example.com").unwrap();
             let operator = admin.sign_in(now(), &email, PASSWORD).await.unwrap();
             (admin, operator)
         });
         Self { runtime, admin, operator }
+    }
+
+    /// The calls that wait for people, the newest first.
+    pub fn waiting(&self) -> Vec<String> {
+        let query = ApprovalQuery { status: Some(Status::Pending), agent: None };
+        let listed = self.runtime.block_on(self.admin.list_approvals(&query, 1_000)).unwrap();
+        listed.into_iter().map(|approval| approval.held.id.to_string()).collect()
     }
 
     /// How the held call stands.
@@ -47,19 +55,22 @@ impl Desk {
     /// Says yes to the call as it is shown.
     pub fn approve(&self, id: &str) {
         let digest = self.show(id).held.approval_digest;
-        let said = self.admin.approve(&self.operator, now(), &parse(id), &digest, None);
+        let id = parse(id);
+        let said = self.admin.approve(&self.operator, now(), &id, &digest, None);
         self.runtime.block_on(said).unwrap();
     }
 
     /// Says no.
     pub fn deny(&self, id: &str, reason: &str) {
-        let said = self.admin.deny(&self.operator, now(), &parse(id), None, reason);
+        let id = parse(id);
+        let said = self.admin.deny(&self.operator, now(), &id, None, reason);
         self.runtime.block_on(said).unwrap();
     }
 
     /// Says what became of a call whose outcome was lost.
     pub fn resolve(&self, id: &str, outcome: Outcome) {
-        let said = self.admin.resolve(&self.operator, now(), &parse(id), outcome, "looked it up");
+        let id = parse(id);
+        let said = self.admin.resolve(&self.operator, now(), &id, outcome, "looked it up");
         self.runtime.block_on(said).unwrap();
     }
 }
