@@ -277,7 +277,7 @@ fn a_stop_does_not_wait_for_people() {
 fn another_agents_approval_is_no_approval() {
     let stage = HeldStage::new(SHORT);
     let id = stage.held_refund(5000);
-    let stranger = stage.gateway.key("desktop", "user", "web,api");
+    let stranger = stage.other_key("desktop", "user", "web,api");
     for (method, path) in [("GET", ""), ("GET", "/result"), ("DELETE", "")] {
         let ask = |id: &str, key: &str| {
             let reply =

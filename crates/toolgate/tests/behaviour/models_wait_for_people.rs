@@ -95,7 +95,7 @@ fn the_tool_tells_every_end_apart() {
     assert_eq!(wait_for(&web, 1, &cancelled).code(), 410);
     // Of an HTTP service, of another agent, of nobody: none of them is one here.
     let elsewhere = stage.held_refund(5000);
-    let stranger = stage.gateway.key("desktop", "user", "web");
+    let stranger = stage.other_key("desktop", "user", "web");
     let theirs = approval(&stage.gateway.agent(&stranger, "web").call("write_note", "{}"));
     for nobodys in [elsewhere.as_str(), &theirs, "ap_0000000000", "", "x"] {
         assert_eq!(wait_for(&web, 1, nobodys).code(), 404, "{nobodys}");
@@ -103,7 +103,7 @@ fn the_tool_tells_every_end_apart() {
     for arguments in ["{}", r#"{"approval":7}"#] {
         assert_eq!(web.call("toolgate_wait", arguments).code(), 404, "{arguments}");
     }
-    let outside = stage.gateway.key("outsider", "user", "api");
+    let outside = stage.other_key("outsider", "user", "api");
     assert_eq!(wait_for(&stage.gateway.agent(&outside, "web"), 1, &denied).code(), 403);
     assert_eq!(wait_for(&stage.gateway.agent("agt_nobody", "web"), 1, &denied).status, 401);
     assert_eq!(stage.web.count(), 0);
@@ -178,7 +178,7 @@ fn a_waiting_call_is_taken_back_by_its_id() {
             r#"{{"jsonrpc":"2.0","method":"notifications/cancelled","params":{{"requestId":{id}}}}}"#
         ))
     };
-    let stranger = stage.gateway.key("desktop", "user", "web");
+    let stranger = stage.other_key("desktop", "user", "web");
     let mut stream = stage.gateway.open(&web.post(with_progress(31, "1")));
     assert!(stream.event().unwrap().contains("waits for approval"));
     let id = stage.waiting();
@@ -213,7 +213,7 @@ fn the_tool_is_listed_once_and_only_where_calls_can_be_held() {
     let last = agent.request("tools/list", r#"{"cursor":"2"}"#);
     let ours = r#"{"name":"toolgate_wait","description":"Get the result of a call that is held for a person's approval. Waits a short while. Give the approval id from the error. Asking never changes or repeats the call.","inputSchema":{"type":"object","properties":{"approval":{"type":"string"}},"required":["approval"]}}"#;
     assert_eq!(last.text(), rpc("1", &format!(r#"{{"tools":[{{"name":"read_note"}},{ours}] }}"#)));
-    let reader = stage.gateway.key("reader", "reader", "web");
+    let reader = stage.other_key("reader", "reader", "web");
     let list = stage.gateway.agent(&reader, "web").request("tools/list", r#"{"cursor":"2"}"#);
     assert_eq!(list.text(), rpc("1", r#"{"tools":[{"name":"read_note"}] }"#));
 }

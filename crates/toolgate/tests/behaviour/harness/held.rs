@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{Agent, Desk, Gateway, Hit, Home, Reply, Request, Step, Upstream, answer, eventually, mcp};
+use super::{Agent, Desk, Gateway, Hit, Home, Reply, Request, Step, Upstream, answer, eventually, mcp, until};
 
 /// `user` may read and refund little; writing and refunding much waits for one person, and hasty things for a second.
 pub const HELD_POLICY: &str = r#"
@@ -95,6 +95,15 @@ impl HeldStage {
         let reply = self.gateway.send(&self.refund(amount));
         assert_eq!(reply.status, 428, "{}", reply.text());
         approval(&reply)
+    }
+
+    /// A key of another agent, once the gateway knows it.
+    pub fn other_key(&self, agent: &str, role: &str, scope: &str) -> String {
+        let key = self.gateway.key(agent, role, scope);
+        until("the key to be known", || {
+            self.gateway.send(&Request::new("GET", "/v1/services").key(&key)).status == 200
+        });
+        key
     }
 
     /// The state of a held call.
