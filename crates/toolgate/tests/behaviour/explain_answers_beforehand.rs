@@ -64,7 +64,7 @@ fn each_effect_is_told_with_its_rule_and_nothing_happens() {
         assert!(!told.to_string().contains("1000") && !told.to_string().contains("5000"), "{told}");
     }
     assert_eq!((stage.api.count(), stage.web.count()), (0, 0));
-    assert!(stage.desk.waiting().is_empty());
+    assert!(stage.pending().is_empty());
     assert!(
         stage.gateway.events().iter().all(|event| event["kind"] == "operator" || event["kind"] == "system")
     );

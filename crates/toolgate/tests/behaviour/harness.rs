@@ -19,7 +19,7 @@ pub use child::{ChildServer, is_running};
 pub use desk::Desk;
 pub use gateway::Gateway;
 pub use held::{HELD_POLICY, HeldStage, LONG, SHORT, approval, paged};
-pub use home::Home;
+pub use home::{Home, Ran};
 pub use http::{Answer, Reply, Request, attempt, open, send, send_bytes};
 pub use upstream::{
     ClosedPort, Hit, Latch, Step, TOOLS, Upstream, answer, events, json, mcp, rpc, say, stream_head,

@@ -114,7 +114,7 @@ fn identical_calls_at_once_are_one_approval_and_one_execution() {
         until("all calls to have come", || {
             stage.gateway.events().iter().filter(|event| event["kind"] == "held").count() == 8
         });
-        assert_eq!(stage.desk.waiting().len(), 1);
+        assert_eq!(stage.pending().len(), 1);
         stage.desk.approve(&id);
         calls.into_iter().map(|call| call.join().unwrap()).collect()
     });

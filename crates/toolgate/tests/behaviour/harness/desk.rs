@@ -40,11 +40,10 @@ impl Desk {
         Self { runtime, admin, operator }
     }
 
-    /// The calls that wait for people, the newest first.
-    pub fn waiting(&self) -> Vec<String> {
-        let query = ApprovalQuery { status: Some(Status::Pending), agent: None };
-        let listed = self.runtime.block_on(self.admin.list_approvals(&query, 1_000)).unwrap();
-        listed.into_iter().map(|approval| approval.held.id.to_string()).collect()
+    /// The held calls in this status, the newest first.
+    pub fn in_status(&self, status: Status) -> Vec<Approval> {
+        let query = ApprovalQuery { status: Some(status), agent: None };
+        self.runtime.block_on(self.admin.list_approvals(&query, 1_000)).unwrap()
     }
 
     /// How the held call stands.

@@ -1,8 +1,11 @@
 //! The stage for calls that wait for people: `web` over MCP, `api` over HTTP, and somebody at the desk.
 
+use domain::approval::Status;
 use serde_json::Value;
 
-use super::{Agent, Desk, Gateway, Hit, Home, Reply, Request, Step, Upstream, answer, eventually, mcp, until};
+use super::{
+    Agent, Desk, Gateway, Hit, Home, Reply, Request, Step, Upstream, answer, eventually, mcp, until,
+};
 
 /// `user` may read and refund little; writing and refunding much waits for one person, and hasty things for a second.
 pub const HELD_POLICY: &str = r#"
@@ -126,10 +129,15 @@ impl HeldStage {
         })
     }
 
+    /// The calls that wait for people.
+    pub fn pending(&self) -> Vec<String> {
+        let pending = self.desk.in_status(Status::Pending);
+        pending.iter().map(|approval| approval.held.id.to_string()).collect()
+    }
+
     /// The one call that waits for people, as soon as there is one.
     pub fn waiting(&self) -> String {
-        let mut waiting =
-            eventually("a call to wait", || Some(self.desk.waiting()).filter(|ids| !ids.is_empty()));
+        let mut waiting = eventually("a call to wait", || Some(self.pending()).filter(|ids| !ids.is_empty()));
         assert_eq!(waiting.len(), 1, "{waiting:?}");
         waiting.remove(0)
     }
