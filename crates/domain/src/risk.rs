@@ -1,6 +1,13 @@
-//! How risky a call is, as a number that is compared, stored and shown.
+//! How risky a call is: a number that is compared, stored and shown, what it is made of, and what follows from it.
+//! A model may be asked; whatever it says, it can only make things stricter.
+
+mod assessment;
+mod weight;
 
 use std::fmt;
+
+pub use assessment::{Assessment, ModelId, ModelSaid, RiskVerdict, Thresholds};
+pub use weight::{ToolHint, Weight};
 
 /// A risk from 0 (none) to 1, in thousandths: so that the number that was compared is the number that is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -11,6 +18,18 @@ impl RiskScore {
     #[must_use]
     pub const fn from_thousandths(thousandths: u16) -> Self {
         Self(if thousandths > 1_000 { 1_000 } else { thousandths })
+    }
+
+    /// Reads a number from 0 to 1 as people write it: `0.5`, `1`, `0.305`. At most three digits behind the point.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let (whole, rest) = text.split_once('.').unwrap_or((text, "0"));
+        let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+        if !digits(whole) || !digits(rest) || whole.len() > 1 || rest.len() > 3 {
+            return None;
+        }
+        let thousandths = whole.parse::<u16>().ok()? * 1_000 + format!("{rest:0<3}").parse::<u16>().ok()?;
+        (thousandths <= 1_000).then_some(Self(thousandths))
     }
 
     /// The thousandths.
@@ -43,5 +62,15 @@ mod tests {
             assert_eq!(RiskScore::from_thousandths(thousandths).to_string(), text);
         }
         assert_eq!(format!("{:>6}", RiskScore::from_thousandths(300)), "  0.30");
+    }
+
+    #[test]
+    fn a_score_is_read_as_it_is_written() {
+        for (text, thousandths) in [("0", 0), ("1", 1_000), ("0.5", 500), ("1.000", 1_000), ("0.305", 305)] {
+            assert_eq!(RiskScore::parse(text), Some(RiskScore(thousandths)), "{text}");
+        }
+        for bad in ["", ".5", "0.", "1.001", "2", "-0.1", "0.0001", "5e-1", "0,5", " 0.5", "00.5", "none"] {
+            assert_eq!(RiskScore::parse(bad), None, "{bad}");
+        }
     }
 }

@@ -14,6 +14,7 @@ pub mod gateway;
 pub mod idempotency;
 pub mod listing;
 pub mod recorder;
+pub mod risk;
 pub mod session;
 pub mod upstreams;
 mod walk;

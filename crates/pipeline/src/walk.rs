@@ -11,6 +11,7 @@ use crate::{
         g20_authorize::authorize,
         g30_rate_limit::{charge_housekeeping, charge_refusal, rate_limit},
         g40_idempotency::idempotency,
+        g50_assess_risk::assess_risk,
         g70_record::Record,
         g80_inject_credential::inject_credential,
         g90_forward::forward,
@@ -53,6 +54,16 @@ pub async fn walk(arrival: Arrival, gateway: &Gateway) -> Result<Reply, Stop> {
         let call = rate_limit(call, &world, &gateway.counters)?;
         let call = idempotency(call, &gateway.idempotency, &gateway.bodies, &gateway.bounds, &*gateway.clock)
             .await?;
+        let call = assess_risk(
+            call,
+            &gateway.risk,
+            &gateway.store,
+            &gateway.bodies,
+            &gateway.bounds,
+            &gateway.recording,
+            &mut record.draft,
+        )
+        .await?;
         let call = record.intent(call, &gateway.freshness, &gateway.recording).await?;
         let call = inject_credential(call, &gateway.freshness, &gateway.credentials).await?;
         forward(call, gateway).await

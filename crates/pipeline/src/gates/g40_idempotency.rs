@@ -39,6 +39,11 @@ impl Unique {
         self.claim.take()
     }
 
+    /// Reads the body whole (see [`super::g20_authorize::Authorized::hold_body`]).
+    pub(crate) async fn hold_body(&mut self, bodies: &BodyBudget, bounds: &Bounds) -> Result<(), Stop> {
+        self.call.hold_body(bodies, bounds).await
+    }
+
     /// Takes the proof apart; only the last gate has a use for the pieces.
     pub(crate) fn into_inner(self) -> Within {
         self.call

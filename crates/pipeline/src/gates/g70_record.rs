@@ -11,13 +11,14 @@ use domain::{
     clock::{Clock, Now},
     key::KeyId,
     policy::{PolicyHash, Verdict},
+    risk::{Assessment, ModelSaid},
     stop::{Fault, Gate, KeyFault, Refusal, Stop},
 };
 use http_body_util::BodyExt;
 use store::{Entry, Settled};
 use wire::mcp::Class;
 
-use super::g40_idempotency::Unique;
+use super::g50_assess_risk::Assessed;
 use crate::{
     arguments,
     arrival::{Repeat, Reply},
@@ -32,7 +33,7 @@ use crate::{
 
 proof!(
     /// A call whose intent is durable, where the trail keeps one.
-    Recorded of Unique
+    Recorded of Assessed
 );
 
 /// What the trail is told of a call, and how much of it.
@@ -47,6 +48,8 @@ pub struct Recording {
 /// The facts about a call, collected as they are learned, so that a refusal is recorded as fully as a success.
 pub struct Draft {
     event: Event,
+    /// What the call's risk is made of, where a model was asked.
+    risk_parts: Option<Box<str>>,
 }
 
 impl Draft {
@@ -70,6 +73,20 @@ impl Draft {
                 risk: None,
                 policy: Some(policy.clone()),
             });
+        }
+    }
+
+    /// How risky the call is. What a model said is told in words: which one, how it was asked, its number.
+    pub(crate) fn assessed(&mut self, assessment: &Assessment) {
+        let asked = assessment.model != ModelSaid::NotAsked;
+        let parts =
+            asked.then(|| format!("risk {} = {}", assessment.score(), assessment.recorded_parts()).into());
+        self.risk_parts = parts;
+        if let Some(decision) = &mut self.event.decision {
+            decision.risk = Some(assessment.score());
+            if let Some(parts) = &self.risk_parts {
+                decision.reason = format!("{}; {parts}", decision.reason).into();
+            }
         }
     }
 }
@@ -116,7 +133,7 @@ impl Record {
         event.method = Some(call.method.clone());
         event.action = Some(bounded(call.action_text()));
         Ok(Self {
-            draft: Draft { event },
+            draft: Draft { event, risk_parts: None },
             state: State::Open,
             slot: Some(slot),
             claim: None,
@@ -132,7 +149,7 @@ impl Record {
     /// Afterwards the kill switch and the caller's key are looked at once more, because the disk took its time.
     pub(crate) async fn intent(
         &mut self,
-        mut call: Unique,
+        mut call: Assessed,
         freshness: &Freshness,
         recording: &Recording,
     ) -> Result<Recorded, Stop> {
@@ -322,8 +339,16 @@ impl Record {
                         Refusal::Forbidden { rule, .. } => rule.clone(),
                         _ => None,
                     },
-                    reason: refusal.cause(),
-                    risk: None,
+                    reason: match (refusal, self.draft.risk_parts.take()) {
+                        (Refusal::TooRisky { .. }, Some(parts)) => {
+                            format!("{}; {parts}", refusal.cause()).into()
+                        }
+                        _ => refusal.cause(),
+                    },
+                    risk: match refusal {
+                        Refusal::TooRisky { score, .. } => Some(*score),
+                        _ => None,
+                    },
                     policy: None,
                 });
                 event.error = Some((refusal.code().into(), refusal.cause().into_owned()));

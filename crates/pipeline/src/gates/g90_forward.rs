@@ -34,13 +34,13 @@ pub(crate) async fn forward(call: Equipped, gateway: &Gateway) -> Result<Reply, 
     gateway.freshness.current().check_kill_switch()?;
     let Authorized {
         caller, call, service, session, exchange, mut headers, modern, repeatable, gone, ..
-    } = call.into_inner().into_inner().into_inner();
+    } = call.into_inner().into_inner().into_inner().into_inner();
     let timeout = gateway.bounds.upstream_timeout;
     let mut timer = Box::pin(tokio::time::sleep(timeout));
     // A resumed stream replays answers of any kind, lists among them.
     let lists = matches!(call.action, Action::List(_)) || matches!(exchange, Exchange::Listen);
     let only_listens = matches!(exchange, Exchange::Listen) || call.method == "subscriptions/listen";
-    let catalog = lists.then(|| Catalog::new(&gateway.freshness, &caller, &call.service));
+    let catalog = lists.then(|| Catalog::new(&gateway.freshness, &gateway.risk.hints, &caller, &service));
 
     // What the upstream itself knows by such a key is not done twice either.
     if let (Some(repeatable), Upstream::Api(ApiUpstream { idempotency_header: Some(name), .. })) =

@@ -81,6 +81,7 @@ pub(super) fn run(context: &Context, asked: &Asked) -> anyhow::Result<Verdict> {
 fn explanation_lines(context: &Context, explanation: &Explanation, file: &str, subject: &str) -> Vec<String> {
     let (verdict, style) = match explanation.effect {
         Effect::Allow => ("ALLOW", Style::Green),
+        Effect::Hold => ("HOLD ", Style::Yellow),
         Effect::Deny => ("DENY ", Style::Red),
     };
     let rule = match &explanation.rule {
