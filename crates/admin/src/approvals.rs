@@ -5,10 +5,9 @@ use std::time::Duration;
 
 use domain::{
     approval::{Approval, Decided, Move, NotNow, Outcome, Resolved, Status},
-    audit::{Decision, Effect, Event, Kind},
+    audit::{Effect, Event},
     names::ApprovalId,
     operator::OperatorState,
-    stop::Gate,
 };
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
@@ -209,26 +208,8 @@ fn event(
     said: String,
     reason: Option<&str>,
 ) -> Event {
-    let held = &approval.held;
-    let mut event = Event::new(now, Kind::Decision);
-    event.call_id = Some(held.call_id);
-    event.agent = Some(held.agent.clone());
-    event.key_id = Some(held.key_id);
-    event.role = Some(held.role.clone());
-    event.service = Some(held.service.as_str().into());
-    event.method = Some(held.method.clone().into());
-    event.action = Some(held.action.as_str().into());
-    event.decision = Some(Decision {
-        gate: Gate::Approve,
-        effect,
-        rule: Some(held.rule.clone()),
-        reason: said.into(),
-        risk: held.risk.as_ref().map(|risk| risk.score),
-        policy: Some(held.policy.clone()),
-    });
+    let mut event = approval.decision(now, effect, said);
     event.args = reason.and_then(|reason| redacted(&json!({ "reason": reason })));
-    event.digest = Some(held.approval_digest);
-    event.approval_id = Some(held.id);
     event.operator = Some(operator.email().as_str().into());
     event
 }

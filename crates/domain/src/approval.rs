@@ -7,17 +7,19 @@ mod standing;
 mod status;
 mod ticket;
 
-use std::{num::NonZeroU8, time::Duration};
+use std::{borrow::Cow, num::NonZeroU8, time::Duration};
 
 use jiff::Timestamp;
 
 use crate::{
+    audit::{Decision, Effect, Event, Kind},
     idempotency::IdempotencyKey,
     key::KeyId,
     names::{AgentName, ApprovalId, CallId, CredentialName, RoleName, ServiceName},
     operator::Email,
     policy::{PolicyHash, RuleName},
     risk::RiskScore,
+    stop::Gate,
 };
 
 pub use call::{HeldCall, HeldExchange};
@@ -153,6 +155,31 @@ impl Approval {
             execute_within: self.held.execute_within,
             execute_by: self.execute_by,
         }
+    }
+
+    /// What the trail is told when somebody, or time, decides about it. It is bound to the approval digest.
+    #[must_use]
+    pub fn decision(&self, at: Timestamp, effect: Effect, reason: impl Into<Cow<'static, str>>) -> Event {
+        let held = &self.held;
+        let mut event = Event::new(at, Kind::Decision);
+        event.call_id = Some(held.call_id);
+        event.agent = Some(held.agent.clone());
+        event.key_id = Some(held.key_id);
+        event.role = Some(held.role.clone());
+        event.service = Some(held.service.as_str().into());
+        event.method = Some(held.method.clone().into());
+        event.action = Some(held.action.as_str().into());
+        event.decision = Some(Decision {
+            gate: Gate::Approve,
+            effect,
+            rule: Some(held.rule.clone()),
+            reason: reason.into(),
+            risk: held.risk.as_ref().map(|risk| risk.score),
+            policy: Some(held.policy.clone()),
+        });
+        event.digest = Some(held.approval_digest);
+        event.approval_id = Some(held.id);
+        event
     }
 
     /// The moment at which it expires, while it can: for decisions first, then for its execution.

@@ -455,6 +455,40 @@ impl Fault {
         }
     }
 
+    /// What is kept of the fault that an execution ended with.
+    #[must_use]
+    pub fn ended_with(&self) -> String {
+        match self {
+            Self::CredentialMissing(name) => format!("{}:{name}", self.code()),
+            _ => self.code().to_owned(),
+        }
+    }
+
+    /// The fault that an execution [ended with](Fault::ended_with), under these bounds; `None` for what is no fault.
+    /// What only operators read of it is in the trail.
+    #[must_use]
+    pub fn of_execution(ended_with: &str, timeout: Duration, bytes_max: u64) -> Option<Self> {
+        let none = String::new;
+        let (code, name) = ended_with.split_once(':').unwrap_or((ended_with, ""));
+        let faults = [
+            Self::AuditUnavailable,
+            Self::StoreUnavailable,
+            Self::StaleAuthorization,
+            Self::UpstreamBusy,
+            Self::Draining,
+            Self::Sealed,
+            Self::BodiesFull,
+            Self::CredentialMissing(name.to_owned()),
+            Self::CredentialFailed(none()),
+            Self::Internal,
+            Self::UpstreamUnreachable(none()),
+            Self::UpstreamBroken(none()),
+            Self::AnswerTooLarge(bytes_max),
+            Self::UpstreamTimeout(timeout),
+        ];
+        faults.into_iter().find(|fault| fault.code() == code)
+    }
+
     /// The HTTP status.
     #[must_use]
     pub fn status(&self) -> u16 {

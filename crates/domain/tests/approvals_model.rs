@@ -119,7 +119,6 @@ impl Explorer {
         for wanted in [
             Move::Expire,
             Move::Cancel,
-            Move::Void,
             // A sweeper, on any node, at any time: it cannot know whether the gateway is dead or slow.
             Move::Close(Ending::Unknown),
             Move::Resolve(Outcome::Executed),

@@ -4,6 +4,7 @@
 use std::{convert::Infallible, net::IpAddr, sync::Arc};
 
 use domain::{
+    approval::Ticket,
     call::Call,
     clock::Now,
     idempotency::Repeatable,
@@ -56,7 +57,12 @@ impl Asked {
             gone,
         };
         let gateway = Arc::clone(&front.gateway);
-        match tokio::spawn(async move { walk(arrival, &gateway).await }).await {
+        let ended = match tokio::spawn(async move { walk(arrival, &gateway).await }).await {
+            // While people decide, the connection waits; hanging up changes nothing.
+            Ok(Err(Stop::Held(ticket))) => Ok(Err(wait(front, *ticket).await)),
+            ended => ended,
+        };
+        match ended {
             Ok(Ok(reply)) => answer::forwarded(reply, &call),
             Ok(Err(stop)) => {
                 let world = front.gateway.freshness.current();
@@ -72,5 +78,17 @@ impl Asked {
                 answer::stopped(&Fault::Internal.into(), &call, form, None)
             }
         }
+    }
+}
+
+/// Waits for the end of a held call, as long as a connection may.
+async fn wait(front: &Front, ticket: Ticket) -> Stop {
+    let gateway = &front.gateway;
+    let hold = gateway.approvals.terms.hold;
+    match gateway.approvals.wait(&ticket.agent, &ticket.id, hold, gateway.stopping.clone()).await {
+        Ok(approval) => gateway.approvals.answer(&approval).await,
+        // It is held all the same.
+        Err(Stop::Fault(_)) => Stop::Held(Box::new(ticket)),
+        Err(stop) => stop,
     }
 }

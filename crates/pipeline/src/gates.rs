@@ -34,6 +34,8 @@ pub mod g30_rate_limit;
 pub mod g40_idempotency;
 /// How risky is it?
 pub mod g50_assess_risk;
+/// Has a person said yes?
+pub mod g60_approve;
 /// Write the decision down.
 pub mod g70_record;
 /// Add the service's credential.

@@ -23,9 +23,9 @@ use tokio::sync::watch;
 use vault::Pepper;
 
 use crate::{
-    budget::BodyBudget, credentials::Credentials, freshness::Freshness, gates::g70_record::Recording,
-    idempotency::IdempotencyKeys, recorder::Recorder, risk::Risk, session::SessionTokens,
-    upstreams::Upstreams,
+    approvals::Approvals, budget::BodyBudget, credentials::Credentials, freshness::Freshness,
+    gates::g70_record::Recording, idempotency::IdempotencyKeys, recorder::Recorder, risk::Risk,
+    session::SessionTokens, upstreams::Upstreams,
 };
 
 /// Everything a walk reads or writes, shared by all walks.
@@ -52,6 +52,8 @@ pub struct Gateway {
     pub idempotency: Arc<IdempotencyKeys>,
     /// How risky calls are.
     pub risk: Risk,
+    /// Held calls.
+    pub approvals: Arc<Approvals>,
     /// What goes into requests.
     pub credentials: Credentials,
     /// Bodies that are held.

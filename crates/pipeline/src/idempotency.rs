@@ -10,6 +10,7 @@ use std::{
 };
 
 use domain::{
+    approval::Held,
     idempotency::{IdempotencyKey, REMEMBERED, StoredAnswer},
     names::{AgentName, CallId},
     stop::{Fault, Refusal, Stop},
@@ -19,7 +20,8 @@ use store::{Change, IdempotencyClaim, KnownState, Settled, Store};
 use tokio::sync::watch;
 use vault::{Label, Purpose, Vault};
 
-pub(crate) use keep::{Asked, Kept};
+use crate::arrival::Repeat;
+pub(crate) use keep::{Asked, Kept, is_error, whole};
 
 type Owner = (AgentName, IdempotencyKey);
 
@@ -135,10 +137,7 @@ impl Claim {
 
     /// The change that makes the key this call's.
     pub(crate) fn claim(&self, at: Timestamp) -> Change {
-        let (agent, key) = self.owner.clone();
-        let expires_at = at.checked_add(REMEMBERED).unwrap_or(Timestamp::MAX);
-        let (fingerprint, call) = (self.fingerprint, self.call);
-        Change::ClaimIdempotency(IdempotencyClaim { agent, key, fingerprint, call, at, expires_at })
+        Change::ClaimIdempotency(claim_of(self.owner.clone(), self.fingerprint, self.call, at))
     }
 
     /// The change that tells what became of the call.
@@ -147,18 +146,54 @@ impl Claim {
         Change::SettleIdempotency { agent, key, call: self.call, settled }
     }
 
+    /// What the whole answer makes of the key.
+    pub(crate) fn answered(
+        &self,
+        head: &http::response::Parts,
+        body: &bytes::Bytes,
+    ) -> (Settled, Option<Repeat>) {
+        match self.keep(head, body) {
+            Kept::Answer(answer) => (Settled::Answered(self.seal(&answer)), Some(Repeat::Stored)),
+            Kept::Refused => (Settled::NotSent, None),
+            Kept::Nothing => (Settled::Unknown, Some(Repeat::Unknown)),
+        }
+    }
+
     /// What is kept of an answer.
-    pub(crate) fn keep(&self, head: &http::response::Parts, body: &bytes::Bytes) -> Kept {
+    fn keep(&self, head: &http::response::Parts, body: &bytes::Bytes) -> Kept {
         keep::keep(&self.asked, head, body)
     }
 
     /// Seals an answer for its row.
-    pub(crate) fn seal(&self, answer: &StoredAnswer) -> Vec<u8> {
+    fn seal(&self, answer: &StoredAnswer) -> Vec<u8> {
         self.keys.vault.seal(&label(&self.owner), &answer.to_bytes())
     }
 
     fn open(&self, sealed: &[u8]) -> Option<StoredAnswer> {
         StoredAnswer::from_bytes(self.keys.vault.open_sealed(&label(&self.owner), sealed).ok()?.reveal())
+    }
+}
+
+fn claim_of((agent, key): Owner, fingerprint: [u8; 32], call: CallId, at: Timestamp) -> IdempotencyClaim {
+    let expires_at = at.checked_add(REMEMBERED).unwrap_or(Timestamp::MAX);
+    IdempotencyClaim { agent, key, fingerprint, call, at, expires_at }
+}
+
+impl IdempotencyKeys {
+    /// What a held call leaves under its idempotency key when it was executed: the key answers what the approval does.
+    /// `None` for the answer: it is lost.
+    pub(crate) fn of_execution(
+        &self,
+        held: &Held,
+        answer: Option<&StoredAnswer>,
+        at: Timestamp,
+    ) -> Option<(IdempotencyClaim, Settled)> {
+        let owner = (held.agent.clone(), held.idempotency_key.clone()?);
+        let settled = match answer {
+            Some(answer) => Settled::Answered(self.vault.seal(&label(&owner), &answer.to_bytes())),
+            None => Settled::Unknown,
+        };
+        Some((claim_of(owner, held.call_digest, held.call_id, at), settled))
     }
 }
 

@@ -1,5 +1,6 @@
 //! The road every call takes. Start at [`walk`](walk::walk); the gates are in [`gates`], in order.
 
+pub mod approvals;
 mod arguments;
 pub mod arrival;
 pub mod budget;
@@ -7,6 +8,7 @@ pub mod clock;
 pub mod credentials;
 pub mod dial;
 pub mod digest;
+pub mod dispatcher;
 pub mod flow;
 pub mod freshness;
 pub mod gates;

@@ -2,21 +2,29 @@
 
 use std::sync::Arc;
 
-use domain::{call::Call, clock::Now, stop::Stop, world::World};
+use domain::{
+    call::Call,
+    clock::Now,
+    stop::{Fault, Stop},
+    world::World,
+};
 
 use crate::{
     arrival::{Arrival, Caller, Reply},
+    dispatcher::Resumed,
     gates::{
-        g10_authenticate::authenticate,
+        g10_authenticate::{again, authenticate},
         g20_authorize::authorize,
         g30_rate_limit::{charge_housekeeping, charge_refusal, rate_limit},
         g40_idempotency::idempotency,
         g50_assess_risk::assess_risk,
-        g70_record::Record,
+        g60_approve::{approve, decided},
+        g70_record::{Execution, Record},
         g80_inject_credential::inject_credential,
         g90_forward::forward,
     },
     gateway::Gateway,
+    recorder::Written,
 };
 
 /// Walks a call through every gate, in order, and answers it.
@@ -64,6 +72,7 @@ pub async fn walk(arrival: Arrival, gateway: &Gateway) -> Result<Reply, Stop> {
             &mut record.draft,
         )
         .await?;
+        let call = approve(call, &world, gateway, &mut record).await?;
         let call = record.intent(call, &gateway.freshness, &gateway.recording).await?;
         let call = inject_credential(call, &gateway.freshness, &gateway.credentials).await?;
         forward(call, gateway).await
@@ -77,6 +86,54 @@ pub async fn walk(arrival: Arrival, gateway: &Gateway) -> Result<Reply, Stop> {
         (answer, _) => answer,
     };
     record.close(answer, &gateway.bodies, &gateway.bounds).await
+}
+
+/// Walks what was held and approved: the same gates, but for those that were passed before people were asked. It is
+/// claimed first, so that nobody else ever sends it; what is wrong with it afterwards ends it for good. Whether it was
+/// claimed.
+///
+/// # Errors
+/// A [`Fault`] before it is claimed: it stays approved.
+pub(crate) async fn resume(resumed: Resumed, gateway: &Gateway) -> Result<bool, Fault> {
+    let Resumed { arrival, mac, approval, asked } = resumed;
+    let (at, approval_id) = (arrival.at, approval.held.id);
+    let world = gateway.freshness.world(at).await?;
+    let mut record = Record::open(&arrival.call, at, &gateway.recorder, &gateway.clock)?;
+    record.draft.of_held(&approval);
+    let execution = Execution {
+        approval: approval.clone(),
+        asked,
+        approvals: Arc::clone(&gateway.approvals),
+        keys: Arc::clone(&gateway.idempotency),
+    };
+    let intent = match &arrival.exchange {
+        Ok(exchange) => record.intent_of(exchange, &arrival.headers, &gateway.recording),
+        Err(_) => return Err(Fault::Internal),
+    };
+    let claimed = record.claim(execution, intent).await;
+    if !matches!(claimed, Ok(Written::Done)) {
+        record.forget();
+        return claimed.map(|_| false);
+    }
+    gateway.approvals.tell();
+
+    let answer = async {
+        let call = again(arrival, mac, &world, &mut record.draft)?;
+        let call =
+            authorize(call, &world, &gateway.sessions, &gateway.bodies, &gateway.bounds, &mut record.draft)
+                .await?;
+        let call = decided(call, &approval, &world)?;
+        let call = record.intended(call, &gateway.freshness)?;
+        let call = inject_credential(call, &gateway.freshness, &gateway.credentials).await?;
+        forward(call, gateway).await
+    }
+    .await;
+    // Whoever waits reads it from the row.
+    if let Err(stop) = record.close(answer, &gateway.bodies, &gateway.bounds).await {
+        tracing::info!("the approved call {approval_id} failed: {stop:?}");
+    }
+    gateway.approvals.tell();
+    Ok(true)
 }
 
 /// Says who asks for something that the gateway answers itself, such as the list of services, and what the world is

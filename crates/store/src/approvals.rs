@@ -18,7 +18,7 @@ use crate::{Store, StoreError, append, row::micros};
 
 pub use history::Before;
 use row::{Value, select};
-pub use write::{cancel, claim, close, decide, expire, hold, resolve, void};
+pub use write::{cancel, claim, close, decide, expire, hold, resolve};
 
 /// How many approvals are forgotten at once: so few that calls do not wait for it.
 const FORGOTTEN_AT_ONCE: i64 = 100;

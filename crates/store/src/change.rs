@@ -117,9 +117,6 @@ pub async fn apply(connection: &mut SqliteConnection, change: &Change) -> Result
         Change::ExpireApproval { id, at } => return approvals::expire(connection, id, *at).await,
         Change::ClaimApproval { id, call, at } => return approvals::claim(connection, id, *call, *at).await,
         Change::CloseApproval(closed) => return approvals::close(connection, closed).await,
-        Change::VoidApproval { id, http_status, ended_with, at } => {
-            return approvals::void(connection, id, *http_status, ended_with, *at).await;
-        }
         Change::ResolveApproval { id, outcome, resolved, at } => {
             return approvals::resolve(connection, id, *outcome, resolved, *at).await;
         }
@@ -146,7 +143,6 @@ pub fn area(change: &Change) -> Option<&'static str> {
         | Change::ExpireApproval { .. }
         | Change::ClaimApproval { .. }
         | Change::CloseApproval(_)
-        | Change::VoidApproval { .. }
         | Change::ResolveApproval { .. } => Some("approvals"),
         _ => Some("world"),
     }

@@ -215,17 +215,6 @@ pub enum Change {
     },
     /// How the execution ended; the event is the outcome. Condition: it is executing.
     CloseApproval(Box<Closed>),
-    /// It was approved and cannot be sent any more: it fails without having been claimed. Condition: it is approved.
-    VoidApproval {
-        /// Which approval.
-        id: ApprovalId,
-        /// The status that the agent is answered with.
-        http_status: u16,
-        /// The code of why.
-        ended_with: String,
-        /// When.
-        at: Timestamp,
-    },
     /// An operator says what became of it. Condition: they are active and may decide; its outcome is unknown.
     ResolveApproval {
         /// Which approval.

@@ -30,6 +30,8 @@ pub struct Settings {
     pub store_file: PathBuf,
     /// The policy.
     pub policy_file: PathBuf,
+    /// Held calls.
+    pub approvals: Approvals,
     /// Where the vault's root key comes from.
     pub root_key: RootKeySource,
     /// The trail.
@@ -116,12 +118,27 @@ pub struct Gateway {
     pub body_limit: u64,
     /// How long an upstream may take to answer.
     pub upstream_timeout: Duration,
+    /// How long a connection waits while people decide.
+    pub hold: Duration,
     /// Whether `?api_key=` is read.
     pub key_in_query: bool,
     /// Origins of web pages that may call, besides the gateway's own.
     pub allowed_origins: Vec<String>,
     /// Peers whose `X-Forwarded-For` is believed.
     pub trusted_proxies: Vec<AddressRange>,
+}
+
+/// How long people and gateways have for a held call, and how many may wait.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Approvals {
+    /// To decide.
+    pub decide_within: Duration,
+    /// To execute what is approved.
+    pub execute_within: Duration,
+    /// After its end, call and answer are kept for so long.
+    pub keep_result: Duration,
+    /// Calls of one agent that may wait.
+    pub max_pending_per_agent: u32,
 }
 
 /// How the trail is kept.
@@ -197,6 +214,7 @@ impl Settings {
                 listener: Listener::build(choices, "gateway", &path)?,
                 body_limit: choices.number("gateway.body_limit"),
                 upstream_timeout: choices.duration("gateway.upstream_timeout"),
+                hold: choices.duration("gateway.hold"),
                 key_in_query: choices.is_true("gateway.key_in_query"),
                 allowed_origins: choices.list("gateway.allowed_origins"),
                 trusted_proxies: choices
@@ -209,6 +227,13 @@ impl Settings {
             // `sqlite` is the only store and `memory` the only place of counters so far.
             store_file: home.join("toolgate.db"),
             policy_file: needed("policy.path"),
+            approvals: Approvals {
+                decide_within: choices.duration("approvals.decide_within"),
+                execute_within: choices.duration("approvals.execute_within"),
+                keep_result: choices.duration("approvals.keep_result"),
+                max_pending_per_agent: u32::try_from(choices.number("approvals.max_pending_per_agent"))
+                    .unwrap_or(u32::MAX),
+            },
             root_key: RootKeySource::build(choices, needed("vault.key_file"))?,
             audit: Audit {
                 sync: match choices.text("audit.sync") {
@@ -325,6 +350,7 @@ mod tests {
                 Kind::Truth => "true".to_owned(),
                 Kind::Size => "7KB".to_owned(),
                 Kind::Duration => "7s".to_owned(),
+                Kind::Count => "7".to_owned(),
                 Kind::Hosts => "gate.example.com".to_owned(),
                 Kind::Origins => "https://app.example.com".to_owned(),
                 Kind::Ranges => "10.0.0.0/8".to_owned(),

@@ -18,12 +18,15 @@ use domain::{
     policy::Policy,
 };
 use ingress::{CONSOLE_DOORS, DOORS, Door, Entrance, Front, Listener, ListenerFault, Names, Tls};
+use jiff::Timestamp;
 use pipeline::{
     Gateway,
+    approvals::{Approvals, Terms},
     budget::BodyBudget,
     clock::SystemClock,
     credentials::Credentials,
     dial::Dialler,
+    dispatcher,
     freshness::Freshness,
     gates::g70_record::Recording,
     gateway::{Bounds, CallIds},
@@ -77,6 +80,7 @@ pub struct Running {
     drain: watch::Sender<bool>,
     listeners: Vec<JoinHandle<usize>>,
     helpers: Vec<JoinHandle<()>>,
+    dispatcher: JoinHandle<()>,
     recorder_task: JoinHandle<()>,
 }
 
@@ -143,21 +147,33 @@ pub async fn start(
             .await?;
     let (recorder, recorder_task) =
         Recorder::start(Arc::clone(&store), Arc::clone(&clock), call_log.map(CallLog::into_listener));
+    let bounds = Bounds {
+        body_bytes_max: settings.gateway.body_limit,
+        upstream_timeout: settings.gateway.upstream_timeout,
+    };
+    let terms = Terms {
+        hold: settings.gateway.hold,
+        decide_within: settings.approvals.decide_within,
+        execute_within: settings.approvals.execute_within,
+        keep_result: settings.approvals.keep_result,
+        pending_max: settings.approvals.max_pending_per_agent,
+    };
+    let (ledger, keys) = (Arc::clone(&store), Arc::clone(&secrets.vault));
+    let approvals =
+        Approvals::load(ledger, keys, Arc::clone(&clock), Arc::clone(&recorder), terms, bounds).await?;
     let gateway = Arc::new(Gateway {
         stopping: draining.clone(),
         ids: CallIds::new(vault::random::bytes()),
         pepper: secrets.pepper,
         store: Arc::clone(&store),
         counters: Counters::new(BUCKETS_MAX),
+        approvals,
         upstreams: Upstreams::new(dialler, Arc::clone(&clock), LINE_BYTES_MAX),
         sessions: SessionTokens::new(secrets.sessions),
         idempotency: IdempotencyKeys::new(Arc::clone(&store), Arc::clone(&secrets.vault)),
         credentials,
         bodies: BodyBudget::new(BODIES_BYTES_MAX),
-        bounds: Bounds {
-            body_bytes_max: settings.gateway.body_limit,
-            upstream_timeout: settings.gateway.upstream_timeout,
-        },
+        bounds,
         recording: Recording {
             everything: settings.audit.record == Record::Everything,
             values: redact::Limits {
@@ -172,6 +188,7 @@ pub async fn start(
     });
     system_event(&gateway, "gateway.start").await?;
     lose_claims(&store).await?;
+    lose_executions(&gateway).await?;
 
     let front = |listener: &settings::Listener, doors: &'static [Door]| {
         let origins: &[String] = &settings.gateway.allowed_origins;
@@ -198,10 +215,13 @@ pub async fn start(
     let helpers = vec![
         tokio::spawn(Arc::clone(&freshness).run()),
         tokio::spawn(sweep(Arc::clone(&gateway))),
-        tokio::spawn(forget_keys(Arc::clone(&store), Arc::clone(&clock))),
+        tokio::spawn(forget(Arc::clone(&gateway))),
+        tokio::spawn(Arc::clone(&gateway.approvals).run()),
         tokio::spawn(policy_watch::run(settings.policy_file.clone(), invocation.clone(), freshness, tell)),
     ];
+    let dispatcher = tokio::spawn(dispatcher::run(Arc::clone(&gateway)));
     Ok(Running {
+        dispatcher,
         gateway_address,
         console_address,
         gateway,
@@ -220,11 +240,17 @@ impl Running {
     /// # Errors
     /// When the last event could not be written.
     pub async fn stop(self) -> anyhow::Result<Stopped> {
-        let Self { gateway, store, drain, listeners, helpers, recorder_task, .. } = self;
+        let Self { gateway, store, drain, listeners, helpers, dispatcher, recorder_task, .. } = self;
         drain.send_replace(true);
         let mut cut_off = 0;
         for listener in listeners {
             cut_off += listener.await.unwrap_or(0);
+        }
+        // What is being sent is sent to its end.
+        if tokio::time::timeout(DRAIN_MAX, dispatcher).await.is_err() {
+            tracing::error!(
+                "approved calls were still being sent when the gateway stopped; they become unknown"
+            );
         }
         for helper in helpers {
             helper.abort();
@@ -298,8 +324,21 @@ async fn lose_claims(store: &Store) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Forgets idempotency keys whose time has passed, a few at a time.
-async fn forget_keys(store: Arc<Store>, clock: Arc<dyn Clock>) {
+/// Nor does anybody send on what was being sent when its gateway ended.
+async fn lose_executions(gateway: &Gateway) -> anyhow::Result<()> {
+    let lost = dispatcher::lose_executions(gateway).await?;
+    if lost > 0 {
+        tracing::warn!(
+            "{lost} approved calls were being sent when the gateway ended; their outcome is unknown: \
+             toolgate approvals list --status unknown"
+        );
+    }
+    Ok(())
+}
+
+/// Forgets idempotency keys and held calls whose time has passed, a few at a time.
+async fn forget(gateway: Arc<Gateway>) {
+    let (store, clock) = (&gateway.store, &gateway.clock);
     let mut tick = tokio::time::interval(FORGET_EVERY);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
@@ -312,6 +351,16 @@ async fn forget_keys(store: Arc<Store>, clock: Arc<dyn Clock>) {
         }
         if let Err(error) = more {
             tracing::warn!("old idempotency keys could not be forgotten: {error}");
+        }
+        let kept = gateway.approvals.terms.keep_result;
+        let mut more = Ok(true);
+        while let Ok(true) = more {
+            let before = clock.now().wall.checked_sub(kept).unwrap_or(Timestamp::MIN);
+            more = store.forget_approvals(before).await;
+            tokio::time::sleep(FORGET_PAUSE).await;
+        }
+        if let Err(error) = more {
+            tracing::warn!("old held calls could not be forgotten: {error}");
         }
     }
 }

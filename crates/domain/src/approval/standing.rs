@@ -50,8 +50,6 @@ pub enum Move<'m> {
     Cancel,
     /// A gateway is about to send it.
     Claim,
-    /// It is approved, but not allowed any more.
-    Void,
     /// The gateway that claimed it says how it ended.
     Close(Ending),
     /// An operator says what became of it.
@@ -136,7 +134,6 @@ impl Standing {
             (Status::Pending | Status::Approved, Move::Cancel) => Status::Cancelled,
             (Status::Approved, Move::Claim) if self.is_overdue(at) => return Err(NotNow::TooLate),
             (Status::Approved, Move::Claim) => Status::Executing,
-            (Status::Approved, Move::Void) => Status::Failed,
             (Status::Executing, Move::Close(Ending::Executed)) => Status::Executed,
             (Status::Executing, Move::Close(Ending::Failed)) => Status::Failed,
             (Status::Executing, Move::Close(Ending::Unknown)) => Status::Unknown,

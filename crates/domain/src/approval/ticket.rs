@@ -56,6 +56,13 @@ pub enum NotApproved {
     Void(ApprovalId),
     /// 409: it was sent and its answer was lost. Only an operator ends this.
     Unknown(ApprovalId),
+    /// 409: its answer was lost, and an operator has found out since whether it happened.
+    Resolved {
+        /// Which approval.
+        id: ApprovalId,
+        /// Whether it did.
+        happened: bool,
+    },
     /// 410: it ended, and what it was answered with is not kept any more.
     Forgotten(ApprovalId),
 }
@@ -66,6 +73,7 @@ impl NotApproved {
     pub fn id(&self) -> &ApprovalId {
         match self {
             Self::Denied { id, .. }
+            | Self::Resolved { id, .. }
             | Self::Expired(id)
             | Self::Cancelled(id)
             | Self::Void(id)
@@ -82,6 +90,7 @@ impl NotApproved {
             Self::Expired(_) => "approval-expired",
             Self::Cancelled(_) => "approval-cancelled",
             Self::Unknown(_) => "outcome-unknown",
+            Self::Resolved { .. } => "answer-lost",
             Self::Forgotten(_) => "answer-forgotten",
         }
     }
@@ -92,7 +101,7 @@ impl NotApproved {
         match self {
             Self::Denied { .. } | Self::Void(_) => 403,
             Self::Expired(_) | Self::Cancelled(_) | Self::Forgotten(_) => 410,
-            Self::Unknown(_) => 409,
+            Self::Unknown(_) | Self::Resolved { .. } => 409,
         }
     }
 
@@ -105,6 +114,7 @@ impl NotApproved {
             Self::Cancelled(_) => "approval cancelled",
             Self::Void(_) => "approved, but not allowed any more",
             Self::Unknown(_) => "outcome unknown",
+            Self::Resolved { .. } => "answer lost",
             Self::Forgotten(_) => "the answer is not kept any more",
         }
     }

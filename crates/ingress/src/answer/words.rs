@@ -260,6 +260,16 @@ impl Words {
                 format!("{id} was sent, its answer was lost. It may have happened."),
                 "Do not repeat it; tell the user that an operator must resolve it.",
             ),
+            NotApproved::Resolved { happened: true, .. } => (
+                "Answer lost",
+                format!("{id} was sent, its answer was lost. An operator has found that it happened."),
+                "Do not repeat it; tell the user.",
+            ),
+            NotApproved::Resolved { happened: false, .. } => (
+                "Answer lost",
+                format!("{id} was sent, its answer was lost. An operator has found that it did not happen."),
+                "If the call is still wanted, repeat it for a new approval.",
+            ),
             NotApproved::Forgotten(_) => (
                 "Gone",
                 format!("{id} has ended, and its answer is not kept any more."),

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use counters::{Counters, Taken};
 use domain::{
+    key::KeyMac,
     quota,
     stop::{KeyFault, Refusal, Stop, Unreadable},
     world::World,
@@ -30,6 +31,22 @@ impl Authenticated {
 
     pub(crate) fn into_parts(self) -> (Caller, Arrival) {
         (self.caller, self.arrival)
+    }
+}
+
+/// The same question about a call that was held: is its key still good?
+pub(crate) fn again(
+    arrival: Arrival,
+    mac: KeyMac,
+    world: &World,
+    draft: &mut Draft,
+) -> Result<Authenticated, Stop> {
+    match world.holder(&mac, arrival.at) {
+        Ok((key, agent)) => {
+            draft.caller(key.id, agent);
+            Ok(Authenticated { caller: Caller { agent: Arc::clone(agent), key: key.id, mac }, arrival })
+        }
+        Err(fault) => Err(Refusal::Unauthorized(fault).into()),
     }
 }
 

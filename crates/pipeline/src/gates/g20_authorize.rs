@@ -31,6 +31,8 @@ pub struct Authorized {
     pub(crate) call: Arc<Call>,
     pub(crate) service: Arc<Service>,
     pub(crate) session: Option<Session>,
+    /// The token that it came as.
+    pub(crate) session_token: Option<String>,
     pub(crate) exchange: Exchange,
     pub(crate) at: Now,
     pub(crate) headers: HeaderMap,
@@ -117,6 +119,7 @@ pub(crate) async fn authorize(
         caller,
         call,
         session,
+        session_token: arrival.session,
         exchange,
         at: arrival.at,
         headers: arrival.headers,

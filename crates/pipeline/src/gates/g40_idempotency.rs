@@ -39,7 +39,7 @@ impl Unique {
         self.claim.take()
     }
 
-    /// Reads the body whole (see [`super::g20_authorize::Authorized::hold_body`]).
+    /// Reads the body whole (see [`Authorized::hold_body`](super::g20_authorize::Authorized::hold_body)).
     pub(crate) async fn hold_body(&mut self, bodies: &BodyBudget, bounds: &Bounds) -> Result<(), Stop> {
         self.call.hold_body(bodies, bounds).await
     }

@@ -1,11 +1,13 @@
 //! Gate 50: how risky is it? The weight of its kind and what its rules say; where a model is set up, what that says too,
 //! which can only make things stricter. Without a model nothing is read and nothing is waited for.
 
-use std::ops::Deref;
+use std::{borrow::Cow, num::NonZeroU8, ops::Deref};
 
 use domain::{
+    approval::HeldRisk,
     call::Action,
-    risk::{Assessment, ModelSaid, RiskScore, RiskVerdict, Thresholds, Weight},
+    policy::{RuleName, Wants},
+    risk::{Assessment, ModelSaid, RiskVerdict, Thresholds, Weight},
     stop::{Refusal, Stop},
 };
 use store::Store;
@@ -39,14 +41,29 @@ impl Deref for Assessed {
 }
 
 impl Assessed {
-    /// How risky it is; housekeeping is not assessed.
-    pub(crate) fn assessment(&self) -> Option<&Assessment> {
-        self.assessment.as_ref()
+    /// Whether it wants people's approval.
+    pub(crate) fn wants_people(&self) -> bool {
+        self.wants_people || self.call.wants.is_some()
     }
 
-    /// Whether its risk alone wants people's approval.
-    pub(crate) fn wants_people(&self) -> bool {
-        self.wants_people
+    /// The approval that it wants: what the policy asks for, else what its risk alone asks for.
+    pub(crate) fn wants(&self) -> Option<Cow<'_, Wants>> {
+        match &self.call.wants {
+            Some(wants) => Some(Cow::Borrowed(wants)),
+            None if self.wants_people => self.assessment.as_ref().map(by_risk).map(Cow::Owned),
+            None => None,
+        }
+    }
+
+    /// How risky it is, for those who decide about it; housekeeping is not assessed.
+    pub(crate) fn held_risk(&self) -> Option<HeldRisk> {
+        let assessment = self.assessment.as_ref()?;
+        Some(HeldRisk { score: assessment.score(), parts: assessment.parts() })
+    }
+
+    /// See [`Unique::hold_body`].
+    pub(crate) async fn hold_body(&mut self, bodies: &BodyBudget, bounds: &Bounds) -> Result<(), Stop> {
+        self.call.hold_body(bodies, bounds).await
     }
 
     /// See [`Unique::take_claim`].
@@ -89,19 +106,21 @@ pub(crate) async fn assess_risk(
     if let (RiskVerdict::Refuse, Some(refuse_at)) = (verdict, risk.thresholds.refuse_at) {
         return Err(Refusal::TooRisky { score: assessment.score(), refuse_at }.into());
     }
-    let assessed =
-        Assessed { call, assessment: Some(assessment), wants_people: verdict != RiskVerdict::Pass };
-    refuse_until_gate_60(assessed)
+    Ok(Assessed { call, assessment: Some(assessment), wants_people: verdict != RiskVerdict::Pass })
 }
 
-/// Gate 60 replaces this: it holds what risk wants people for. Nothing of that kind passes before it is there.
-fn refuse_until_gate_60(call: Assessed) -> Result<Assessed, Stop> {
-    match call.assessment() {
-        Some(assessment) if call.wants_people() => {
-            let refuse_at = RiskScore::default();
-            Err(Refusal::TooRisky { score: assessment.score(), refuse_at }.into())
-        }
-        _ => Ok(call),
+/// The approval that risk alone wants: of one operator, in the time of the settings. It bears the name of the setting
+/// that wants it.
+fn by_risk(assessment: &Assessment) -> Wants {
+    Wants {
+        rule: RuleName::new("risk.approve_at"),
+        place: String::new(),
+        because: Some(format!("risk {} = {}", assessment.score(), assessment.parts())),
+        failure: None,
+        quorum: NonZeroU8::MIN,
+        decide_within: None,
+        execute_within: None,
+        risk: assessment.rule,
     }
 }
 

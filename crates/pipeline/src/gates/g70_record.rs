@@ -6,34 +6,40 @@ use std::sync::{Arc, atomic::Ordering};
 use bytes::Bytes;
 use domain::{
     agent::Agent,
+    approval::Approval,
     audit::{Decision, Effect, Event, Kind, ResultWord, redact},
     call::Call,
     clock::{Clock, Now},
     key::KeyId,
+    names::ApprovalId,
     policy::{PolicyHash, Verdict},
     risk::{Assessment, ModelSaid},
     stop::{Fault, Gate, KeyFault, Refusal, Stop},
 };
+use http::HeaderMap;
 use http_body_util::BodyExt;
-use store::{Entry, Settled};
+use store::{Change, Entry, HoldCall};
 use wire::mcp::Class;
 
-use super::g50_assess_risk::Assessed;
+use super::g60_approve::Approved;
+mod owed;
+
+pub(crate) use self::owed::Execution;
+use self::owed::Owed;
 use crate::{
     arguments,
-    arrival::{Repeat, Reply},
+    arrival::{Exchange, Reply},
     budget::BodyBudget,
     digest,
     flow::{self, BodyHash, Broken, Closing},
     freshness::Freshness,
     gateway::Bounds,
-    idempotency::{Claim, Kept},
     recorder::{Recorder, Slot, Written},
 };
 
 proof!(
     /// A call whose intent is durable, where the trail keeps one.
-    Recorded of Assessed
+    Recorded of Approved
 );
 
 /// What the trail is told of a call, and how much of it.
@@ -59,21 +65,47 @@ impl Draft {
         self.event.role = Some(agent.role.clone());
     }
 
+    /// What is known of a call that was held.
+    pub(crate) fn of_held(&mut self, approval: &Approval) {
+        let held = &approval.held;
+        let by: Vec<String> = approval.standing().approved_by.iter().map(ToString::to_string).collect();
+        self.event.decision = Some(Decision {
+            gate: Gate::Approve,
+            effect: Effect::Allow,
+            rule: Some(held.rule.clone()),
+            reason: format!("approved by {}", by.join(", ")).into(),
+            risk: held.risk.as_ref().map(|risk| risk.score),
+            policy: Some(held.policy.clone()),
+        });
+        self.event.agent = Some(held.agent.clone());
+        self.event.key_id = Some(held.key_id);
+        self.event.role = Some(held.role.clone());
+        self.event.approval_id = Some(held.id);
+    }
+
+    /// The approval that the call belongs to.
+    pub(crate) fn of_approval(&mut self, id: &ApprovalId) {
+        self.event.approval_id = Some(*id);
+    }
+
     pub(crate) fn failed_key(&mut self, fault: KeyFault) {
         self.event.key_id = fault.key_id();
     }
 
     pub(crate) fn judged(&mut self, verdict: &Verdict, policy: &PolicyHash) {
-        if let Verdict::Allow { rule, reason, .. } = verdict {
-            self.event.decision = Some(Decision {
-                gate: Gate::Authorize,
-                effect: Effect::Allow,
-                rule: rule.clone(),
-                reason: (*reason).into(),
-                risk: None,
-                policy: Some(policy.clone()),
-            });
-        }
+        let (rule, reason) = match verdict {
+            Verdict::Allow { rule, reason, .. } => (rule.clone(), *reason),
+            Verdict::Ask(wants) => (Some(wants.rule.clone()), "an approve rule matches"),
+            Verdict::Never(_) | Verdict::Depends => return,
+        };
+        self.event.decision = Some(Decision {
+            gate: Gate::Authorize,
+            effect: Effect::Allow,
+            rule,
+            reason: reason.into(),
+            risk: None,
+            policy: Some(policy.clone()),
+        });
     }
 
     /// How risky the call is. What a model said is told in words: which one, how it was asked, its number.
@@ -97,8 +129,8 @@ pub struct Record {
     pub draft: Draft,
     state: State,
     slot: Option<Slot>,
-    /// The idempotency key that the call was made under, until that is settled.
-    claim: Option<Claim>,
+    /// What the call's end must be written together with, until it is.
+    owed: Option<Owed>,
     recorder: Arc<Recorder>,
     clock: Arc<dyn Clock>,
     at: Now,
@@ -136,7 +168,7 @@ impl Record {
             draft: Draft { event, risk_parts: None },
             state: State::Open,
             slot: Some(slot),
-            claim: None,
+            owed: None,
             recorder: Arc::clone(recorder),
             clock: Arc::clone(clock),
             at,
@@ -149,36 +181,99 @@ impl Record {
     /// Afterwards the kill switch and the caller's key are looked at once more, because the disk took its time.
     pub(crate) async fn intent(
         &mut self,
-        mut call: Assessed,
+        mut call: Approved,
         freshness: &Freshness,
         recording: &Recording,
     ) -> Result<Recorded, Stop> {
         if self.class == Class::Housekeeping && !recording.everything {
             return Ok(Recorded(call));
         }
-        let mut intent = self.draft.event.clone();
-        intent.kind = Kind::Intent;
-        intent.args = arguments::of(&call.exchange, &call.headers, &recording.values).map(Into::into);
-        self.claim = call.take_claim();
-        intent.digest = match &self.claim {
+        let claim = call.take_claim();
+        let mut intent = self.intent_of(&call.exchange, &call.headers, recording);
+        intent.digest = match &claim {
             Some(claim) => Some(claim.fingerprint()),
             None => digest::of_exchange(&call.caller.agent.name, &call.call, &call.exchange, &call.headers),
         };
-        let change = self.claim.as_ref().map(|claim| claim.claim(self.at.wall));
+        let change = claim.as_ref().map(|claim| claim.claim(self.at.wall));
         if self.recorder.durable(Entry { change, event: intent }).await? == Written::ConditionFailed {
             // Another process was quicker: its call is this one.
-            return Err(match self.claim.take() {
+            return Err(match claim {
                 Some(claim) => claim.look(self.clock.now().wall).await.err(),
                 None => None,
             }
             .unwrap_or(Refusal::InProgress.into()));
         }
+        self.owed = claim.map(Owed::Key);
         self.state = State::Intended;
         self.recorder.under_way.fetch_add(1, Ordering::Relaxed);
+        self.may_leave(&call, freshness)?;
+        Ok(Recorded(call))
+    }
+
+    /// Claims an approved call: from now on it is this record's to send, and nobody else's ever again. Its event is the
+    /// intent.
+    pub(crate) async fn claim(&mut self, execution: Execution, mut intent: Event) -> Result<Written, Fault> {
+        intent.digest = Some(execution.held().call_digest);
+        let change = Some(execution.claim(self.at.wall));
+        let written = self.recorder.durable(Entry { change, event: intent }).await?;
+        if written == Written::Done {
+            self.owed = Some(Owed::Execution(Box::new(execution)));
+            self.state = State::Intended;
+            self.recorder.under_way.fetch_add(1, Ordering::Relaxed);
+        }
+        Ok(written)
+    }
+
+    /// The intent of a claimed call is durable already. The kill switch and the key are looked at as after any other.
+    pub(crate) fn intended(&self, call: Approved, freshness: &Freshness) -> Result<Recorded, Stop> {
+        if self.state != State::Intended {
+            return Err(Fault::Internal.into());
+        }
+        self.may_leave(&call, freshness)?;
+        Ok(Recorded(call))
+    }
+
+    /// Makes a call wait for people: the row and the event that tells of it are durable together. It closes the record.
+    pub(crate) async fn hold(&mut self, hold: HoldCall) -> Result<Written, Fault> {
+        let held = &hold.held;
+        let mut event = self.draft.event.clone();
+        event.kind = Kind::Held;
+        event.result = Some(ResultWord::Held);
+        event.status = Some(428);
+        event.approval_id = Some(held.id);
+        event.digest = Some(held.call_digest);
+        event.args.clone_from(&held.args);
+        event.decision = Some(Decision {
+            gate: Gate::Approve,
+            effect: Effect::Hold,
+            rule: Some(held.rule.clone()),
+            reason: "wants approval".into(),
+            risk: held.risk.as_ref().map(|risk| risk.score),
+            policy: Some(held.policy.clone()),
+        });
+        let change = Some(Change::HoldCall(Box::new(hold)));
+        let written = self.recorder.durable(Entry { change, event }).await?;
+        if written == Written::Done {
+            self.slot = None;
+            self.state = State::Closed;
+        }
+        Ok(written)
+    }
+
+    /// The event that says what is about to be sent.
+    pub(crate) fn intent_of(&self, exchange: &Exchange, headers: &HeaderMap, recording: &Recording) -> Event {
+        let mut intent = self.draft.event.clone();
+        intent.kind = Kind::Intent;
+        intent.args = arguments::of(exchange, headers, &recording.values).map(Into::into);
+        intent
+    }
+
+    /// The disk took its time: is the kill switch still off, and the key still good?
+    fn may_leave(&self, call: &Approved, freshness: &Freshness) -> Result<(), Stop> {
         let world = freshness.current();
         world.check_kill_switch()?;
         world.holder(&call.caller.mac, self.clock.now()).map_err(Refusal::Unauthorized)?;
-        Ok(Recorded(call))
+        Ok(())
     }
 
     /// Closes the record: at once when the walk stopped, else when the answer's body has ended. The answer to a call
@@ -190,7 +285,7 @@ impl Record {
         bounds: &Bounds,
     ) -> Result<Reply, Stop> {
         match answer {
-            Ok(reply) if self.claim.is_some() => self.keep(reply, bodies, bounds).await,
+            Ok(reply) if self.owed.is_some() => self.keep(reply, bodies, bounds).await,
             Ok(reply) if self.state == State::Open => {
                 // Housekeeping that is not recorded; its place in the queue is given back.
                 self.slot = None;
@@ -203,7 +298,7 @@ impl Record {
                 reply.body = body;
                 Ok(reply)
             }
-            Err(stop) if self.claim.is_some() => Err(self.give_up(stop).await),
+            Err(stop) if self.owed.is_some() => Err(self.give_up(stop).await),
             Err(stop) => Err(self.turn_away(stop)),
         }
     }
@@ -216,43 +311,36 @@ impl Record {
             Ok(held) => Bytes::from(held),
             Err(fault) => return Err(self.give_up(fault.into()).await),
         };
-        let (settled, repeat) = match self.claim.as_ref().map(|claim| (claim, claim.keep(&head, &body))) {
-            Some((claim, Kept::Answer(answer))) => {
-                (Settled::Answered(claim.seal(&answer)), Some(Repeat::Stored))
-            }
-            Some((_, Kept::Refused)) => (Settled::NotSent, None),
-            Some((_, Kept::Nothing)) | None => (Settled::Unknown, Some(Repeat::Unknown)),
-        };
+        let Some(owed) = self.owed.take() else { return Err(self.give_up(Fault::Internal.into()).await) };
         self.draft.event.status = Some(head.status.as_u16());
-        let event = self.outcome(ResultWord::Forwarded, body.len() as u64, None);
-        if self.settle_durably(event, settled).await {
-            Ok(Reply { head, body: flow::whole(body), body_hash: None, repeat })
+        let event = self.outcome(owed.result(), body.len() as u64, None);
+        let end = owed.answered(&head, &body, event.at);
+        if self.settle(end.change, end.otherwise, event).await {
+            Ok(Reply { head, body: flow::whole(body), body_hash: None, repeat: end.repeat })
         } else {
             Err(Refusal::OutcomeUnknown.into())
         }
     }
 
-    /// Closes the record of a call that stopped after its key was claimed: the key is free again, unless the call
-    /// may have happened.
+    /// Closes the record of a call that stopped after its key, or its approval, was claimed: the key is free again,
+    /// unless the call may have happened.
     async fn give_up(mut self, stop: Stop) -> Stop {
-        let settled = if stop.may_have_happened() { Settled::Unknown } else { Settled::NotSent };
+        let Some(owed) = self.owed.take() else { return self.turn_away(stop) };
         let event = self.stop_event(&stop);
-        self.settle_durably(event, settled).await;
+        let end = owed.stopped(&stop, event.at);
+        self.settle(end.change, end.otherwise, event).await;
         stop
     }
 
-    /// Writes the last event together with what became of the key, and waits until that is durable. Where it cannot
-    /// be written, the event is queued without the answer; whether all was written.
-    async fn settle_durably(&mut self, event: Event, settled: Settled) -> bool {
-        let Some(claim) = &self.claim else { return false };
-        let later = if settled == Settled::NotSent { Settled::NotSent } else { Settled::Unknown };
-        let entry = Entry { change: Some(claim.settle(settled)), event: event.clone() };
+    /// Writes the last event together with what became of the call, and waits until that is durable. Where it cannot
+    /// be written, the event is queued with what is safe to say instead; whether all was written.
+    async fn settle(&mut self, change: Change, otherwise: Change, event: Event) -> bool {
+        let entry = Entry { change: Some(change), event: event.clone() };
         let written = self.recorder.durable(entry).await == Ok(Written::Done);
         match self.slot.take() {
-            Some(slot) if !written => slot.send(Entry { change: Some(claim.settle(later)), event }),
+            Some(slot) if !written => slot.send(Entry { change: Some(otherwise), event }),
             _ => {}
         }
-        self.claim = None;
         written
     }
 
@@ -270,7 +358,7 @@ impl Record {
 
     /// The answer has ended well, after so many bytes. Only the first of these calls counts.
     pub(crate) fn finish(&mut self, bytes: u64) {
-        self.settle(ResultWord::Forwarded, bytes, None);
+        self.end(ResultWord::Forwarded, bytes, None);
     }
 
     /// The answer broke off.
@@ -280,16 +368,16 @@ impl Record {
             Broken::Stopped => "stopped",
             _ => "upstream-broken",
         };
-        self.settle(ResultWord::UpstreamError, bytes, Some((code.into(), broken.to_string())));
+        self.end(ResultWord::UpstreamError, bytes, Some((code.into(), broken.to_string())));
     }
 
     /// The client went away before the end.
     pub(crate) fn abandon(&mut self, bytes: u64) {
         let why = "the client hung up before the end of the answer".to_owned();
-        self.settle(ResultWord::Forwarded, bytes, Some(("client-gone".into(), why)));
+        self.end(ResultWord::Forwarded, bytes, Some(("client-gone".into(), why)));
     }
 
-    fn settle(
+    fn end(
         &mut self,
         result: ResultWord,
         bytes: u64,
@@ -301,13 +389,12 @@ impl Record {
         }
     }
 
-    /// Queues the last event. A key that nobody has settled by now belongs to a walk that ended by itself.
+    /// Queues the last event. What nobody has settled by now belongs to a walk that ended by itself.
     fn queue(&mut self, event: Event) {
-        let change = self.claim.as_ref().map(|claim| claim.settle(Settled::Unknown));
+        let change = self.owed.take().map(|owed| owed.lost(event.at));
         if let Some(slot) = self.slot.take() {
             slot.send(Entry { change, event });
         }
-        self.claim = None;
     }
 
     fn outcome(
@@ -363,6 +450,14 @@ impl Record {
                 event.result = Some(ResultWord::Held);
                 event.status = Some(428);
                 event.approval_id = Some(ticket.id);
+                event.decision = Some(Decision {
+                    gate: Gate::Approve,
+                    effect: Effect::Hold,
+                    rule: Some(ticket.rule.clone()),
+                    reason: "an identical call waits already".into(),
+                    risk: None,
+                    policy: None,
+                });
             }
             Stop::Executed(answer) => {
                 event.kind = Kind::Outcome;
@@ -403,11 +498,7 @@ impl Drop for Record {
     /// A walk that panicked, or a body that was dropped, still leaves its event.
     fn drop(&mut self) {
         if self.state == State::Intended {
-            self.settle(
-                ResultWord::Fault,
-                0,
-                Some(("cut".into(), "the call ended without an answer".into())),
-            );
+            self.end(ResultWord::Fault, 0, Some(("cut".into(), "the call ended without an answer".into())));
         }
     }
 }

@@ -34,7 +34,7 @@ pub(crate) async fn forward(call: Equipped, gateway: &Gateway) -> Result<Reply, 
     gateway.freshness.current().check_kill_switch()?;
     let Authorized {
         caller, call, service, session, exchange, mut headers, modern, repeatable, gone, ..
-    } = call.into_inner().into_inner().into_inner().into_inner();
+    } = call.into_inner().into_inner();
     let timeout = gateway.bounds.upstream_timeout;
     let mut timer = Box::pin(tokio::time::sleep(timeout));
     // A resumed stream replays answers of any kind, lists among them.

@@ -11,6 +11,7 @@ const CARRIAGE: [HeaderName; 3] =
     [header::CONTENT_LENGTH, header::TRANSFER_ENCODING, HeaderName::from_static("x-accel-buffering")];
 
 /// What was asked, as far as it says how an answer is kept.
+#[derive(Clone)]
 pub(crate) enum Asked {
     /// An MCP message.
     Message {
@@ -37,24 +38,38 @@ pub(super) fn keep(asked: &Asked, head: &response::Parts, body: &Bytes) -> Kept 
         .contains(&head.status);
     match asked {
         _ if refused => Kept::Refused,
-        Asked::Request => Kept::Answer(stored(head, body, None)),
         // Streamable HTTP answers so when it did not take the message: an unknown session, an unfit version.
         Asked::Message { .. } if head.status.is_client_error() => Kept::Refused,
-        Asked::Message { id: None } => Kept::Answer(stored(head, body, None)),
+        _ => whole(asked, head, body).map_or(Kept::Nothing, Kept::Answer),
+    }
+}
+
+/// The answer as it is kept; `None` for a stream that has ended without the response.
+pub(crate) fn whole(asked: &Asked, head: &response::Parts, body: &Bytes) -> Option<StoredAnswer> {
+    match asked {
+        Asked::Request | Asked::Message { id: None } => Some(stored(head, body, None)),
         Asked::Message { id: Some(id) } => match media_type(head) {
-            Some("text/event-stream") => match response_in(body, id) {
-                Some(message) => {
-                    let mut answer = stored(head, message.body(), Some(&message));
-                    answer.headers.retain(|(name, _)| name != header::CONTENT_TYPE.as_str());
-                    answer.headers.push(("content-type".into(), b"application/json".to_vec()));
-                    Kept::Answer(answer)
-                }
-                None => Kept::Nothing,
-            },
+            Some("text/event-stream") => response_in(body, id).map(|message| {
+                let mut answer = stored(head, message.body(), Some(&message));
+                answer.headers.retain(|(name, _)| name != header::CONTENT_TYPE.as_str());
+                answer.headers.push(("content-type".into(), b"application/json".to_vec()));
+                answer
+            }),
             // What is no response (a page of a broken proxy) is given again as it is.
-            _ => Kept::Answer(stored(head, body, read_response(body.clone(), id).as_ref())),
+            _ => Some(stored(head, body, read_response(body.clone(), id).as_ref())),
         },
     }
+}
+
+/// Whether an upstream says with its answer that it did not do what was asked: by its status, or by a JSON-RPC error.
+pub(crate) fn is_error(asked: &Asked, answer: &StoredAnswer) -> bool {
+    let is_rpc_error = || {
+        let body = Bytes::copy_from_slice(&answer.body);
+        let limits = Limits::of_bytes(body.len());
+        Message::read(body, &limits)
+            .is_ok_and(|message| matches!(message.shape(), Shape::Response { is_error: true, .. }))
+    };
+    answer.status >= 400 || (matches!(asked, Asked::Message { .. }) && is_rpc_error())
 }
 
 /// The response to the request `id` among the events of a whole stream.

@@ -109,7 +109,9 @@ pub async fn close(connection: &mut SqliteConnection, closed: &Closed) -> Change
     if !step(connection, id, &Move::Close(*ending), *at).await? {
         return Ok(false);
     }
-    let agent = end_with(connection, id, *http_status, ended_with.as_deref()).await?;
+    let update = "UPDATE approvals SET http_status = $2, ended_with = $3 WHERE id = $1 RETURNING agent";
+    let query = sqlx::query_scalar(update).bind(id.as_str()).bind(http_status.map(i64::from));
+    let agent: String = query.bind(ended_with.as_deref()).fetch_one(&mut *connection).await?;
     if let Some((claim, settled)) = key
         // A key that was not remembered any more while people decided may belong to another call by now.
         && idempotency::claim(connection, claim).await?
@@ -118,33 +120,6 @@ pub async fn close(connection: &mut SqliteConnection, closed: &Closed) -> Change
     }
     let (Some(answer), Ok(agent)) = (answer, AgentName::parse(&agent)) else { return Ok(true) };
     put_body(connection, id, &agent, STORED_ANSWER, answer).await
-}
-
-pub async fn void(
-    connection: &mut SqliteConnection,
-    id: &ApprovalId,
-    http_status: u16,
-    ended_with: &str,
-    at: Timestamp,
-) -> Changed {
-    if !step(connection, id, &Move::Void, at).await? {
-        return Ok(false);
-    }
-    end_with(connection, id, Some(http_status), Some(ended_with)).await?;
-    Ok(true)
-}
-
-/// Says how it ended; whose it is.
-async fn end_with(
-    connection: &mut SqliteConnection,
-    id: &ApprovalId,
-    http_status: Option<u16>,
-    ended_with: Option<&str>,
-) -> Result<String, StoreError> {
-    let update = "UPDATE approvals SET http_status = $2, ended_with = $3 WHERE id = $1 RETURNING agent";
-    let query =
-        sqlx::query_scalar(update).bind(id.as_str()).bind(http_status.map(i64::from)).bind(ended_with);
-    Ok(query.fetch_one(connection).await?)
 }
 
 pub async fn deliver(connection: &mut SqliteConnection, id: &ApprovalId, at: Timestamp) -> Changed {

@@ -88,11 +88,6 @@ fn close(number: u32, ending: Ending, second: u32) -> Change {
     }))
 }
 
-fn void(number: u32, second: u32) -> Change {
-    let (http_status, ended_with) = (403, "forbidden".to_owned());
-    Change::VoidApproval { id: id(number.into()), http_status, ended_with, at: moment(second) }
-}
-
 fn cancel(number: u32, agent: &str) -> Change {
     Change::CancelApproval { id: id(number.into()), agent: name(agent), at: moment(5) }
 }
@@ -210,7 +205,7 @@ async fn a_whole_life_is_told_by_its_row() {
     assert_eq!((ended.status, ended.http_status), (Status::Executed, Some(200)));
     assert_eq!((ended.executed_call, ended.claimed_at), (Some(call_id(900)), Some(moment(20))));
     assert_eq!((ended.ended_at, ended.delivered_at), (Some(moment(30)), Some(moment(500))));
-    assert_eq!(world.count().await, 2 + 6, "what did not happen is not told");
+    assert_eq!(world.count().await, 2 + 5, "what did not happen is not told");
 }
 
 /// Which moves are made from which status, on a row that really is there: the table of the whole ledger.
@@ -218,7 +213,7 @@ async fn a_whole_life_is_told_by_its_row() {
 async fn every_change_happens_from_its_statuses_only() {
     use Status::{Approved, Cancelled, Denied, Executed, Executing, Expired, Failed, Pending, Unknown};
     type Make = fn(u32) -> Change;
-    let table: [(&str, Make, &[Status]); 9] = [
+    let table: [(&str, Make, &[Status]); 8] = [
         ("approve", |number| decision(number, 0, "grace", true, 40), &[Pending]),
         ("deny", |number| decision(number, 0, "grace", false, 40), &[Pending]),
         ("expire", |number| expire(number, 9_000), &[Pending, Approved]),
@@ -227,7 +222,6 @@ async fn every_change_happens_from_its_statuses_only() {
         ("close", |number| close(number, Ending::Executed, 40), &[Executing]),
         ("lose", |number| close(number, Ending::Unknown, 40), &[Executing]),
         ("resolve", |number| resolve(number, "ada", Outcome::Executed), &[Unknown]),
-        ("void", |number| void(number, 40), &[Approved]),
     ];
     let world = world().await;
     let mut number = 0;

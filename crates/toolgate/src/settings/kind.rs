@@ -25,6 +25,8 @@ pub enum Kind {
     Size,
     /// A length of time: `30s`, `10m`.
     Duration,
+    /// How many: a whole number from 1 on.
+    Count,
     /// Host names, each with an optional port.
     Hosts,
     /// Origins of web pages: scheme, host, optional port.
@@ -44,7 +46,7 @@ pub enum Value {
     None,
     /// `true` or `false`.
     Truth(bool),
-    /// Bytes.
+    /// Bytes, or how many.
     Number(u64),
     /// A length of time.
     Duration(Duration),
@@ -111,6 +113,10 @@ impl Kind {
                 Some(length) => Ok(Value::Duration(length)),
                 None => wrong("no length of time", "write it like `30s` or `2m`"),
             },
+            Self::Count => match text.parse::<u32>() {
+                Ok(count) if count > 0 => Ok(Value::Number(count.into())),
+                _ => wrong("no whole number from 1 on", "write it like `20`"),
+            },
             Self::OneOf(words) => match words.iter().find(|word| *word == text) {
                 Some(word) => Ok(Value::Text((*word).to_owned())),
                 None => match did_you_mean(text, words.iter().copied()) {
@@ -154,6 +160,7 @@ impl Kind {
             Self::Truth => "`true` or `false`".to_owned(),
             Self::Size => "size: `B`, `KB`, `MB`, `GB`, decimal".to_owned(),
             Self::Duration => "time: `ms`, `s`, `m`, `h`, `d`".to_owned(),
+            Self::Count => "whole number from 1 on".to_owned(),
             Self::Hosts => "list of host names".to_owned(),
             Self::Origins => "list of origins".to_owned(),
             Self::Ranges => "list of addresses or CIDR ranges".to_owned(),

@@ -55,6 +55,10 @@ fn leaf(setting: &Setting) -> Json {
         Kind::Size => {
             json!({ "type": ["string", "integer"], "pattern": "^[0-9]+ ?(B|KB|kB|MB|GB)?$", "default": setting.default })
         }
+        Kind::Count => {
+            let default: Option<u32> = setting.default.parse().ok();
+            json!({ "type": "integer", "minimum": 1, "default": default })
+        }
         Kind::Duration => {
             json!({ "type": "string", "pattern": "^[0-9]+(ms|s|m|h|d)$", "default": setting.default })
         }

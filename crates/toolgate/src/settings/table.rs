@@ -68,6 +68,12 @@ pub const SETTINGS: &[Setting] = &[
         "How long an upstream may take to answer before the call ends with 504.",
     ),
     setting(
+        "gateway.hold",
+        Kind::Duration,
+        "25s",
+        "How long a connection waits while people decide about its call, before it is answered 428.",
+    ),
+    setting(
         "gateway.key_in_query",
         Kind::Truth,
         "false",
@@ -157,6 +163,30 @@ pub const SETTINGS: &[Setting] = &[
         Kind::Variable,
         "none",
         "Instead of the file: the environment variable that holds a passphrase, which goes through scrypt.",
+    ),
+    setting(
+        "approvals.decide_within",
+        Kind::Duration,
+        "24h",
+        "How long people have to decide about a call, where its rule does not say; then it expires.",
+    ),
+    setting(
+        "approvals.execute_within",
+        Kind::Duration,
+        "15m",
+        "How long an approved call may still be executed, where its rule does not say; then it expires.",
+    ),
+    setting(
+        "approvals.keep_result",
+        Kind::Duration,
+        "24h",
+        "How long a held call and its answer are kept, sealed, after its end.",
+    ),
+    setting(
+        "approvals.max_pending_per_agent",
+        Kind::Count,
+        "20",
+        "How many calls of one agent may wait for people at once (429 over it).",
     ),
     setting(
         "audit.sync",

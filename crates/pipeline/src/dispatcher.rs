@@ -1,0 +1,260 @@
+//! Executes what people approved, once, on the gateway's own account: whether the agent still waits makes no difference.
+//! It also ends what nobody decided in time, and gives up what a gateway was sending when it died.
+
+use std::{collections::HashSet, convert::Infallible, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use domain::{
+    approval::{Approval, Ending, HeldCall, HeldExchange},
+    audit::{Effect, Kind, ResultWord},
+    call::Call,
+    idempotency::Repeatable,
+    key::KeyMac,
+    names::ApprovalId,
+    service::Upstream,
+    stop::Fault,
+};
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use jiff::Timestamp;
+use store::{Change, Closed, Entry, StoreError};
+use tokio::{sync::oneshot, task::JoinSet};
+use wire::{Limits, Message, OddTargets, Shape, Target, mcp::Class};
+
+use crate::{
+    arrival::{ApiRequest, Arrival, CallBody, Exchange, Presented},
+    gateway::Gateway,
+    idempotency::Asked,
+    walk,
+};
+
+/// How many approved calls are sent at once.
+const AT_ONCE: usize = 16;
+/// How often it looks without any news: for deadlines, and for what could not be done before.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+/// What executes longer than twice the upstream's time and this is lost.
+const LOST_AFTER: Duration = Duration::from_secs(120);
+
+/// A held call, ready to walk on.
+pub(crate) struct Resumed {
+    pub(crate) arrival: Arrival,
+    pub(crate) mac: KeyMac,
+    pub(crate) approval: Approval,
+    pub(crate) asked: Asked,
+}
+
+/// Executes until the gateway stops, and then waits for what is being sent.
+pub async fn run(gateway: Arc<Gateway>) {
+    let mut stopping = gateway.stopping.clone();
+    let mut revision = gateway.approvals.subscribe();
+    revision.mark_changed();
+    let mut under_way = JoinSet::new();
+    let mut ids = HashSet::new();
+    let mut failing = false;
+    while !*stopping.borrow_and_update() {
+        tokio::select! {
+            _ = revision.changed() => {}
+            _ = stopping.changed() => continue,
+            Some(ended) = under_way.join_next() => {
+                // A panic is told by its record.
+                if let Ok(id) = ended { ids.remove(&id); }
+                if under_way.is_empty() { ids.clear(); }
+            }
+            () = tokio::time::sleep(LOOK_EVERY) => {}
+        }
+        revision.borrow_and_update();
+        match look(&gateway, &mut under_way, &mut ids).await {
+            Ok(()) => failing = false,
+            Err(error) => {
+                if !std::mem::replace(&mut failing, true) {
+                    tracing::error!("approved calls cannot be looked up: {error}");
+                }
+                tokio::time::sleep(LOOK_EVERY).await;
+            }
+        }
+    }
+    while under_way.join_next().await.is_some() {}
+}
+
+/// Gives up what was being sent when the last gateway of this store ended: it may have happened, and is never sent
+/// again. To be called before [`run`], while no other gateway is there.
+///
+/// # Errors
+/// [`StoreError`] when the store does not answer.
+pub async fn lose_executions(gateway: &Gateway) -> Result<usize, StoreError> {
+    let now = gateway.clock.now().wall;
+    lose(gateway, now.checked_add(Duration::from_secs(1)).unwrap_or(now)).await
+}
+
+async fn look(
+    gateway: &Arc<Gateway>,
+    under_way: &mut JoinSet<ApprovalId>,
+    ids: &mut HashSet<ApprovalId>,
+) -> Result<(), StoreError> {
+    send(gateway, under_way, ids).await?;
+    let now = gateway.clock.now().wall;
+    gateway.approvals.expire().await?;
+    let lost_after = gateway.bounds.upstream_timeout.saturating_mul(2).saturating_add(LOST_AFTER);
+    lose(gateway, now.checked_sub(lost_after).unwrap_or(Timestamp::MIN)).await?;
+    Ok(())
+}
+
+/// Sends what is approved. While the kill switch is on nothing is: what waits, waits.
+async fn send(
+    gateway: &Arc<Gateway>,
+    under_way: &mut JoinSet<ApprovalId>,
+    ids: &mut HashSet<ApprovalId>,
+) -> Result<(), StoreError> {
+    if under_way.len() >= AT_ONCE {
+        return Ok(());
+    }
+    let most = u32::try_from(AT_ONCE).unwrap_or(u32::MAX);
+    let approved = gateway.store.claimable(gateway.clock.now().wall, most).await?;
+    if approved.is_empty() {
+        return Ok(());
+    }
+    // The switch may have been turned, a key revoked, in the last quarter of a second.
+    gateway.freshness.refresh().await?;
+    if gateway.freshness.current().kill.is_some() {
+        return Ok(());
+    }
+    for approval in approved {
+        let id = approval.held.id;
+        if under_way.len() < AT_ONCE && ids.insert(id) {
+            let gateway = Arc::clone(gateway);
+            under_way.spawn(async move {
+                if let Err(error) = execute(&gateway, approval).await {
+                    tracing::warn!("the approved call {id} cannot be sent yet: {error}");
+                    // Not at once again.
+                    tokio::time::sleep(LOOK_EVERY).await;
+                }
+                id
+            });
+        }
+    }
+    Ok(())
+}
+
+async fn execute(gateway: &Gateway, approval: Approval) -> Result<(), String> {
+    let held = &approval.held;
+    let at = gateway.clock.now();
+    let opened = gateway.approvals.open(&approval).await.map_err(|error| error.to_string())?;
+    let world = gateway.freshness.current();
+    // What the service takes for a path may have become stricter since.
+    let odd = match world.services.get(held.service.as_str()).map(|service| &service.upstream) {
+        Some(Upstream::Api(api)) => api.odd_paths.into(),
+        _ => OddTargets::Refuse,
+    };
+    let Some((exchange, headers, call)) = opened.and_then(|call| rebuilt(call, odd)) else {
+        return give_up(gateway, &approval, at.wall).await.map_err(|fault| fault.cause());
+    };
+    let (_alive, gone) = oneshot::channel::<Infallible>();
+    let (modern, session) = match &call.exchange {
+        HeldExchange::Message { modern, session, .. } => (*modern, session.clone()),
+        HeldExchange::Request { .. } => (false, None),
+    };
+    let asked = asked(&exchange);
+    let arrival = Arrival {
+        at,
+        source: std::net::Ipv4Addr::LOCALHOST.into(),
+        // Its key is not presented again, but looked up by what it hashes to.
+        key: Presented::Missing,
+        call: Arc::new(Call {
+            id: held.call_id,
+            service: held.service.as_str().to_owned(),
+            method: held.method.clone().into(),
+            action: call.action,
+            class: Class::Call,
+        }),
+        exchange: Ok(exchange),
+        headers,
+        session,
+        modern,
+        repeatable: held.idempotency_key.clone().map(|key| Repeatable { key, wait: Duration::ZERO }),
+        intent: held.intent.clone(),
+        gone,
+    };
+    let resumed = Resumed { arrival, mac: call.key, approval: approval.clone(), asked };
+    walk::resume(resumed, gateway).await.map(|_| ()).map_err(|fault| fault.cause())
+}
+
+/// The call as the walk takes it; `None` for what cannot be read any more.
+fn rebuilt(mut call: HeldCall, odd: OddTargets) -> Option<(Exchange, HeaderMap, HeldCall)> {
+    let mut headers = HeaderMap::with_capacity(call.headers.len());
+    for (name, value) in &call.headers {
+        headers.append(HeaderName::try_from(name).ok()?, HeaderValue::from_bytes(value).ok()?);
+    }
+    let exchange = match &mut call.exchange {
+        HeldExchange::Message { body, .. } => {
+            let limits = Limits::of_bytes(body.len());
+            Exchange::Post(Message::read(Bytes::from(std::mem::take(body)), &limits).ok()?)
+        }
+        HeldExchange::Request { method, target, body } => {
+            let (path, query) = match target.split_once('?') {
+                Some((path, query)) => (path, Some(query)),
+                None => (target.as_str(), None),
+            };
+            let target = Target::parse(path, query, odd).ok()?;
+            let method = Method::from_bytes(method.as_bytes()).ok()?;
+            let body = CallBody::Whole(Bytes::from(std::mem::take(body)));
+            Exchange::Request(ApiRequest { method, target, body })
+        }
+    };
+    Some((exchange, headers, call))
+}
+
+fn asked(exchange: &Exchange) -> Asked {
+    match exchange {
+        Exchange::Post(message) => match message.shape() {
+            Shape::Request { id, .. } => Asked::Message { id: Some(id.text().into()) },
+            Shape::Notification { .. } | Shape::Response { .. } => Asked::Message { id: None },
+        },
+        Exchange::Request(_) | Exchange::Listen | Exchange::End => Asked::Request,
+    }
+}
+
+/// A call that cannot be read any more ends without being sent.
+async fn give_up(gateway: &Gateway, approval: &Approval, at: Timestamp) -> Result<(), Fault> {
+    let id = approval.held.id;
+    let claim = Change::ClaimApproval { id, call: approval.held.call_id, at };
+    let mut event = approval.decision(at, Effect::Deny, "the held call cannot be read any more");
+    event.kind = Kind::Decision;
+    gateway.recorder.durable(Entry { change: Some(claim), event: event.clone() }).await?;
+    event.kind = Kind::Outcome;
+    event.result = Some(ResultWord::Fault);
+    let ended_with = Some(Fault::Internal.ended_with());
+    close(gateway, id, Ending::Failed, Some(500), ended_with, event, at).await
+}
+
+/// Gives up what has been executing since before `before`; how many there were.
+async fn lose(gateway: &Gateway, before: Timestamp) -> Result<usize, StoreError> {
+    const AT_MOST: u32 = 1_000;
+    let at = gateway.clock.now().wall;
+    let lost = gateway.store.executing_approvals(before, AT_MOST).await?;
+    for approval in &lost {
+        let mut event = approval.decision(at, Effect::Allow, "its gateway ended while it was being sent");
+        event.kind = Kind::Outcome;
+        event.result = Some(ResultWord::Fault);
+        event.error = Some(("outcome-unknown".into(), "its gateway ended while it was being sent".into()));
+        event.decision = None;
+        if close(gateway, approval.held.id, Ending::Unknown, None, None, event, at).await.is_err() {
+            break;
+        }
+    }
+    Ok(lost.len())
+}
+
+async fn close(
+    gateway: &Gateway,
+    id: ApprovalId,
+    ending: Ending,
+    http_status: Option<u16>,
+    ended_with: Option<String>,
+    event: domain::audit::Event,
+    at: Timestamp,
+) -> Result<(), Fault> {
+    let closed = Closed { id, ending, http_status, ended_with, answer: None, key: None, at };
+    let change = Some(Change::CloseApproval(Box::new(closed)));
+    gateway.recorder.durable(Entry { change, event }).await?;
+    gateway.approvals.tell();
+    Ok(())
+}

@@ -1,0 +1,231 @@
+//! Gate 60: has a person said yes? A call that needs people ends here: it becomes a row of the ledger, and the walk a
+//! ticket. What was decided comes back through [`decided`], on the gateway's own walk. There is no third way on.
+
+use std::ops::Deref;
+
+use domain::{
+    approval::{Approval, Held, HeldCall, HeldExchange, NotApproved, Status, Ticket, approval_digest},
+    credential::CredentialKind,
+    names::{ApprovalId, CredentialName},
+    policy::Wants,
+    stop::{Fault, Refusal, Stop},
+    world::World,
+};
+use jiff::Timestamp;
+use store::HoldCall;
+use wire::mcp::Class;
+
+use super::{g20_authorize::Authorized, g50_assess_risk::Assessed, g70_record::Record};
+use crate::{
+    arguments,
+    arrival::{ApiRequest, Exchange},
+    digest,
+    gateway::Gateway,
+    idempotency::Claim,
+    recorder::Written,
+};
+
+/// How often an id is drawn anew, or a row looked up that has just come or gone.
+const TRIES_MAX: usize = 8;
+
+/// A call that needs nobody, or has everybody that it needs. Only this gate can make one.
+pub struct Approved(Cleared);
+
+/// The two doors into the proof.
+enum Cleared {
+    /// It needs nobody.
+    Now(Assessed),
+    /// People said yes to exactly this.
+    Decided(Authorized),
+}
+
+impl Deref for Approved {
+    type Target = Authorized;
+    fn deref(&self) -> &Authorized {
+        match &self.0 {
+            Cleared::Now(call) => call,
+            Cleared::Decided(call) => call,
+        }
+    }
+}
+
+impl Approved {
+    /// The idempotency key's claim, for gate 70 to write down.
+    pub(crate) fn take_claim(&mut self) -> Option<Claim> {
+        match &mut self.0 {
+            Cleared::Now(call) => call.take_claim(),
+            Cleared::Decided(_) => None,
+        }
+    }
+
+    /// Whether nobody is there who speaks to the upstream: the gateway executes what was held.
+    pub(crate) fn is_detached(&self) -> bool {
+        matches!(self.0, Cleared::Decided(_))
+    }
+
+    /// Takes the proof apart; only the last gate has a use for the pieces.
+    pub(crate) fn into_inner(self) -> Authorized {
+        match self.0 {
+            Cleared::Now(call) => call.into_inner().into_inner().into_inner(),
+            Cleared::Decided(call) => call,
+        }
+    }
+}
+
+/// Where nobody is wanted and nothing of the agent is held, it costs one look at memory.
+pub(crate) async fn approve(
+    mut call: Assessed,
+    world: &World,
+    gateway: &Gateway,
+    record: &mut Record,
+) -> Result<Approved, Stop> {
+    let approvals = &gateway.approvals;
+    // Who asks again after the policy has changed still gets the answer to what was held.
+    if call.call.class == Class::Housekeeping
+        || (!call.wants_people() && !approvals.has_live(&call.caller.agent.name))
+    {
+        return Ok(Approved(Cleared::Now(call)));
+    }
+    call.hold_body(&gateway.bodies, &gateway.bounds).await?;
+    let agent = call.caller.agent.name.clone();
+    let Some(digest) = digest::of_exchange(&agent, &call.call, &call.exchange, &call.headers) else {
+        return Err(Refusal::MethodNotAllowed.into());
+    };
+    let key = call.repeatable.as_ref().map(|repeatable| repeatable.key.clone());
+    for _ in 0..TRIES_MAX {
+        if let Some(approval) = approvals.met_by(&agent, &digest, key.as_ref()).await? {
+            record.draft.of_approval(&approval.held.id);
+            return Err(approvals.answer(&approval).await);
+        }
+        let Some(wants) = call.wants() else { return Ok(Approved(Cleared::Now(call))) };
+        let id = ApprovalId::new(u64::from_be_bytes(vault::random::bytes()));
+        let held = held(id, digest, &call, &wants, world, gateway);
+        let ticket = Ticket {
+            id,
+            agent: agent.clone(),
+            rule: held.rule.clone(),
+            status: Status::Pending,
+            expires_at: Some(held.decide_by),
+        };
+        let sealed = approvals.seal(&agent, &id, &sealed_form(&call)?);
+        let hold = HoldCall { held, call: sealed, pending_max: approvals.terms.pending_max };
+        match record.hold(hold).await? {
+            Written::Done => {
+                approvals.note_live(&agent);
+                return Err(Stop::Held(Box::new(ticket)));
+            }
+            // An identical call was quicker, or the agent has as many as it may, or the id was taken.
+            Written::ConditionFailed if approvals.is_full(&agent).await? => {
+                return match approvals.met_by(&agent, &digest, key.as_ref()).await? {
+                    Some(approval) => Err(approvals.answer(&approval).await),
+                    None => Err(Refusal::PendingFull(approvals.terms.pending_max).into()),
+                };
+            }
+            Written::ConditionFailed => {}
+        }
+    }
+    Err(Fault::StoreUnavailable.into())
+}
+
+/// What people see of the call.
+fn held(
+    id: ApprovalId,
+    call_digest: [u8; 32],
+    call: &Assessed,
+    wants: &Wants,
+    world: &World,
+    gateway: &Gateway,
+) -> Held {
+    let terms = &gateway.approvals.terms;
+    let credentials = credential_versions(world, call);
+    let created_at = gateway.clock.now().wall;
+    let decide_within = wants.decide_within.unwrap_or(terms.decide_within);
+    Held {
+        id,
+        call_id: call.call.id,
+        agent: call.caller.agent.name.clone(),
+        key_id: call.caller.key,
+        role: call.caller.agent.role.clone(),
+        service: call.service.name.clone(),
+        method: call.call.method.clone().into_owned(),
+        action: call.call.action_text().to_owned(),
+        call_digest,
+        approval_digest: approval_digest(&call_digest, &wants.rule, &credentials, None),
+        rule: wants.rule.clone(),
+        rule_place: Some(wants.place.clone()).filter(|place| !place.is_empty()),
+        because: wants.because.clone(),
+        risk: call.held_risk(),
+        intent: call.intent.clone(),
+        args: arguments::of(&call.exchange, &call.headers, &gateway.recording.values).map(Into::into),
+        quorum: wants.quorum,
+        created_at,
+        decide_by: created_at.checked_add(decide_within).unwrap_or(Timestamp::MAX),
+        execute_within: wants.execute_within.unwrap_or(terms.execute_within),
+        policy: world.policy.hash().clone(),
+        credentials,
+        idempotency_key: call.repeatable.as_ref().map(|repeatable| repeatable.key.clone()),
+    }
+}
+
+/// The credentials that the call would get, by name. A refresh token is replaced by the gateway itself, each time that
+/// its server rotates it: its version tells nothing about people's decision, and is 0 here.
+fn credential_versions(world: &World, call: &Authorized) -> Vec<(CredentialName, u64)> {
+    let rotates = |name: &CredentialName| {
+        let slot = call.service.credentials.iter().find(|slot| slot.name == *name);
+        slot.is_some_and(|slot| matches!(slot.kind, CredentialKind::Oauth2RefreshToken(_)))
+    };
+    let stored = world.credentials.get(&call.service.name);
+    let mut versions: Vec<_> = stored
+        .into_iter()
+        .flatten()
+        .map(|sealed| (sealed.name.clone(), if rotates(&sealed.name) { 0 } else { sealed.version }))
+        .collect();
+    versions.sort();
+    versions
+}
+
+/// The whole call, as it is kept and sent.
+fn sealed_form(call: &Authorized) -> Result<HeldCall, Stop> {
+    let exchange = match &call.exchange {
+        Exchange::Post(message) => HeldExchange::Message {
+            body: message.body().to_vec(),
+            modern: call.modern,
+            session: call.session_token.clone(),
+        },
+        Exchange::Request(ApiRequest { method, target, body }) => HeldExchange::Request {
+            method: method.as_str().to_owned(),
+            target: target.as_str().to_owned(),
+            body: body.bytes().ok_or(Fault::Internal)?.to_vec(),
+        },
+        Exchange::Listen | Exchange::End => return Err(Refusal::MethodNotAllowed.into()),
+    };
+    let headers = call.headers.iter();
+    let headers =
+        headers.map(|(name, value)| (name.as_str().to_owned(), value.as_bytes().to_vec())).collect();
+    Ok(HeldCall { key: call.caller.mac, action: call.call.action.clone(), exchange, headers })
+}
+
+/// The second door: people approved it. It must be, to the byte, what they approved, under a policy that asks for no
+/// more than they gave, with the credentials that they saw.
+///
+/// # Errors
+/// [`NotApproved::Void`] when anything differs.
+pub(crate) fn decided(call: Authorized, approval: &Approval, world: &World) -> Result<Approved, Stop> {
+    let held = &approval.held;
+    let digest = digest::of_exchange(&call.caller.agent.name, &call.call, &call.exchange, &call.headers);
+    let credentials = credential_versions(world, &call);
+    let approved = u8::try_from(approval.standing().approved_by.len()).unwrap_or(u8::MAX);
+    let is_asked_for = match &call.wants {
+        None => true,
+        Some(wants) => wants.rule == held.rule && wants.quorum.get() <= approved,
+    };
+    let is_same = digest.is_some_and(|digest| {
+        digest == held.call_digest
+            && approval_digest(&digest, &held.rule, &credentials, None) == held.approval_digest
+    });
+    if is_same && is_asked_for && call.caller.agent.name == held.agent {
+        Ok(Approved(Cleared::Decided(call)))
+    } else {
+        Err(Refusal::NotApproved(NotApproved::Void(held.id)).into())
+    }
+}
