@@ -14,7 +14,9 @@ use std::{
     time::Duration,
 };
 
+use domain::{risk::Thresholds, service::UpstreamUrl};
 pub use kind::{AddressRange, duration};
+use pipeline::risk::Style;
 pub use reference::schema;
 pub use sources::{Choices, Faults, Sources};
 pub use variables::dotenv_variable;
@@ -34,6 +36,8 @@ pub struct Settings {
     pub approvals: Approvals,
     /// Where the vault's root key comes from.
     pub root_key: RootKeySource,
+    /// How risk is assessed, and what follows from it.
+    pub risk: Risk,
     /// The trail.
     pub audit: Audit,
     /// What the process says about itself.
@@ -141,6 +145,61 @@ pub struct Approvals {
     pub max_pending_per_agent: u32,
 }
 
+/// How risk is assessed, and what follows from it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Risk {
+    /// From where on people are asked, or calls refused.
+    pub thresholds: Thresholds,
+    /// The model that is asked.
+    pub model: Option<RiskModel>,
+}
+
+/// A model that is asked how risky calls are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RiskModel {
+    /// The base of its endpoint.
+    pub url: UpstreamUrl,
+    /// Its name there.
+    pub name: String,
+    /// The variable that holds the key.
+    pub key_env: Option<String>,
+    /// How the endpoint is spoken to.
+    pub style: Style,
+    /// How long it may take.
+    pub timeout: Duration,
+}
+
+impl Risk {
+    fn build(choices: &Choices) -> Result<Self, Faults> {
+        let thresholds = Thresholds {
+            approve_at: choices.risk("risk.approve_at"),
+            refuse_at: choices.risk("risk.refuse_at"),
+        };
+        let [url, name, key_env] = ["risk.model.url", "risk.model.name", "risk.model.key_env"]
+            .map(|path| choices.text(path).map(str::to_owned));
+        let lacks = |given: &str, missing: &str| {
+            Faults::One(format!("a risk model needs both its URL and its name ({given}); set {missing} too"))
+        };
+        let model = match (url.as_deref().map(UpstreamUrl::parse), name) {
+            (Some(Ok(url)), Some(name)) => {
+                let style = match choices.text("risk.model.style") {
+                    Some("anthropic") => Style::Anthropic,
+                    _ => Style::OpenAi,
+                };
+                Some(RiskModel { url, name, key_env, style, timeout: choices.duration("risk.model.timeout") })
+            }
+            (Some(Err(bad)), _) => return Err(Faults::One(format!("{bad} (risk.model.url)"))),
+            (Some(Ok(_)), None) => return Err(lacks("risk.model.url", "risk.model.name")),
+            (None, Some(_)) => return Err(lacks("risk.model.name", "risk.model.url")),
+            (None, None) if key_env.is_some() => {
+                return Err(lacks("risk.model.key_env", "risk.model.url and risk.model.name"));
+            }
+            (None, None) => None,
+        };
+        Ok(Self { thresholds, model })
+    }
+}
+
 /// How the trail is kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Audit {
@@ -235,6 +294,7 @@ impl Settings {
                     .unwrap_or(u32::MAX),
             },
             root_key: RootKeySource::build(choices, needed("vault.key_file"))?,
+            risk: Risk::build(choices)?,
             audit: Audit {
                 sync: match choices.text("audit.sync") {
                     Some("os") => Sync::Os,
@@ -314,6 +374,8 @@ fn half(area: &str, given: &str, missing: &str) -> Faults {
 
 #[cfg(test)]
 mod tests {
+    use domain::risk::RiskScore;
+
     use super::{kind::Kind, table::SETTINGS, *};
 
     fn build(set: &[&str]) -> Result<Settings, Faults> {
@@ -346,7 +408,9 @@ mod tests {
             let other = match setting.kind {
                 Kind::Address => "127.0.0.1:9".to_owned(),
                 Kind::Url => "https://gate.example.com".to_owned(),
-                Kind::Path | Kind::Variable => "other".to_owned(),
+                Kind::Path | Kind::Variable | Kind::Name => "other".to_owned(),
+                Kind::Endpoint => "https://api.example.com/v1".to_owned(),
+                Kind::Risk => "0.9".to_owned(),
                 Kind::Truth => "true".to_owned(),
                 Kind::Size => "7KB".to_owned(),
                 Kind::Duration => "7s".to_owned(),
@@ -368,6 +432,13 @@ mod tests {
                 _ => None,
             };
             let set: Vec<&str> = std::iter::once(set.as_str()).chain(pair.as_deref()).collect();
+            if let Some(of_model) = path.strip_prefix("risk.model.") {
+                // Only a model that is there can differ from another.
+                let model = ["risk.model.url=https://a.example", "risk.model.name=small"];
+                let changed = build(&[&model[..], &set].concat()).unwrap().risk.model.unwrap();
+                assert_ne!(changed, build(&model).unwrap().risk.model.unwrap(), "{of_model}");
+                continue;
+            }
             assert_ne!(build(&set).unwrap(), default, "{path}");
         }
     }
@@ -384,6 +455,21 @@ mod tests {
             let listener = if area == "gateway" { settings.gateway.listener } else { settings.console };
             assert_eq!(listener.tls.unwrap().cert, Path::new("/home/c.pem"));
             assert!(build(&[&files[0]]).is_err(), "a certificate without its key");
+        }
+    }
+
+    #[test]
+    fn a_risk_model_has_a_url_and_a_name() {
+        let risk = build(&[]).unwrap().risk;
+        let thresholds = Thresholds { approve_at: Some(RiskScore::from_thousandths(500)), refuse_at: None };
+        assert_eq!(risk, Risk { thresholds, model: None });
+        assert_eq!(build(&["risk.approve_at=none"]).unwrap().risk.thresholds, Thresholds::default());
+        let both = ["risk.model.url=http://127.0.0.1:1/v1", "risk.model.name=small"];
+        let model = build(&both).unwrap().risk.model.unwrap();
+        assert_eq!((model.style, model.timeout), (Style::OpenAi, Duration::from_secs(10)));
+        for half in [&both[..1], &both[1..], &["risk.model.key_env=A"]] {
+            let Faults::One(message) = build(half).unwrap_err() else { panic!("one sentence") };
+            assert!(message.contains("; set risk.model."), "{message}");
         }
     }
 

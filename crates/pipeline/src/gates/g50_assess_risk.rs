@@ -1,13 +1,15 @@
 //! Gate 50: how risky is it? The weight of its kind and what its rules say; where a model is set up, what that says too,
 //! which can only make things stricter. Without a model nothing is read and nothing is waited for.
 
-use std::{borrow::Cow, num::NonZeroU8, ops::Deref};
+use std::{borrow::Cow, num::NonZeroU8, ops::Deref, sync::Arc};
 
+use bytes::Bytes;
 use domain::{
     approval::HeldRisk,
     call::Action,
     policy::{RuleName, Wants},
     risk::{Assessment, ModelSaid, RiskVerdict, Thresholds, Weight},
+    service::Service,
     stop::{Refusal, Stop},
 };
 use store::Store;
@@ -99,7 +101,7 @@ pub(crate) async fn assess_risk(
         && could_change(&assessment, &risk.thresholds)
     {
         call.hold_body(bodies, bounds).await?;
-        assessment.model = ask(model, &call, store, recording).await;
+        assessment.model = Told::of(&call, recording).ask(model, store).await;
     }
     draft.assessed(&assessment);
     let verdict = assessment.decide(&risk.thresholds);
@@ -131,30 +133,50 @@ fn could_change(assessment: &Assessment, thresholds: &Thresholds) -> bool {
     !needs_nobody && assessment.decide(thresholds) != RiskVerdict::Refuse
 }
 
-/// Asks the model about a call whose body is there.
-async fn ask(model: &Model, call: &Unique, store: &Store, recording: &Recording) -> ModelSaid {
-    let arguments = arguments::of(&call.exchange, &call.headers, &recording.values);
-    let (action, body_bytes) = match &call.exchange {
-        Exchange::Request(request) => {
-            let bytes = request.body.bytes().map(bytes::Bytes::len).filter(|bytes| *bytes > 0);
-            (call.call.action_text().to_owned(), bytes)
+/// What a model is told of a call. It holds nothing of the call itself, whose body cannot be shared while it is waited.
+struct Told {
+    service: Arc<Service>,
+    intent: Option<String>,
+    action: String,
+    arguments: Option<String>,
+    body_bytes: Option<usize>,
+}
+
+impl Told {
+    /// Of a call whose body is there.
+    fn of(call: &Unique, recording: &Recording) -> Self {
+        let (action, body_bytes) = match &call.exchange {
+            Exchange::Request(request) => {
+                let bytes = request.body.bytes().map(Bytes::len).filter(|bytes| *bytes > 0);
+                (call.call.action_text().to_owned(), bytes)
+            }
+            Exchange::Post(_) | Exchange::Listen | Exchange::End => {
+                (format!("{} {}", call.call.method, call.call.action_text()), None)
+            }
+        };
+        Self {
+            service: Arc::clone(&call.service),
+            intent: call.intent.clone(),
+            action,
+            arguments: arguments::of(&call.exchange, &call.headers, &recording.values),
+            body_bytes,
         }
-        Exchange::Post(_) | Exchange::Listen | Exchange::End => {
-            (format!("{} {}", call.call.method, call.call.action_text()), None)
-        }
-    };
-    let documentation = match &call.service.documentation {
-        // It only helps the model; a store that does not answer stops the call at its record.
-        Some(_) => store.documentation(&call.service.name).await.ok().flatten(),
-        None => None,
-    };
-    let question = Question {
-        intent: call.intent.as_deref(),
-        service: call.service.name.as_str(),
-        action: &action,
-        arguments: arguments.as_deref(),
-        body_bytes,
-        documentation: documentation.as_deref(),
-    };
-    model.ask(&question).await
+    }
+
+    async fn ask(self, model: &Model, store: &Store) -> ModelSaid {
+        let documentation = match &self.service.documentation {
+            // It only helps the model; a store that does not answer stops the call at its record.
+            Some(_) => store.documentation(&self.service.name).await.ok().flatten(),
+            None => None,
+        };
+        let question = Question {
+            intent: self.intent.as_deref(),
+            service: self.service.name.as_str(),
+            action: &self.action,
+            arguments: self.arguments.as_deref(),
+            body_bytes: self.body_bytes,
+            documentation: documentation.as_deref(),
+        };
+        model.ask(&question).await
+    }
 }

@@ -97,9 +97,9 @@ pub(crate) async fn approve(
             record.draft.of_approval(&approval.held.id);
             return Err(approvals.answer(&approval).await);
         }
-        let Some(wants) = call.wants() else { return Ok(Approved(Cleared::Now(call))) };
         let id = ApprovalId::new(u64::from_be_bytes(vault::random::bytes()));
-        let held = held(id, digest, &call, &wants, world, gateway);
+        let held = call.wants().map(|wants| held(id, digest, &call, &wants, world, gateway));
+        let Some(held) = held else { return Ok(Approved(Cleared::Now(call))) };
         let ticket = Ticket {
             id,
             agent: agent.clone(),

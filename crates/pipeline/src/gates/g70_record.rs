@@ -247,7 +247,10 @@ impl Record {
             gate: Gate::Approve,
             effect: Effect::Hold,
             rule: Some(held.rule.clone()),
-            reason: "wants approval".into(),
+            reason: match &self.draft.risk_parts {
+                Some(parts) => format!("wants approval; {parts}").into(),
+                None => "wants approval".into(),
+            },
             risk: held.risk.as_ref().map(|risk| risk.score),
             policy: Some(held.policy.clone()),
         });

@@ -120,13 +120,18 @@ impl Hints {
     /// [`StoreError`]; what was not kept is tried again with the next call.
     pub async fn save(&self, store: &Store) -> Result<(), StoreError> {
         loop {
-            let Some(name) = self.lock().pop_first() else { return Ok(()) };
-            let Some(known) = self.known.load().get(&name).cloned() else { continue };
-            let Some(upstream) = fingerprint(&known.upstream) else { continue };
-            let hints = KeptHints { upstream, tools: known.tools.clone() };
-            if let Err(error) = store.keep_tool_hints(&name, &hints).await {
-                self.lock().insert(name);
-                return Err(error);
+            let Some(name) = self.lock().first().cloned() else { return Ok(()) };
+            let known = self.known.load().get(&name).cloned();
+            if let Some(known) = &known
+                && let Some(upstream) = fingerprint(&known.upstream)
+            {
+                let hints = KeptHints { upstream, tools: known.tools.clone() };
+                store.keep_tool_hints(&name, &hints).await?;
+            }
+            // What came meanwhile is still to be kept.
+            let mut unsaved = self.lock();
+            if self.known.load().get(&name).map(Arc::as_ptr) == known.as_ref().map(Arc::as_ptr) {
+                unsaved.remove(&name);
             }
         }
     }

@@ -41,6 +41,7 @@ mod operators_answer_for_themselves;
 mod policy_is_checked_and_explained;
 mod refused_calls_reach_nobody;
 mod requests_are_read_strictly;
+mod risky_calls_wait;
 mod services_are_applied_from_a_file;
 mod settings_say_what_is_wrong;
 mod shared_children_mix_nothing_up;
