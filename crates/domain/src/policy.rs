@@ -1,5 +1,5 @@
 //! The policy: which role may do what, read from `policy.yaml` (contract §4). Immutable once compiled.
-//! Order never matters: deny beats allow, and silence means no.
+//! Order never matters: deny beats approve beats allow, and silence means no.
 
 mod cases;
 mod check;
@@ -49,6 +49,8 @@ pub struct Policy {
     rules: Vec<Arc<Rule>>,
     /// What binds every role.
     deny: RuleTable,
+    /// What needs people, whatever the role; it grants nothing.
+    approve: RuleTable,
     roles: HashMap<RoleName, Role>,
     limits: Limits,
 }
@@ -57,10 +59,12 @@ pub struct Policy {
 #[derive(Debug, Default)]
 struct Role {
     allow: RuleTable,
+    /// What it may do once people have approved it.
+    approve: RuleTable,
     deny: RuleTable,
 }
 
-/// Figures for people: `3 roles, 7 rules (2 deny), 2 limits`.
+/// Figures for people: `3 roles, 7 rules (2 deny, 1 approve), 2 limits`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Summary {
     /// Roles, `admin`, `user` and `readonly` included: these are always there.
@@ -69,6 +73,8 @@ pub struct Summary {
     pub rules: usize,
     /// Those among them that deny.
     pub denies: usize,
+    /// Those that want people's approval.
+    pub approves: usize,
     /// Limits that the file sets; the others have their defaults.
     pub limits: usize,
 }
@@ -113,16 +119,17 @@ impl Policy {
             roles: self.roles.len(),
             rules: self.rules.len(),
             denies: self.rules.iter().filter(|rule| rule.denies()).count(),
+            approves: self.rules.iter().filter(|rule| rule.asks()).count(),
             limits: self.limits.written,
         }
     }
 
-    /// Whether an allow rule outside `admin` names the service; if none does, only `admin` can call it.
+    /// Whether a rule outside `admin` that grants something names the service; if none does, only `admin` can call it.
     #[must_use]
     pub fn grants_anything_on(&self, service: &str) -> bool {
         self.rules
             .iter()
-            .any(|rule| !rule.denies() && rule.service.named().is_some_and(|name| name.as_str() == service))
+            .any(|rule| rule.grants() && rule.service.named().is_some_and(|name| name.as_str() == service))
     }
 }
 

@@ -20,22 +20,24 @@ impl RiskScore {
         Self(if thousandths > 1_000 { 1_000 } else { thousandths })
     }
 
-    /// Reads a number from 0 to 1 as people write it: `0.5`, `1`, `0.305`. At most three digits behind the point.
-    #[must_use]
-    pub fn parse(text: &str) -> Option<Self> {
-        let (whole, rest) = text.split_once('.').unwrap_or((text, "0"));
-        let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-        if !digits(whole) || !digits(rest) || whole.len() > 1 || rest.len() > 3 {
-            return None;
-        }
-        let thousandths = whole.parse::<u16>().ok()? * 1_000 + format!("{rest:0<3}").parse::<u16>().ok()?;
-        (thousandths <= 1_000).then_some(Self(thousandths))
-    }
-
     /// The thousandths.
     #[must_use]
     pub const fn thousandths(self) -> u16 {
         self.0
+    }
+
+    /// Reads a number from 0 to 1 with at most three decimals: `0.8`, `1`. Nothing else is one.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let (whole, decimals) = text.split_once('.').unwrap_or((text, "0"));
+        let plain = |part: &str, most: usize| {
+            (1..=most).contains(&part.len()) && part.bytes().all(|byte| byte.is_ascii_digit())
+        };
+        if !plain(whole, 1) || !plain(decimals, 3) {
+            return None;
+        }
+        let thousandths = format!("{whole}{decimals:0<3}").parse().ok()?;
+        (thousandths <= 1_000).then_some(Self(thousandths))
     }
 }
 
@@ -65,12 +67,15 @@ mod tests {
     }
 
     #[test]
-    fn a_score_is_read_as_it_is_written() {
-        for (text, thousandths) in [("0", 0), ("1", 1_000), ("0.5", 500), ("1.000", 1_000), ("0.305", 305)] {
+    fn a_score_is_read_strictly() {
+        for (text, thousandths) in
+            [("0", 0), ("1", 1_000), ("1.0", 1_000), ("0.8", 800), ("0.05", 50), ("0.305", 305)]
+        {
             assert_eq!(RiskScore::parse(text), Some(RiskScore(thousandths)), "{text}");
         }
-        for bad in ["", ".5", "0.", "1.001", "2", "-0.1", "0.0001", "5e-1", "0,5", " 0.5", "00.5", "none"] {
-            assert_eq!(RiskScore::parse(bad), None, "{bad}");
+        for text in ["", ".", "0.", ".5", "1.001", "2", "10", "-0.5", "+0.5", "0.3051", "5e-1", " 0.5", "0,5"]
+        {
+            assert_eq!(RiskScore::parse(text), None, "{text}");
         }
     }
 }

@@ -1,7 +1,7 @@
 //! How people's files are read: YAML as a tree that knows where each part stands, and problems that show
 //! the line. Anchors, aliases, tags, directives and second documents are refused: nothing here expands.
 
-use std::{borrow::Cow, fmt, fmt::Write as _};
+use std::{borrow::Cow, fmt, fmt::Write as _, time::Duration};
 
 use granit_parser::{Event, Parser, ScalarStyle, ScanError, Span};
 
@@ -165,6 +165,25 @@ impl Node {
             }
             _ => None,
         }
+    }
+
+    /// A length of time: `30s`, `10m`, `2h`, `1d`; at least a second, at most 366 days.
+    #[must_use]
+    pub fn as_duration(&self) -> Option<Duration> {
+        let text = self.as_text()?;
+        let (number, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
+        let unit = match unit {
+            "s" => 1,
+            "m" => 60,
+            "h" => 3_600,
+            "d" => 86_400,
+            _ => return None,
+        };
+        if number.is_empty() || !number.bytes().all(|byte| byte.is_ascii_digit()) {
+            return None;
+        }
+        let seconds = number.parse::<u64>().ok()?.checked_mul(unit)?;
+        (1..=366 * 86_400).contains(&seconds).then(|| Duration::from_secs(seconds))
     }
 
     /// The elements of a list.

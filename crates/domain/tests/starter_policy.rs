@@ -45,7 +45,9 @@ fn the_lines_that_are_commented_out_are_good_too() {
     let mut commented = 0;
     let lines = STARTER.lines().map(|line| {
         let (indent, rest) = line.split_once("# ").unwrap_or((line, ""));
-        let example = rest.trim_start().starts_with("- {") || rest.starts_with("overrides:");
+        let example = rest.trim_start().starts_with("- {")
+            || rest.starts_with("overrides:")
+            || rest.starts_with("approve:");
         commented += usize::from(example);
         if example { format!("{indent}{rest}\n") } else { format!("{line}\n") }
     });
@@ -55,7 +57,7 @@ fn the_lines_that_are_commented_out_are_good_too() {
     });
     assert_eq!(
         (commented, warnings, policy.summary().rules, policy.limits().overrides.len()),
-        (4, vec![], 6, 1)
+        (6, vec![], 7, 1)
     );
 }
 
@@ -78,12 +80,39 @@ fn the_schema_refuses_what_the_reader_refuses() {
         "version: 1\nroles: { user: { allow: [{ tools: [a] }] } }",
         "version: 1\ndeny: [{ service: files, tool: [a] }]",
         "version: 1\ndeny: [{ service: files, tools: a }]",
+        "version: 1\ndeny: [{ service: files, tools: [a], risk: 0.5 }]",
+        "version: 1\napprove: [{ service: files, tools: [a], approvals: 0 }]",
+        "version: 1\napprove: [{ service: files, tools: [a], approvals: 256 }]",
+        "version: 1\napprove: [{ service: files, tools: [a], read: true }]",
+        "version: 1\napprove: [{ service: files, tools: [a], risk: 1.5 }]",
+        "version: 1\napprove: [{ service: files, tools: [a], risk: high }]",
+        "version: 1\nroles: { user: { allow: [{ service: files, tools: [a], approvals: 2 }] } }",
+        "version: 1\nroles: { user: { approve: [\"*\"] } }",
         "version: 1\nlimits: { overrides: [{ service: files, tools: [a] }] }",
     ] {
         assert!(policy::parse("policy.yaml", text).is_err(), "the reader accepts {text}");
         let document = json(&yaml::parse("policy.yaml", text).unwrap());
         assert!(!faults(&schema, &schema, &document).is_empty(), "the schema accepts {text}");
     }
+}
+
+#[test]
+fn the_schema_accepts_what_a_rule_may_say() {
+    let schema = policy::schema();
+    let text = "version: 1
+roles:
+  user:
+    allow:
+      - { service: files, tools: [a], read: true, risk: ignore }
+      - { service: files, tools: [b], risk: 0.805 }
+    approve:
+      - { service: files, tools: [c], risk: 1, approvals: 255, decide_within: 2h, execute_within: 5m, when: true }
+approve:
+  - { service: \"*\", tools: [c], risk: ignore }
+";
+    assert!(policy::parse("policy.yaml", text).is_ok());
+    let document = json(&yaml::parse("policy.yaml", text).unwrap());
+    assert_eq!(faults(&schema, &schema, &document), Vec::<String>::new());
 }
 
 /// As an editor sees the file.
@@ -94,7 +123,10 @@ fn json(node: &Node) -> Value {
     if let Some(map) = node.as_map() {
         return Value::Object(map.iter().map(|(key, value)| (key.text.clone(), json(value))).collect());
     }
+    let decimal =
+        || matches!(node.value, yaml::Value::Scalar { plain: true, .. }).then(|| node.as_text()).flatten();
     let plain = node.as_bool().map(Value::from).or(node.as_number().map(Value::from));
+    let plain = plain.or_else(|| decimal()?.parse::<f64>().ok().map(Value::from));
     plain.unwrap_or_else(|| node.as_text().map_or(Value::Null, Value::from))
 }
 
@@ -111,9 +143,14 @@ fn faults(root: &Value, schema: &Value, document: &Value) -> Vec<String> {
         Some("array") => document.is_array(),
         Some("string") => document.is_string(),
         Some("boolean") => document.is_boolean(),
+        Some("number") => document.is_number(),
+        Some("integer") => document.is_u64(),
         Some(other) => panic!("the test does not know the type {other}"),
     };
-    if !of_type || schema.get("const").is_some_and(|only| only != document) {
+    let number = document.as_f64().unwrap_or_default();
+    let in_range = schema["minimum"].as_f64().is_none_or(|least| number >= least)
+        && schema["maximum"].as_f64().is_none_or(|most| number <= most);
+    if !of_type || !in_range || schema.get("const").is_some_and(|only| only != document) {
         found.push(format!("{document} is not {schema}"));
     }
     if let Some(choices) = schema["anyOf"].as_array()

@@ -16,11 +16,12 @@ use domain::{
 };
 
 /// Where documents are, from the root of the repository.
-const FOLDERS: [&str; 9] = [
+const FOLDERS: [&str; 10] = [
     "",
     "docs",
     "docs/decisions",
     "docs/recipes",
+    "examples/approvals",
     "examples/conditions",
     "examples/files",
     "examples/http-api",

@@ -190,10 +190,11 @@ impl Reader<'_> {
         let asked = self.asked(row, members);
         let expected = match self.text(members, "expect") {
             Some("allow") => Some(Effect::Allow),
+            Some("hold") => Some(Effect::Hold),
             Some("deny") => Some(Effect::Deny),
             _ => {
                 let place = member(members, "expect").map_or(row.place, |node| node.place);
-                self.error(place, "`expect` must be allow or deny");
+                self.error(place, "`expect` must be allow, hold or deny");
                 None
             }
         };
@@ -363,6 +364,8 @@ roles:
     allow:
       - { name: small, service: billing, requests: ["POST /v1/refunds"], when: args.amount <= 1000 }
       - { service: files, tools: ["read_*"], when: 'args.path.startsWith("/srv/") && now.getHours() > 6' }
+    approve:
+      - { name: big, service: billing, requests: ["POST /v1/refunds"], when: args.amount > 100000 }
 deny:
   - { service: "*", tools: ["delete_*"] }
 "#;
@@ -386,23 +389,27 @@ deny:
     fn a_table_is_compared_with_what_the_policy_says() {
         let told = run(r#"cases:
   - { role: user, service: billing, request: "POST /v1/refunds?dry=1", body: { amount: 500 }, expect: allow, rule: small }
-  - { role: user, service: billing, request: POST /v1/refunds, body: { amount: 5000 }, expect: allow }
+  - { role: user, service: billing, request: POST /v1/refunds, body: { amount: 5000 }, expect: hold }
   - { role: user, service: billing, request: POST /v1/refunds, body: '{"amount":5e2}', expect: allow, rule: other }
-  - { role: user, service: billing, request: POST /v1/refunds, body: { amount: "500" }, expect: deny }
+  - { role: user, service: billing, request: POST /v1/refunds, body: { amount: "500" }, expect: hold, rule: big }
   - { role: user, service: files, tool: read_file, args: { path: /srv/a }, expect: allow }
   - { role: user, service: files, tool: read_file, args: { path: /srv/a }, now: 2026-11-23T03:00:00Z, expect: deny }
   - { role: user, scope: [other], service: files, tool: read_file, expect: deny }
   - { agent: ada, role: readonly, service: files, tool: delete_it, expect: deny, rule: "deny[0]" }
   - { agent: ada, service: files, tool: delete_it, expect: deny }
+  - { role: user, service: billing, request: POST /v1/refunds, body: { amount: 200000 }, expect: hold, rule: big }
+  - { role: user, service: billing, request: POST /v1/refunds, body: { amount: 200000 }, expect: allow }
 "#);
         let ok: Vec<bool> = told.iter().map(|line| line.starts_with("true ")).collect();
-        assert_eq!(ok, [true, false, false, true, true, true, true, true, false], "{told:#?}");
+        assert_eq!(ok, [true, false, false, true, true, true, true, true, false, true, false], "{told:#?}");
         assert!(
             told[1].starts_with("false somebody (user) · billing · POST /v1/refunds: deny silence means no"),
             "{}",
             told[1]
         );
-        assert!(told[1].ends_with("`args.amount <= 1000` is false, args.amount = 5000"), "{}", told[1]);
+        let told_of = |line: &str, rule: &str| assert!(line.contains(rule), "{line}");
+        told_of(&told[1], "of small matches, but `args.amount <= 1000` is false, args.amount = 5000; ");
+        told_of(&told[3], "hold needs 1 operator: `args.amount > 100000` compares a text with");
         assert_eq!(told[8], "there is no agent `ada`; name one that there is, or a `role` and its `scope`");
     }
 
@@ -426,7 +433,7 @@ deny:
             [
                 "2: unknown key `tol`; did you mean `tool`?",
                 "3: nobody asks; name an `agent`, or a `role`",
-                "3: `expect` must be allow or deny",
+                "3: `expect` must be allow, hold or deny",
                 "4: a case names one of tool, resource, prompt and request",
                 "5: `body` goes with `request`",
                 "6: `args`: this cannot be read as JSON: duplicate key `a` at byte 7",

@@ -35,7 +35,7 @@ fn listed(services: &[ServiceName]) -> String {
     names.join(", ")
 }
 
-/// Allow rules of which denies cover all patterns. A deny with a condition covers nothing for certain.
+/// Allow and approve rules of which denies cover all patterns. A deny with a condition covers nothing for certain.
 pub(super) fn covered(source: Source<'_>, rules: &[Rule]) -> Vec<Problem> {
     rules.iter().filter(|rule| !rule.denies()).filter_map(|rule| covered_by(source, rule, rules)).collect()
 }
@@ -66,6 +66,17 @@ fn covered_by(source: Source<'_>, rule: &Rule, rules: &[Rule]) -> Option<Problem
     };
     let message = format!("never matches: {covered}; remove it, or narrow {deny}");
     Some(source.warning(rule.place, message))
+}
+
+/// Approve rules for every role that match nothing which a role is granted: they grant nothing themselves.
+pub(super) fn ungranted(source: Source<'_>, rules: &[Rule]) -> Vec<Problem> {
+    let granting: Vec<&Rule> = rules.iter().filter(|rule| rule.grants()).collect();
+    let idle = rules.iter().filter(|rule| {
+        rule.asks() && rule.role.is_none() && !granting.iter().any(|granting| rule.meets(granting))
+    });
+    let message =
+        "never asks: no role is granted what it matches; allow that to a role, or write the approve there";
+    idle.map(|rule| source.warning(rule.place, message)).collect()
 }
 
 #[cfg(test)]

@@ -75,6 +75,12 @@ impl Condition {
         decided::by(&Machine::new(facts), self)
     }
 
+    /// The same in few words, for a condition that holds: "args.amount > 1000, args.amount = 5000".
+    #[must_use]
+    pub fn because(&self, facts: &Facts<'_>) -> String {
+        decided::because(&Machine::new(facts), self)
+    }
+
     fn failure(&self, trouble: &Trouble) -> Failure {
         Failure { message: format!("`{}` {}", self.part(trouble.span), trouble.why) }
     }

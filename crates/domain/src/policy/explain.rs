@@ -79,7 +79,7 @@ pub fn explain(
         ),
         Verdict::Allow { rule: Some(name), .. } => {
             let rule = rule_named(&name);
-            let reason = format!("{}; no deny rule does", matched(rule, action, facts));
+            let reason = format!("{}; no deny or approve rule does", matched(rule, action, facts));
             (Effect::Allow, rule, reason)
         }
         Verdict::Never(Refused::Denied { rule: name, everywhere, failure }) => {
@@ -97,7 +97,10 @@ pub fn explain(
         Verdict::Ask(wants) => {
             let rule = rule_named(&wants.rule);
             let operators = if wants.quorum.get() == 1 { "operator" } else { "operators" };
-            let reason = format!("needs {} {operators}: {}", wants.quorum, matched(rule, action, facts));
+            let decided = rule.and_then(|rule| rule.when.as_ref()).map(|when| when.decided_by(facts));
+            let decided = decided.unwrap_or_else(|| matched(rule, action, facts));
+            let counts = if wants.failure.is_some() { ", which counts against the caller" } else { "" };
+            let reason = format!("needs {} {operators}: {decided}{counts}", wants.quorum);
             (Effect::Hold, rule, reason)
         }
         // Nothing is left open once the facts are known.
@@ -131,7 +134,7 @@ const UNMET_MAX: usize = 3;
 
 /// Which conditions would have to hold.
 fn unmet(world: &World, agent: &Agent, service: &str, action: &Action, facts: &Facts<'_>) -> String {
-    let rules = world.policy.rules.iter().filter(|rule| allows(rule, agent, service));
+    let rules = world.policy.rules.iter().filter(|rule| grants(rule, agent, service));
     let told: Vec<String> = rules
         .filter_map(|rule| {
             let (pattern, when) = pattern_of(rule, action).zip(rule.when.as_ref())?;
@@ -142,8 +145,9 @@ fn unmet(world: &World, agent: &Agent, service: &str, action: &Action, facts: &F
     format!("silence means no: {}", told.join("; "))
 }
 
-fn allows(rule: &Rule, agent: &Agent, service: &str) -> bool {
-    !rule.denies() && rule.role.as_ref() == Some(&agent.role) && rule.service.matches(service)
+/// Whether it gives the agent something on the service, be it after approval.
+fn grants(rule: &Rule, agent: &Agent, service: &str) -> bool {
+    rule.grants() && rule.role.as_ref() == Some(&agent.role) && rule.service.matches(service)
 }
 
 fn refusal(world: &World, agent: &Agent, service: &str, action: &Action, refused: &Refused) -> String {
@@ -181,7 +185,7 @@ fn scope(agent: &Agent) -> String {
 /// Which patterns there are, when none of them matches.
 fn silence(world: &World, agent: &Agent, service: &str, action: &Action) -> String {
     let role = &agent.role;
-    let rules: Vec<_> = world.policy.rules.iter().filter(|rule| allows(rule, agent, service)).collect();
+    let rules: Vec<_> = world.policy.rules.iter().filter(|rule| grants(rule, agent, service)).collect();
     let count = match rules.len() {
         0 => return format!("silence means no: role `{role}` has no rule for {service}"),
         1 => "1 rule".to_owned(),
@@ -258,11 +262,11 @@ limits:
     fn an_allowed_call_names_its_rule_and_limits() {
         assert_eq!(
             told("files", tool("read_text_file")),
-            "allow | roles.user.allow[0]:5 | `read_*` matches; no deny rule does | 60/1m per key, 20/1m per tool"
+            "allow | roles.user.allow[0]:5 | `read_*` matches; no deny or approve rule does | 60/1m per key, 20/1m per tool"
         );
         assert_eq!(
             told("notes", tool("find_all")),
-            "allow | notes:6 | `*` matches; no deny rule does | 60/1m per key, 5/1m for `search_*`, `find_*` on notes"
+            "allow | notes:6 | `*` matches; no deny or approve rule does | 60/1m per key, 5/1m for `search_*`, `find_*` on notes"
         );
         assert_eq!(
             told("files", Action::Service),
@@ -297,7 +301,7 @@ deny:
                 "refund",
                 r#"{"amount":500}"#,
                 "allow | roles.user.allow[0] | `refund` matches and `args.amount <= 1000` is true, args.amount = 500; \
-                 no deny rule does",
+                 no deny or approve rule does",
             ),
             (
                 "refund",
@@ -323,6 +327,63 @@ deny:
                 r#"{"to":"ada"}"#,
                 "deny | none | silence means no: `pay` of roles.user.allow[1] matches, but `args.amount <= 10` has no \
                  answer: `args.amount` is missing; `args.vip` is missing",
+            ),
+        ] {
+            assert_eq!(told(tool_name, args), expected);
+        }
+    }
+
+    #[test]
+    fn a_held_call_says_whom_it_needs_and_why() {
+        let policy = r#"version: 1
+roles:
+  user:
+    allow:
+      - { service: billing, tools: ["pay*"] }
+    approve:
+      - name: big refunds
+        service: billing
+        tools: [refund]
+        when: args.amount > 1000
+        approvals: 2
+approve:
+  - { service: "*", tools: ["pay_*"] }
+"#;
+        let told = |tool_name: &str, args: &str| {
+            let (world, agent) = (world(policy, &["billing"]), agent("user", &["billing"]));
+            let action = tool(tool_name);
+            let args = json::read(args.as_bytes(), &Limits::of_bytes(args.len())).unwrap();
+            let facts = Facts::new(&agent, "billing", "tools/call", &action, NOON.parse().unwrap())
+                .with_args(Ok(args));
+            let told = explain(&world, &agent, "billing", &action, &facts);
+            let limits = told.limits.len();
+            let rule = told.rule.map_or("none".into(), |(name, line)| format!("{name}:{line}"));
+            format!("{} | {rule} | {} | {limits}", told.effect.as_str(), told.reason)
+        };
+        for (tool_name, args, expected) in [
+            (
+                "refund",
+                r#"{"amount":5000}"#,
+                "hold | big refunds:7 | needs 2 operators: `args.amount > 1000` is true, args.amount = 5000 | 2",
+            ),
+            (
+                "refund",
+                "{}",
+                "hold | big refunds:7 | needs 2 operators: `args.amount > 1000` has no answer: `args.amount` is missing, \
+                 which counts against the caller | 2",
+            ),
+            (
+                "refund",
+                r#"{"amount":500}"#,
+                "deny | none | silence means no: `refund` of big refunds matches, but `args.amount > 1000` is false, \
+                 args.amount = 500 | 0",
+            ),
+            ("pay_all", "{}", "hold | approve[0]:13 | needs 1 operator: `pay_*` matches | 2"),
+            ("pay", "{}", "allow | roles.user.allow[0]:5 | `pay*` matches; no deny or approve rule does | 2"),
+            (
+                "sell",
+                "{}",
+                "deny | none | silence means no: role `user` has 2 rules for billing, and `pay*`, `refund` do not match | 0",
             ),
         ] {
             assert_eq!(told(tool_name, args), expected);

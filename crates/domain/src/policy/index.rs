@@ -42,6 +42,17 @@ impl<'t> ServiceRules<'t> {
         sets.filter_map(|sets| sets.of(target).first(text)).min_by_key(|rule| rule.order)
     }
 
+    /// The rules without a condition that match, in no order; one may come twice.
+    pub fn each<'s>(self, target: Target, text: &'s str) -> impl Iterator<Item = &'t Rule> + use<'s, 't> {
+        self.always.into_iter().flatten().flat_map(move |sets| sets.of(target).all(text))
+    }
+
+    /// All rules, in no order; one may come several times.
+    pub fn rules(self) -> impl Iterator<Item = &'t Rule> {
+        let sets = self.always.into_iter().chain(self.when).flatten();
+        sets.flat_map(|sets| Target::KEYS.into_iter().flat_map(|(_, target)| sets.of(target).rules()))
+    }
+
     /// The rules with a condition that match if it holds, in the order of the file.
     pub fn conditional(self, target: Target, text: &str) -> Vec<&'t Rule> {
         let sets = self.when.into_iter().flatten();
@@ -175,7 +186,7 @@ impl PatternSet {
     }
 
     /// All rules that match the text, in no order; one may come twice.
-    fn all<'s>(&'s self, text: &str) -> impl Iterator<Item = &'s Rule> {
+    fn all<'s, 'x>(&'s self, text: &'x str) -> impl Iterator<Item = &'s Rule> + use<'s, 'x> {
         let globs = self.candidates(text).flatten().filter(move |(pattern, _)| pattern.matches(text));
         globs.map(|(_, rule)| rule).chain(self.exact(text)).map(Arc::as_ref)
     }
@@ -184,8 +195,17 @@ impl PatternSet {
         if self.exact.is_empty() { &[] } else { self.exact.get(text).map_or(&[], Vec::as_slice) }
     }
 
-    fn candidates<'s>(&'s self, text: &str) -> impl Iterator<Item = &'s Vec<(Pattern, Arc<Rule>)>> {
+    fn candidates<'s, 'x>(
+        &'s self,
+        text: &'x str,
+    ) -> impl Iterator<Item = &'s Vec<(Pattern, Arc<Rule>)>> + use<'s, 'x> {
         self.globs.iter().filter_map(move |group| group.by_text.get(group.end.cut(text, group.length)?))
+    }
+
+    /// All rules; one may come several times.
+    fn rules(&self) -> impl Iterator<Item = &Rule> {
+        let globs = self.globs.iter().flat_map(|group| group.by_text.values().flatten());
+        self.exact.values().flatten().chain(globs.map(|(_, rule)| rule)).map(Arc::as_ref)
     }
 
     /// All patterns.

@@ -1,11 +1,15 @@
 //! The one judge. Calls and lists ask the same [`Rights`], so that what is listed and what may be called cannot
-//! disagree. Order: service in scope, role defined, deny, allow; silence means no. A condition that cannot be
-//! answered counts against the caller: a deny with it matches, an allow does not.
+//! disagree. Order: service in scope, role defined, deny, approve, allow; silence means no. A condition that cannot
+//! be answered counts against the caller: a deny or an approve with it matches, an allow does not.
+
+mod found;
+mod may_hold;
 
 use std::borrow::Cow;
 
 use wire::mcp::ListKind;
 
+use self::found::{Found, Passed};
 use super::{
     Facts, Failure, Pattern, Role, RuleName, RuleRisk, Wants,
     index::ServiceRules,
@@ -57,14 +61,15 @@ pub enum Verdict {
         rule: Option<RuleName>,
         /// Why, in few words.
         reason: &'static str,
-        /// What the rule says about risk.
+        /// What the rules that allow it say about risk.
         risk: RuleRisk,
     },
     /// Yes, once people have approved it.
     Ask(Box<Wants>),
     /// No. With [`Args::Unknown`]: whatever the arguments are.
     Never(Refused),
-    /// A condition decides. Only an answer to [`Args::Unknown`].
+    /// A condition decides: about yes and no, about who must approve, or about the risk. Only an answer to
+    /// [`Args::Unknown`].
     Depends,
 }
 
@@ -88,9 +93,9 @@ pub enum Refused {
     DotSegments,
     /// No supported version of MCP knows the method, and the service does not let such methods pass.
     UnknownMethod,
-    /// Only rules with a condition would allow it, and none of these holds.
+    /// Only rules with a condition would allow it, be it after approval, and none of these holds.
     Unmet {
-        /// The first of them.
+        /// The first of them; of those that allow, where there are any.
         rule: RuleName,
         /// Its condition could not be answered; else it is false.
         failure: Option<Failure>,
@@ -149,20 +154,17 @@ impl Refused {
 #[derive(Debug, Clone, Copy)]
 pub struct Rights<'w> {
     service: &'w Service,
+    /// The policy's file, for those who are told where a rule stands.
+    file: &'w str,
     /// Denies for every role.
     deny: ServiceRules<'w>,
     /// Denies for this role.
     role_deny: ServiceRules<'w>,
+    /// What needs people, whatever the role.
+    approve: ServiceRules<'w>,
+    /// What this role may do once people have approved it.
+    role_approve: ServiceRules<'w>,
     allow: ServiceRules<'w>,
-}
-
-/// What is not refused.
-#[derive(Clone, Copy)]
-enum Passed<'w> {
-    /// By this rule; by none for what is open to every role.
-    By(Option<&'w Rule>),
-    /// If conditions hold that nobody can answer yet.
-    Perhaps,
 }
 
 impl<'w> Rights<'w> {
@@ -179,14 +181,18 @@ impl<'w> Rights<'w> {
         let name = service.name.as_str();
         Ok(Self {
             service,
+            file: policy.file.rsplit('/').next().unwrap_or_default(),
             deny: policy.deny.about(name),
             role_deny: role.deny.about(name),
+            approve: policy.approve.about(name),
+            role_approve: role.approve.about(name),
             allow: role.allow.about(name),
         })
     }
 
     /// What the policy says to an action. What it says to [`Args::Unknown`] holds for all arguments, unless it is
-    /// [`Verdict::Depends`]. Allocates nothing, except for a URI with escapes and where a condition is asked.
+    /// [`Verdict::Depends`]. What is allowed allocates nothing, except for a URI with escapes and where a condition is
+    /// asked. Of several resources the strictest answer counts for all.
     #[must_use]
     pub fn judge(&self, action: &Action, args: Args<'_>) -> Verdict {
         let verdict = match action {
@@ -194,24 +200,29 @@ impl<'w> Rights<'w> {
             Action::Prompt(name) => self.judge_text(Target::Prompt, name, args),
             Action::Request(request) => self.judge_text(Target::Request, request, args),
             Action::Resource(uri) => self.judge_uri(uri, args),
-            Action::Resources(uris) => uris
-                .iter()
-                .try_fold(Passed::By(None), |passed, uri| Ok(passed.and(self.judge_uri(uri, args)?))),
-            Action::List(_) | Action::Service => Ok(Passed::By(None)),
+            Action::Resources(uris) => {
+                uris.iter().try_fold(Passed::Open, |passed, uri| Ok(passed.and(self.judge_uri(uri, args)?)))
+            }
+            Action::List(_) | Action::Service => Ok(Passed::Open),
             Action::Unknown => match self.service.unknown_methods {
-                UnknownMethods::Pass => Ok(Passed::By(None)),
+                UnknownMethods::Pass => Ok(Passed::Open),
                 UnknownMethods::Refuse => Err(Refused::UnknownMethod),
             },
         };
         match verdict {
-            Ok(Passed::By(None)) => {
+            Ok(Passed::Open) => {
                 Verdict::Allow { rule: None, reason: "open to every role", risk: RuleRisk::default() }
             }
-            Ok(Passed::By(Some(rule))) => Verdict::Allow {
-                rule: Some(rule.name.clone()),
-                reason: "an allow rule matches",
-                risk: RuleRisk::default(),
-            },
+            Ok(Passed::By(rule, risk)) => {
+                Verdict::Allow { rule: Some(rule.name.clone()), reason: "an allow rule matches", risk }
+            }
+            Ok(Passed::Asked(asking, risk)) => {
+                let facts = match args {
+                    Args::Known(facts) => Some(facts),
+                    Args::Unknown => None,
+                };
+                Verdict::Ask(Box::new(asking.wants(risk, self.file, facts)))
+            }
             Ok(Passed::Perhaps) => Verdict::Depends,
             Err(refused) => Verdict::Never(refused),
         }
@@ -223,7 +234,7 @@ impl<'w> Rights<'w> {
     pub fn needs_args(&self, action: &Action) -> bool {
         let Some((target, text)) = subject(action) else { return false };
         let reads = |rule: &&Rule| rule.when.as_ref().is_some_and(|when| when.reads_args());
-        [self.deny, self.role_deny, self.allow]
+        [self.deny, self.role_deny, self.approve, self.role_approve, self.allow]
             .iter()
             .any(|rules| rules.conditional(target, text).iter().any(reads))
     }
@@ -251,10 +262,10 @@ impl<'w> Rights<'w> {
         }
     }
 
-    /// The rule that allows the text. Never `By(None)`.
+    /// What the rules say to a text. Never `Open`.
     ///
-    /// Rules without a condition come first: they decide most calls, and which rule decides does not change whether
-    /// the call is allowed.
+    /// Rules without a condition come first: they decide most calls, and of the rules with one only those are asked
+    /// that can still change the answer.
     fn judge_text(&self, target: Target, text: &str, args: Args<'_>) -> Result<Passed<'w>, Refused> {
         let denies = [(self.deny, true), (self.role_deny, false)];
         for (rules, everywhere) in denies {
@@ -262,16 +273,25 @@ impl<'w> Rights<'w> {
                 return Err(Refused::Denied { rule: rule.name.clone(), everywhere, failure: None });
             }
         }
-        let allow = self.allow.first(target, text);
+        let mut found = Found::default();
+        self.allow.each(target, text).for_each(|rule| found.allow(rule));
+        for rules in [self.role_approve, self.approve] {
+            rules.each(target, text).for_each(|rule| found.ask(rule));
+        }
         let allow_when = self.allow.conditional(target, text);
-        if allow.is_none() && allow_when.is_empty() {
+        let role_approve_when = self.role_approve.conditional(target, text);
+        let approve_when = self.approve.conditional(target, text);
+        if !found.grants() && allow_when.is_empty() && role_approve_when.is_empty() {
             return Err(Refused::Silence);
         }
+        let allowed = found.allow.is_some();
+        let matters = |rule: &Rule, floor| !allowed || rule.risk.floor > floor;
         let Args::Known(facts) = args else {
-            let may_be_denied = denies.iter().any(|(rules, _)| !rules.conditional(target, text).is_empty());
-            return Ok(allow
-                .filter(|_| !may_be_denied)
-                .map_or(Passed::Perhaps, |rule| Passed::By(Some(rule))));
+            let open = denies.iter().any(|(rules, _)| !rules.conditional(target, text).is_empty())
+                || !role_approve_when.is_empty()
+                || !approve_when.is_empty()
+                || allow_when.iter().any(|rule| matters(rule, found.floor));
+            return if open { Ok(Passed::Perhaps) } else { found.passed().ok_or(Refused::Silence) };
         };
         for (rules, everywhere) in denies {
             for rule in rules.conditional(target, text) {
@@ -283,40 +303,46 @@ impl<'w> Rights<'w> {
                 return Err(Refused::Denied { rule: rule.name.clone(), everywhere, failure });
             }
         }
-        if allow.is_some() {
-            return Ok(Passed::By(allow));
-        }
-        let mut refused = Refused::Silence;
+        let mut unmet = None;
         for rule in allow_when {
-            let failure = match rule.holds(facts) {
-                Ok(true) => return Ok(Passed::By(Some(rule))),
-                Ok(false) => None,
-                Err(failure) => Some(failure),
-            };
-            if refused == Refused::Silence {
-                refused = Refused::Unmet { rule: rule.name.clone(), failure };
+            if !matters(rule, found.floor) {
+                continue;
+            }
+            let held = rule.holds(facts);
+            match held {
+                Ok(true) if !allowed => found.allow(rule),
+                Ok(false) => {}
+                // Without an answer it does not allow, but what it says against the caller counts.
+                Ok(true) | Err(_) => found.raise_floor(rule),
+            }
+            unmet = unmet.or_else(|| Some(Refused::Unmet { rule: rule.name.clone(), failure: held.err() }));
+        }
+        for rule in role_approve_when {
+            if rule.holds(facts) == Ok(false) {
+                unmet = unmet.or_else(|| Some(Refused::Unmet { rule: rule.name.clone(), failure: None }));
+            } else {
+                found.ask(rule);
             }
         }
-        Err(refused)
+        if !found.grants() {
+            return Err(unmet.unwrap_or(Refused::Silence));
+        }
+        approve_when
+            .into_iter()
+            .filter(|rule| rule.holds(facts) != Ok(false))
+            .for_each(|rule| found.ask(rule));
+        found.passed().ok_or(Refused::Silence)
     }
 
-    /// A template is hidden when no allow rule reaches what it may expand to, or one deny rule reaches all of it.
+    /// A template is hidden when no rule that grants reaches what it may expand to, or one deny rule reaches all of it.
     fn may_list_template(&self, template: &str) -> bool {
         let template = Pattern::of_template(template);
         let target = Target::Resource;
         let mut denies = self.deny.patterns(target).chain(self.role_deny.patterns(target));
-        let mut allows = self.allow.patterns(target).chain(self.allow.conditional_patterns(target));
-        allows.any(|allow| allow.overlaps(&template)) && !denies.any(|deny| deny.covers(&template))
-    }
-}
-
-impl<'w> Passed<'w> {
-    /// Both have to pass; the rule of `other` is the one that is named.
-    fn and(self, other: Self) -> Self {
-        match (self, other) {
-            (Self::Perhaps, _) | (_, Self::Perhaps) => Self::Perhaps,
-            (Self::By(_), Self::By(rule)) => Self::By(rule),
-        }
+        let mut grants = [self.allow, self.role_approve]
+            .into_iter()
+            .flat_map(|rules| rules.patterns(target).chain(rules.conditional_patterns(target)));
+        grants.any(|grant| grant.overlaps(&template)) && !denies.any(|deny| deny.covers(&template))
     }
 }
 

@@ -2,6 +2,7 @@
 //! look shows them all; a file with any error is not used.
 
 mod rules;
+mod terms;
 mod when;
 
 use std::{collections::HashMap, fmt::Display, sync::Arc};
@@ -21,14 +22,21 @@ use crate::{
 /// Roles that exist whether or not the file defines them.
 const BUILT_IN: [&str; 3] = ["admin", "user", "readonly"];
 
-pub(super) const TOP_KEYS: [&str; 4] = ["version", "roles", "deny", "limits"];
-pub(super) const ROLE_KEYS: [&str; 2] = ["allow", "deny"];
-pub(super) const RULE_KEYS: [&str; 8] =
-    ["name", "service", "tools", "resources", "prompts", "requests", "when", "read"];
+pub(super) const TOP_KEYS: [&str; 5] = ["version", "roles", "approve", "deny", "limits"];
+pub(super) const ROLE_KEYS: [&str; 3] = ["allow", "approve", "deny"];
+/// What every rule may say.
+pub(super) const RULE_KEYS: [&str; 7] =
+    ["name", "service", "tools", "resources", "prompts", "requests", "when"];
+/// What only some rules may say, and which.
+pub(super) const KEYS_OF: [(&str, &[RuleEffect]); 5] = [
+    ("read", &[RuleEffect::Allow]),
+    ("risk", &[RuleEffect::Allow, RuleEffect::Approve]),
+    ("approvals", &[RuleEffect::Approve]),
+    ("decide_within", &[RuleEffect::Approve]),
+    ("execute_within", &[RuleEffect::Approve]),
+];
 pub(super) const LIMIT_KEYS: [&str; 5] = ["per_key", "per_tool", "housekeeping", "refusals", "overrides"];
 pub(super) const OVERRIDE_KEYS: [&str; 6] = ["service", "tools", "resources", "prompts", "requests", "limit"];
-/// Keys of the contract that a later version reads.
-const LATER: [&str; 2] = ["approve", "risk"];
 
 /// Reads and compiles a policy file. `file_name` is how messages call it.
 ///
@@ -47,6 +55,7 @@ pub fn parse(file_name: &str, content: impl AsRef<[u8]>) -> Result<(Policy, Vec<
     let parts = reader.read_file(&root);
     let Reader { mut problems, rules, .. } = reader;
     problems.extend(check::covered(source, &rules));
+    problems.extend(check::ungranted(source, &rules));
     problems.sort_by_key(|problem| (problem.place.line, problem.place.column));
     if problems.iter().any(|problem| problem.severity == Severity::Error) {
         return Err(problems);
@@ -54,19 +63,21 @@ pub fn parse(file_name: &str, content: impl AsRef<[u8]>) -> Result<(Policy, Vec<
     let rules: Vec<Arc<Rule>> = rules.into_iter().map(Arc::new).collect();
     let mut roles: HashMap<RoleName, Role> =
         parts.roles.into_iter().map(|name| (name, Role::default())).collect();
-    let mut deny = RuleTable::default();
+    let (mut deny, mut approve) = (RuleTable::default(), RuleTable::default());
     for rule in &rules {
         let role = rule.role.as_ref().map(|name| roles.entry(name.clone()).or_default());
         match (role, rule.effect) {
             (Some(role), RuleEffect::Allow) => role.allow.insert(rule),
+            (Some(role), RuleEffect::Approve) => role.approve.insert(rule),
             (Some(role), RuleEffect::Deny) => role.deny.insert(rule),
+            (None, RuleEffect::Approve) => approve.insert(rule),
             (None, RuleEffect::Deny) => deny.insert(rule),
             // The grammar has no allow for every role.
             (None, RuleEffect::Allow) => {}
         }
     }
     let (file, text, hash) = (file_name.into(), text.into(), PolicyHash::of(bytes));
-    Ok((Policy { file, text, hash, rules, deny, roles, limits: parts.limits }, problems))
+    Ok((Policy { file, text, hash, rules, deny, approve, roles, limits: parts.limits }, problems))
 }
 
 /// What a file holds besides rules.
@@ -98,6 +109,7 @@ impl Reader<'_> {
                 "version" if value.as_number() != Some(1) => self.error(value.place, "`version` must be 1"),
                 "version" => {}
                 "roles" => self.read_roles(value, &mut parts.roles),
+                "approve" => RuleReader::new(self, None, RuleEffect::Approve, "approve").read_list(value),
                 "deny" => RuleReader::new(self, None, RuleEffect::Deny, "deny").read_list(value),
                 _ => parts.limits = self.read_limits(value),
             }
@@ -121,7 +133,11 @@ impl Reader<'_> {
                 roles.push(role.clone());
             }
             for (key, value) in self.members(value, &format!("role `{role}`"), &ROLE_KEYS) {
-                let effect = if key.text == "allow" { RuleEffect::Allow } else { RuleEffect::Deny };
+                let effect = match key.text.as_str() {
+                    "allow" => RuleEffect::Allow,
+                    "approve" => RuleEffect::Approve,
+                    _ => RuleEffect::Deny,
+                };
                 let path = format!("roles.{role}.{}", key.text);
                 RuleReader::new(self, Some(&role), effect, &path).read_list(value);
             }
@@ -182,11 +198,7 @@ impl Reader<'_> {
         let (expected, others): (Vec<_>, Vec<_>) =
             members.iter().partition(|(key, _)| known.contains(&key.text.as_str()));
         for (key, _) in others {
-            if LATER.contains(&key.text.as_str()) {
-                self.error(key.place, format!("`{}` is not supported yet", key.text));
-            } else {
-                self.problems.push(self.source.unknown_key(key, known));
-            }
+            self.problems.push(self.source.unknown_key(key, known));
         }
         expected
     }

@@ -104,6 +104,9 @@ impl Pattern {
     /// Whether some text is matched by both.
     #[must_use]
     pub fn overlaps(&self, other: &Self) -> bool {
+        if !self.prefix().starts_with(other.prefix()) && !other.prefix().starts_with(self.prefix()) {
+            return false;
+        }
         // `row[j]`: is there a text for what `self` has from `i` on and `other` has from `j` on? Filled from the ends.
         let (ours, theirs) = (&self.code, &other.code);
         let mut below = vec![false; theirs.len() + 1];

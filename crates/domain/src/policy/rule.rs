@@ -1,8 +1,8 @@
 //! One rule of the policy: which service, which names. It says what it matches, never what follows from that.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, num::NonZeroU8, sync::Arc, time::Duration};
 
-use super::{Condition, Facts, Failure, Pattern, RuleName};
+use super::{Condition, Facts, Failure, Pattern, RuleName, RuleRisk};
 use crate::{
     call::Action,
     names::{RoleName, ServiceName},
@@ -24,6 +24,10 @@ pub(super) struct Rule {
     pub matches: Vec<(Target, Pattern)>,
     /// It matches only where this holds.
     pub when: Option<Arc<Condition>>,
+    /// What it says about the risk of what it matches. A deny says nothing.
+    pub risk: RuleRisk,
+    /// What its approval takes, where it wants one.
+    pub terms: Terms,
     /// Where the rule is.
     pub place: Place,
 }
@@ -31,7 +35,36 @@ pub(super) struct Rule {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum RuleEffect {
     Allow,
+    Approve,
     Deny,
+}
+
+impl RuleEffect {
+    /// The key that holds such rules.
+    pub fn key(self) -> &'static str {
+        match self {
+            Self::Allow => "allow",
+            Self::Approve => "approve",
+            Self::Deny => "deny",
+        }
+    }
+}
+
+/// What the approval of an `approve` rule takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Terms {
+    /// How many operators must approve.
+    pub quorum: NonZeroU8,
+    /// How long they have; none: as the settings say.
+    pub decide_within: Option<Duration>,
+    /// How long after that it may be executed; none: as the settings say.
+    pub execute_within: Option<Duration>,
+}
+
+impl Default for Terms {
+    fn default() -> Self {
+        Self { quorum: NonZeroU8::MIN, decide_within: None, execute_within: None }
+    }
 }
 
 /// Which services a rule is about.
@@ -74,6 +107,26 @@ impl Target {
 impl Rule {
     pub fn denies(&self) -> bool {
         self.effect == RuleEffect::Deny
+    }
+
+    pub fn asks(&self) -> bool {
+        self.effect == RuleEffect::Approve
+    }
+
+    /// Whether it gives a role something, be it after approval: an `approve` for every role gives nothing.
+    pub fn grants(&self) -> bool {
+        !self.denies() && self.role.is_some()
+    }
+
+    /// Whether some call is matched by both.
+    pub fn meets(&self, other: &Self) -> bool {
+        let (ours, theirs) = (self.service.named(), other.service.named());
+        let same_service = ours.is_none() || theirs.is_none() || ours == theirs;
+        same_service
+            && self.matches.iter().any(|(target, pattern)| {
+                let theirs = other.matches.iter().filter(|(kind, _)| kind == target);
+                theirs.into_iter().any(|(_, theirs)| pattern.overlaps(theirs))
+            })
     }
 
     /// Whether its condition holds for a call; without one it always does.
@@ -134,6 +187,8 @@ pub(super) mod tests {
             service_place: Place::default(),
             matches: Vec::new(),
             when: None,
+            risk: RuleRisk::default(),
+            terms: Terms::default(),
             place: Place::default(),
         })
     }

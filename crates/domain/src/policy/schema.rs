@@ -24,17 +24,34 @@ pub fn schema() -> Value {
     let one_target = json!([
         { "required": ["tools"] }, { "required": ["resources"] }, { "required": ["prompts"] }, { "required": ["requests"] }
     ]);
-    let with = |own: Value| {
-        let mut all = targets.clone();
-        if let (Some(all), Some(own)) = (all.as_object_mut(), own.as_object()) {
-            all.extend(own.clone());
-        }
-        all
+    let with = |own: Value| joined(&targets, &own);
+    let rule = |own: Value| {
+        let every = json!({
+            "name": { "type": "string", "minLength": 1, "maxLength": 64, "description": "How the rule is called in answers and in the trail." },
+            "service": { "$ref": "#/$defs/service" },
+            "when": {
+                "type": ["string", "boolean"],
+                "description": "A condition in CEL over `args`, `query`, `call`, `agent` and `now`, such as `args.amount > 1000`. The rule matches only where it is true. One that cannot be answered counts against the caller: an allow does not match then, a deny or an approve does."
+            }
+        });
+        with(joined(&every, &own))
     };
+    let role = |allow: Value| {
+        json!({
+            "allow": allow,
+            "approve": { "type": "array", "items": { "$ref": "#/$defs/approve_rule" }, "description": "What it may do once operators have approved it. Where the condition of such a rule is false, an allow must match." },
+            "deny": { "type": "array", "items": { "$ref": "#/$defs/deny_rule" }, "description": "What it may not, whatever allows it." }
+        })
+    };
+    let risk = json!({
+        "anyOf": [{ "type": "number", "minimum": 0, "maximum": 1, "multipleOf": 0.001 }, { "const": "ignore" }],
+        "description": "The least risk of what this rule matches, from 0 to 1; or `ignore`: however risky, it needs nobody."
+    });
+    let time = |what: &str| json!({ "type": "string", "pattern": "^[0-9]+[smhd]$", "description": format!("{what}. At most 366d; the shortest, where several rules match.") });
     json!({
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "Toolgate policy",
-        "description": "Which role may do what. Deny beats allow; silence means no.",
+        "description": "Which role may do what. Deny beats approve beats allow; silence means no.",
         "type": "object",
         "required": ["version"],
         "additionalProperties": false,
@@ -47,8 +64,12 @@ pub fn schema() -> Value {
                 "properties": { "admin": { "$ref": "#/$defs/admin" } },
                 "additionalProperties": { "$ref": "#/$defs/role" }
             },
+            "approve": {
+                "type": "array", "items": { "$ref": "#/$defs/approve_rule" },
+                "description": "Needs people whatever the role, `admin` too. It grants nothing: it adds the approval to what a role is granted."
+            },
             "deny": {
-                "type": "array", "items": { "$ref": "#/$defs/rule" },
+                "type": "array", "items": { "$ref": "#/$defs/deny_rule" },
                 "description": "Forbidden to every role, `admin` too. `service: \"*\"` means every service."
             },
             "limits": {
@@ -71,36 +92,40 @@ pub fn schema() -> Value {
             "limit": { "type": "string", "pattern": "^[1-9][0-9]{0,6}/[1-9][0-9]*[smhd]$" },
             "role": {
                 "type": "object", "additionalProperties": false,
-                "properties": {
-                    "allow": { "type": "array", "items": { "$ref": "#/$defs/rule" }, "description": "What this role may do." },
-                    "deny": { "type": "array", "items": { "$ref": "#/$defs/rule" }, "description": "What it may not, whatever allows it." }
-                }
+                "properties": role(json!({ "type": "array", "items": { "$ref": "#/$defs/allow_rule" }, "description": "What this role may do." }))
             },
             "admin": {
                 "type": "object", "additionalProperties": false,
-                "properties": {
-                    "allow": {
-                        "description": "`[\"*\"]` for everything, or rules.",
-                        "anyOf": [
-                            { "type": "array", "items": { "const": "*" }, "maxItems": 1 },
-                            { "type": "array", "items": { "$ref": "#/$defs/rule" } }
-                        ]
-                    },
-                    "deny": { "type": "array", "items": { "$ref": "#/$defs/rule" }, "description": "What it may not, whatever allows it." }
-                }
+                "properties": role(json!({
+                    "description": "`[\"*\"]` for everything, or rules.",
+                    "anyOf": [
+                        { "type": "array", "items": { "const": "*" }, "maxItems": 1 },
+                        { "type": "array", "items": { "$ref": "#/$defs/allow_rule" } }
+                    ]
+                }))
             },
-            "rule": {
+            "allow_rule": {
                 "type": "object", "additionalProperties": false,
                 "required": ["service"], "anyOf": one_target,
-                "properties": with(json!({
-                    "name": { "type": "string", "minLength": 1, "maxLength": 64, "description": "How the rule is called in answers and in the trail." },
-                    "service": { "$ref": "#/$defs/service" },
-                    "when": {
-                        "type": ["string", "boolean"],
-                        "description": "A condition in CEL over `args`, `query`, `call`, `agent` and `now`, such as `args.amount > 1000`. The rule matches only where it is true. One that cannot be answered counts against the caller: an allow does not match then, a deny does."
-                    },
-                    "read": { "type": "boolean", "description": "Marks what this rule matches as reading, which weighs less." }
+                "properties": rule(json!({
+                    "risk": risk,
+                    "read": { "type": "boolean", "description": "Marks what this rule matches as reading: it does not wait for people only because a risk model failed." }
                 }))
+            },
+            "approve_rule": {
+                "type": "object", "additionalProperties": false,
+                "required": ["service"], "anyOf": one_target,
+                "properties": rule(json!({
+                    "risk": risk,
+                    "approvals": { "type": "integer", "minimum": 1, "maximum": 255, "default": 1, "description": "How many different operators must approve. Where several rules match, the highest." },
+                    "decide_within": time("How long operators have; else `approvals.decide_within` of the settings"),
+                    "execute_within": time("How long after the last approval the call may be executed; else `approvals.execute_within` of the settings")
+                }))
+            },
+            "deny_rule": {
+                "type": "object", "additionalProperties": false,
+                "required": ["service"], "anyOf": one_target,
+                "properties": rule(json!({}))
             },
             "override": {
                 "type": "object", "additionalProperties": false,
@@ -115,10 +140,19 @@ pub fn schema() -> Value {
     })
 }
 
+/// The members of both.
+fn joined(one: &Value, other: &Value) -> Value {
+    let members = [one, other].into_iter().filter_map(Value::as_object).flatten();
+    Value::Object(members.map(|(key, value)| (key.clone(), value.clone())).collect())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::policy::parse::{LIMIT_KEYS, OVERRIDE_KEYS, ROLE_KEYS, RULE_KEYS, TOP_KEYS};
+    use crate::policy::{
+        parse::{KEYS_OF, LIMIT_KEYS, OVERRIDE_KEYS, ROLE_KEYS, RULE_KEYS, TOP_KEYS},
+        rule::RuleEffect,
+    };
 
     #[test]
     fn the_schema_knows_exactly_the_keys_that_the_reader_knows() {
@@ -129,11 +163,17 @@ mod tests {
             keys.sort();
             keys
         };
+        let of = |effect: RuleEffect| {
+            let own = KEYS_OF.iter().filter(|(_, owners)| owners.contains(&effect)).map(|(key, _)| *key);
+            RULE_KEYS.into_iter().chain(own).collect::<Vec<_>>()
+        };
         for (pointer, known) in [
             ("/properties", &TOP_KEYS[..]),
             ("/$defs/role/properties", &ROLE_KEYS),
             ("/$defs/admin/properties", &ROLE_KEYS),
-            ("/$defs/rule/properties", &RULE_KEYS),
+            ("/$defs/allow_rule/properties", &of(RuleEffect::Allow)),
+            ("/$defs/approve_rule/properties", &of(RuleEffect::Approve)),
+            ("/$defs/deny_rule/properties", &of(RuleEffect::Deny)),
             ("/properties/limits/properties", &LIMIT_KEYS),
             ("/$defs/override/properties", &OVERRIDE_KEYS),
         ] {

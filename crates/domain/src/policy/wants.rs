@@ -13,7 +13,7 @@ pub struct Wants {
     /// Where it stands: `policy.yaml:14`.
     pub place: String,
     /// Which part of its condition decided, with the values: `args.amount > 1000, args.amount = 5000`. It holds
-    /// arguments, so it is for operators only.
+    /// arguments, so it is for operators only. At most four parts with three values each, of at most 60 characters.
     pub because: Option<String>,
     /// Its condition could not be answered, which counts as a match.
     pub failure: Option<Failure>,
@@ -27,13 +27,25 @@ pub struct Wants {
     pub risk: RuleRisk,
 }
 
-/// What rules say about the risk of what they match.
+/// What rules say about the risk of what they match. Where several match, the strictest of each counts, wherever they
+/// stand: the highest floor; `read` if all that allow say it; `ignore` if all say it and none sets a floor.
+///
+/// A rule with a condition has no say in `read` and `ignore` where one without allows the call already. Its floor
+/// counts unless the condition is false: one that cannot be answered counts against the caller.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct RuleRisk {
     /// `risk: 0.8`: at least this.
     pub floor: Option<RiskScore>,
     /// `read: true`: it only reads.
     pub read: bool,
-    /// `risk: ignore`: however risky, it needs nobody.
+    /// `risk: ignore`: however risky, it needs nobody. It takes nothing from an `approve` rule.
     pub ignore: bool,
+}
+
+impl RuleRisk {
+    /// What two calls made as one are together: the stricter of each.
+    pub(super) fn and(self, other: Self) -> Self {
+        let floor = self.floor.max(other.floor);
+        Self { floor, read: self.read && other.read, ignore: self.ignore && other.ignore && floor.is_none() }
+    }
 }

@@ -170,11 +170,12 @@ async fn introduce(
 fn policy_line(policy: &Policy, warnings: &[Problem], context: &Context) -> String {
     let (summary, limits) = (policy.summary(), policy.limits());
     let mut line = format!(
-        "{} · {}, {} ({} deny) · {} per key, {} per tool",
+        "{} · {}, {} ({} deny, {} approve) · {} per key, {} per tool",
         policy.hash().short(),
         count_of(summary.roles, "role"),
         count_of(summary.rules, "rule"),
         summary.denies,
+        summary.approves,
         limits.per_key,
         limits.per_tool
     );

@@ -127,7 +127,7 @@ fn explain_shows_which_part_of_a_condition_decided() {
         terminal.run(&[&question[..], &["--request", "POST /v1/refunds?dry=1"], body].concat())
     };
     let allowed = explain(&["--body", "{\"amount\":500}"]).ok().stdout;
-    let reason = "reason  `POST /v1/refunds` matches and `args.amount <= 1000` is true, args.amount = 500; no deny rule does\n";
+    let reason = "reason  `POST /v1/refunds` matches and `args.amount <= 1000` is true, args.amount = 500; no deny or approve rule does\n";
     assert!(allowed.starts_with("ALLOW   laptop (user) · billing · POST /v1/refunds\n"), "{allowed}");
     assert!(allowed.contains(reason), "{allowed}");
     let denied = explain(&["--body", "{\"amount\":5000}"]).ok().stdout;
@@ -176,11 +176,74 @@ fn a_table_of_cases_is_tested_without_a_home() {
 }
 
 #[test]
-fn the_example_of_conditions_passes_its_own_test() {
-    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/conditions");
-    let (cases, policy) = (format!("{folder}/cases.yaml"), format!("{folder}/policy.yaml"));
+fn the_examples_of_policies_pass_their_own_tests() {
+    for example in ["conditions", "approvals"] {
+        let folder = format!("{}/../../examples/{example}", env!("CARGO_MANIFEST_DIR"));
+        let (cases, policy) = (format!("{folder}/cases.yaml"), format!("{folder}/policy.yaml"));
+        let terminal = Terminal::new();
+        let tested = terminal.run(&["policy", "test", &cases, "--policy", &policy]);
+        assert_eq!(tested.code, 0, "{tested:?}");
+        let checked = terminal.run(&["policy", "check", &policy, "--strict"]).ok();
+        assert!(checked.stdout.ends_with(", no warnings\n"), "{checked:?}");
+    }
+}
+
+#[test]
+fn explain_says_who_must_approve_and_why() {
+    let terminal = Terminal::with_home();
+    terminal
+        .write("services.yaml", "services:\n  - { name: billing, kind: http, url: \"https://api.test\" }\n");
+    terminal.run(&["services", "apply", "-f", "services.yaml"]).ok();
+    terminal.run(&["keys", "create", "laptop", "--role", "user", "--scope", "billing"]).ok();
+    let policy = include_str!("../../../../examples/approvals/policy.yaml");
+    // By day and by night alike.
+    let policy = policy.replace("now.getHours() < 7 || now.getHours() >= 19", "now.getHours() > 24");
+    std::fs::write(terminal.home().join("policy.yaml"), &policy).unwrap();
+    let line = 1 + policy.lines().position(|line| line.ends_with("name: big refunds")).unwrap();
+    let question = ["policy", "explain", "--agent", "laptop", "--service", "billing"];
+    let explain = |more: &[&str]| terminal.run(&[&question[..], more].concat()).ok();
+    let refund = ["--request", "POST /v1/refunds", "--body", "{\"amount\":5000}"];
+    assert_eq!(
+        explain(&refund).stdout,
+        format!(
+            "HOLD    laptop (user) · billing · POST /v1/refunds
+rule    big refunds, policy.yaml:{line}
+reason  needs 2 operators: `args.amount > 1000` is true, args.amount = 5000
+limits  60/1m per key, 20/1m per tool
+"
+        )
+    );
+    let json = explain(&[&refund[..], &["--json"]].concat()).json();
+    assert_eq!((&json["effect"], &json["rule"]), (&"hold".into(), &"big refunds".into()));
+    assert_eq!(json["reason"], "needs 2 operators: `args.amount > 1000` is true, args.amount = 5000");
+    let payout = explain(&["--request", "POST /v1/payouts"]).stdout;
+    assert!(payout.contains("\nreason  needs 1 operator: `POST /v1/payouts` matches\n"), "{payout}");
+    let small = explain(&["--request", "POST /v1/refunds", "--body", "{\"amount\":5}"]).stdout;
+    assert!(small.starts_with("ALLOW   ") && small.contains("; no deny or approve rule does"), "{small}");
+}
+
+#[test]
+fn a_table_can_expect_that_a_call_is_held() {
     let terminal = Terminal::new();
-    terminal.run(&["policy", "test", &cases, "--policy", &policy]).ok();
-    let checked = terminal.run(&["policy", "check", &policy, "--strict"]).ok();
-    assert!(checked.stdout.ends_with(", no warnings\n"), "{checked:?}");
+    terminal.write(
+        "policy.yaml",
+        "version: 1\nroles: { user: { approve: [{ name: pay, service: a, tools: [pay], approvals: 2 }] } }\n",
+    );
+    let cases = "cases:
+  - { role: user, service: a, tool: pay, expect: hold, rule: pay }
+";
+    terminal.write("cases.yaml", cases);
+    let test = ["policy", "test", "cases.yaml", "--policy", "policy.yaml"];
+    assert_eq!(terminal.run(&test).ok().stdout, "✓ cases.yaml: 1 case, all as expected\n");
+    terminal.write("cases.yaml", &cases.replace("expect: hold, rule: pay", "expect: allow"));
+    let failed = terminal.run(&test);
+    assert_eq!(failed.code, 1);
+    assert_eq!(
+        failed.stdout,
+        "✗ cases.yaml:2  somebody (user) · a · pay
+    - allow
+    + hold by pay: needs 2 operators: `pay` matches
+✗ cases.yaml: 1 case, 1 not as expected
+"
+    );
 }

@@ -207,6 +207,43 @@ fn a_model_that_fails_sends_calls_to_people() {
     latch.release();
 }
 
+/// What rules say about risk.
+const RULES: &str = r#"
+version: 1
+roles:
+  user:
+    allow:
+      - { service: api, requests: ["GET /v1/notes"], read: true }
+      - { service: api, requests: ["PUT /v1/notes/*", "GET /v1/all"], risk: ignore }
+      - { service: api, requests: ["POST /v1/notes"], risk: 0.8 }
+limits:
+  per_key: 100000/1s
+  per_tool: 100000/1s
+"#;
+
+#[test]
+fn a_rule_raises_the_risk_of_its_calls_or_says_that_it_needs_nobody() {
+    let stage = ApiStage::with(home(RULES), "", ok);
+    let held = stage.post("/http/api/v1/notes", "{}");
+    assert_eq!(held.status, 428, "{}", held.text());
+    assert_eq!(decision(&stage.gateway.recorded(held.call_id(), 1))["risk"], 0.8);
+    assert_eq!(stage.send("PUT", "/http/api/v1/notes/7").status, 200);
+
+    let stage = ApiStage::with(home(RULES).set("risk.refuse_at=0.5"), "", ok);
+    assert_eq!(stage.send("PUT", "/http/api/v1/notes/7").status, 403, "what is refused is refused");
+}
+
+#[test]
+fn when_a_model_fails_what_a_rule_calls_a_read_goes_on() {
+    let model = Upstream::start(|_| answer("500 Oh", "", ""));
+    let stage = ApiStage::with(asks(home(RULES), &model, "openai", "60s"), "", ok);
+    assert_eq!(stage.send("GET", "/http/api/v1/notes").status, 200);
+    assert_eq!(model.count(), 1);
+    assert_eq!(stage.send("GET", "/http/api/v1/all").status, 200);
+    assert_eq!(model.count(), 1, "nobody is asked about what needs nobody");
+    assert_eq!(stage.post("/http/api/v1/notes", "{}").status, 428);
+}
+
 #[test]
 fn an_anthropic_model_is_asked_too_and_housekeeping_is_not() {
     let report = json!({

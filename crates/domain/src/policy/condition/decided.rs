@@ -12,11 +12,21 @@ const PARTS_MAX: usize = 4;
 const VALUES_MAX: usize = 3;
 
 pub(super) fn by<'a>(machine: &Machine<'a>, condition: &'a Condition) -> String {
+    tell(machine, condition, |text, truth| format!("`{text}` is {truth}"))
+}
+
+/// The same, where what is true needs no saying.
+pub(super) fn because<'a>(machine: &Machine<'a>, condition: &'a Condition) -> String {
+    let say = |text: &str, truth| if truth { text.to_owned() } else { format!("`{text}` is false") };
+    tell(machine, condition, say)
+}
+
+fn tell<'a>(machine: &Machine<'a>, condition: &'a Condition, say: impl Fn(&str, bool) -> String) -> String {
     let mut parts = Vec::new();
     collect(machine, &condition.expr, &mut parts);
     let more = parts.len().saturating_sub(PARTS_MAX);
     parts.truncate(PARTS_MAX);
-    let mut told: Vec<String> = parts.into_iter().map(|part| told(machine, condition, part)).collect();
+    let mut told: Vec<String> = parts.into_iter().map(|part| told(machine, condition, part, &say)).collect();
     if more > 0 {
         told.push(format!("{more} more"));
     }
@@ -49,7 +59,12 @@ fn collect<'a>(machine: &Machine<'a>, expr: &'a Expr, into: &mut Vec<&'a Expr>) 
     }
 }
 
-fn told<'a>(machine: &Machine<'a>, condition: &Condition, part: &'a Expr) -> String {
+fn told<'a>(
+    machine: &Machine<'a>,
+    condition: &Condition,
+    part: &'a Expr,
+    say: impl Fn(&str, bool) -> String,
+) -> String {
     let text = condition.part(part.span);
     match machine.answer(part) {
         Err(trouble) if trouble.span == part.span => format!("`{text}` {}", trouble.why),
@@ -61,7 +76,7 @@ fn told<'a>(machine: &Machine<'a>, condition: &Condition, part: &'a Expr) -> Str
             if !is_path(part) {
                 compared(part, &mut values);
             }
-            let mut told = format!("`{text}` is {truth}");
+            let mut told = say(&text, truth);
             for path in values.into_iter().take(VALUES_MAX) {
                 if let Ok(value) = machine.value(path) {
                     told.push_str(&format!(", {} = {value}", condition.part(path.span)));

@@ -207,3 +207,22 @@ fn an_operator_is_told_which_part_decided() {
         assert_eq!(told(when), why);
     }
 }
+
+#[test]
+fn for_a_condition_that_holds_few_words_are_enough() {
+    let told = |when: &str| {
+        let condition = Condition::parse(when).unwrap();
+        with_facts(ORDER, |facts| condition.because(facts))
+    };
+    for (when, why) in [
+        ("args.amount > 1000", "args.amount > 1000, args.amount = 5000"),
+        ("args.force && args.amount > 1000", "args.force; args.amount > 1000, args.amount = 5000"),
+        (
+            "args.rate > 2.0 ? args.force : args.amount > 1",
+            "`args.rate > 2.0` is false, args.rate = 1.5; args.amount > 1, args.amount = 5000",
+        ),
+        ("args.x > 1", "`args.x > 1` has no answer: `args.x` is missing"),
+    ] {
+        assert_eq!(told(when), why);
+    }
+}

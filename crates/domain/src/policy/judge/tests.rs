@@ -1,6 +1,8 @@
 //! The judge against its definition: examples, then properties.
 
+mod approvals;
 mod conditions;
+mod model;
 
 use proptest::prelude::*;
 

@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use super::{
     super::{
-        Condition, Pattern, RuleName,
-        rule::{Rule, RuleEffect, ServiceMatch, Target},
+        Condition, Pattern, RuleName, RuleRisk,
+        rule::{Rule, RuleEffect, ServiceMatch, Target, Terms},
     },
-    Member, RULE_KEYS, Reader, find,
+    KEYS_OF, Member, RULE_KEYS, Reader, find,
 };
 use crate::{
     names::{RoleName, ServiceName},
@@ -26,6 +26,14 @@ pub(super) struct RuleReader<'r, 't> {
     effect: RuleEffect,
     /// Where the list is, such as `roles.user.allow`: rules without a name are called by it.
     path: &'r str,
+}
+
+/// What a rule says besides what it matches.
+#[derive(Default)]
+struct Says {
+    when: Option<Arc<Condition>>,
+    risk: RuleRisk,
+    terms: Terms,
 }
 
 impl<'r, 't> RuleReader<'r, 't> {
@@ -55,6 +63,9 @@ impl<'r, 't> RuleReader<'r, 't> {
             RuleEffect::Deny => {
                 "a deny names what it forbids, such as `{ service: \"*\", tools: [\"delete_*\"] }`"
             }
+            RuleEffect::Approve => {
+                "an approve names what needs people, such as `{ service: \"*\", tools: [\"delete_*\"] }`"
+            }
             RuleEffect::Allow if !self.is_admin() => {
                 "`*` for everything stands only in `roles.admin.allow`; name a service and what may be used there"
             }
@@ -63,7 +74,13 @@ impl<'r, 't> RuleReader<'r, 't> {
             }
             RuleEffect::Allow => {
                 let matches = Target::KEYS.iter().map(|(_, target)| (*target, Pattern::new("**"))).collect();
-                return self.push(path, (ServiceMatch::Any, item.place), matches, None, item.place);
+                return self.push(
+                    path,
+                    (ServiceMatch::Any, item.place),
+                    matches,
+                    Says::default(),
+                    item.place,
+                );
             }
         };
         self.reader.error(item.place, fault);
@@ -77,20 +94,35 @@ impl<'r, 't> RuleReader<'r, 't> {
                 "a mapping such as `{ service: files, tools: [\"read_*\"] }`",
             );
         }
-        let members = self.reader.members(item, "a rule", &RULE_KEYS);
+        let members = self.read_members(item);
         let name = self.read_name(&members).unwrap_or(path);
         let service = self.read_service(item, &members);
         let matches = self.read_matches(item, &members);
         let when = self.reader.read_when(&members);
-        if let Some(read) = find(&members, "read")
-            && read.as_bool().is_none()
-        {
-            self.reader.wrong(read, "`read`", "true or false");
-        }
+        let (risk, terms) = (self.reader.read_risk(&members), self.reader.read_terms(&members));
         // Kept even when a part was wrong: what is left can still be compared with the denies.
         if let Some(service) = service {
-            self.push(&name, service, matches, when, item.place);
+            self.push(&name, service, matches, Says { when, risk, terms }, item.place);
         }
+    }
+
+    /// What a rule of this effect may say.
+    fn read_members<'n>(&mut self, item: &'n Node) -> Vec<&'n Member> {
+        let known: Vec<_> = RULE_KEYS.into_iter().chain(KEYS_OF.map(|(key, _)| key)).collect();
+        let mut members = self.reader.members(item, "a rule", &known);
+        members.retain(|(key, _)| {
+            let Some((_, owners)) = KEYS_OF.iter().find(|(name, _)| *name == key.text) else { return true };
+            let fits = owners.contains(&self.effect);
+            if !fits {
+                let owners: Vec<_> = owners.iter().map(|effect| effect.key()).collect();
+                let (key_text, effect) = (&key.text, self.effect.key());
+                let message =
+                    format!("`{key_text}` goes with {}, not with {effect}; remove it", owners.join(" and "));
+                self.reader.error(key.place, message);
+            }
+            fits
+        });
+        members
     }
 
     fn read_name(&mut self, members: &[&Member]) -> Option<String> {
@@ -124,7 +156,7 @@ impl<'r, 't> RuleReader<'r, 't> {
         if self.effect == RuleEffect::Allow && !self.is_admin() {
             self.reader.error(
                 node.place,
-                "outside `admin`, `service: \"*\"` stands only in a deny; name the service",
+                "outside `admin`, `service: \"*\"` stands only in deny and approve; name the service",
             );
             return None;
         }
@@ -174,7 +206,7 @@ impl<'r, 't> RuleReader<'r, 't> {
         name: &str,
         (service, service_place): (ServiceMatch, Place),
         matches: Vec<(Target, Pattern)>,
-        when: Option<Arc<Condition>>,
+        says: Says,
         place: Place,
     ) {
         let (order, name) = (self.reader.rules.len(), RuleName::new(name));
@@ -187,7 +219,9 @@ impl<'r, 't> RuleReader<'r, 't> {
             service,
             service_place,
             matches,
-            when,
+            when: says.when,
+            risk: says.risk,
+            terms: says.terms,
             place,
         });
     }

@@ -34,7 +34,7 @@ roles:
   readonly:
     allow:
       - { service: files, tools: ["delete_file"] }
-    approve: []
+    approval: []
 deny:
   - { service: files, tools: ["delete_*"] }
 limits:
@@ -53,9 +53,9 @@ limits:
     policy.yaml:11:9: warning: never matches: `deny` on line 14 covers it; remove it, or narrow the deny
       11 |       - { service: files, tools: ["delete_file"] }
          |         ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
-    policy.yaml:12:5: error: `approve` is not supported yet
-      12 |     approve: []
-         |     ^^^^^^^
+    policy.yaml:12:5: error: unknown key `approval`; did you mean `approve`?
+      12 |     approval: []
+         |     ^^^^^^^^
     policy.yaml:16:12: error: `60` is no limit; write N/T such as `60/1m`: N from 1 to 1000000, T from 1s to 366d in s, m, h or d
       16 |   per_key: 60
          |            ^^
@@ -71,10 +71,14 @@ roles:
   user:
     allow:
       - { name: reading, service: files, tools: ["read_*"], resources: ["file:///**"], read: true }
-      - { service: billing, requests: ["GET /v1/**", "* /v1/refunds"] }
+      - { service: billing, requests: ["GET /v1/**", "* /v1/refunds"], risk: 0.35 }
+    approve:
+      - { service: billing, requests: ["POST /v1/payouts"], approvals: 2, decide_within: 2h, execute_within: 90s }
     deny:
       - { service: "*", prompts: ["**"] }
   auditor: {}
+approve:
+  - { service: "*", requests: ["POST /**"], when: args.amount > 1000, risk: 0.8 }
 deny:
   - { service: "*", tools: ["delete_*"] }
 limits:
@@ -84,7 +88,10 @@ limits:
 "#;
     let (policy, warnings) = parse("policy.yaml", text).unwrap();
     assert_eq!(warnings, []);
-    assert_eq!(policy.summary(), crate::policy::Summary { roles: 4, rules: 5, denies: 2, limits: 2 });
+    assert_eq!(
+        policy.summary(),
+        crate::policy::Summary { roles: 4, rules: 7, denies: 2, approves: 2, limits: 2 }
+    );
     let roles: Vec<_> = policy.roles().into_iter().map(RoleName::as_str).collect();
     assert_eq!(roles, ["admin", "auditor", "readonly", "user"]);
     assert!(policy.grants_anything_on("files") && !policy.grants_anything_on("notes"));
@@ -107,6 +114,8 @@ fn the_wildcard_for_everything_is_for_admin_alone() {
         ("roles: { admin: { allow: [\"*\", { service: a, tools: [b] }] } }", "`*` already allows everything"),
         ("roles: { admin: { deny: [\"*\"] } }", "a deny names what it forbids"),
         ("deny: [\"*\"]", "a deny names what it forbids"),
+        ("approve: [\"*\"]", "an approve names what needs people"),
+        ("roles: { admin: { approve: [\"*\"] } }", "an approve names what needs people"),
         ("roles: { user: { allow: [{ service: \"*\", tools: [a] }] } }", "outside `admin`, `service: \"*\"`"),
     ] {
         let message_seen = about_file(format!("version: 1\n{text}\n"));
@@ -115,6 +124,7 @@ fn the_wildcard_for_everything_is_for_admin_alone() {
     for text in [
         "roles: { admin: { allow: [{ service: \"*\", tools: [a] }] } }",
         "roles: { user: { deny: [{ service: \"*\", tools: [a] }] } }",
+        "roles: { user: { approve: [{ service: \"*\", tools: [a] }] } }",
     ] {
         assert!(parse("p", format!("version: 1\n{text}\n")).is_ok(), "{text}");
     }
@@ -139,7 +149,18 @@ fn a_rule_says_what_it_is_about() {
         ("{ service: files, tools: [a], read: yes }", "`read` must be true or false, not a text"),
         ("{ service: files, tool: [a] }", "unknown key `tool`; did you mean `tools`?"),
         ("{ services: files, tools: [a] }", "unknown key `services`; did you mean `service`?"),
-        ("{ service: files, tools: [a], risk: 0.8 }", "`risk` is not supported yet"),
+        (
+            "{ service: files, tools: [a], risk: 1.5 }",
+            "`1.5` is no risk; write a number from 0 to 1 with at most three decimals, or `ignore`",
+        ),
+        (
+            "{ service: files, tools: [a], risk: [1] }",
+            "`risk` must be a number from 0 to 1, or `ignore`, not a list",
+        ),
+        (
+            "{ service: files, tools: [a], approvals: 2 }",
+            "`approvals` goes with approve, not with allow; remove it",
+        ),
         (
             "{ service: files, tools: [a], when: x }",
             "`when` uses the unknown name `x`; known: args, query, call, agent, now",
@@ -180,7 +201,7 @@ fn what_is_no_policy_gets_one_clear_sentence() {
     assert!(about_file("# only words\n").contains("empty"));
     assert_eq!(
         about_file("[1]"),
-        "a policy must be a mapping with the keys version, roles, deny, limits, not a list"
+        "a policy must be a mapping with the keys version, roles, approve, deny, limits, not a list"
     );
     assert_eq!(about_file("roles: {}"), "`version: 1` is missing");
     assert_eq!(about_file("version: 2"), "`version` must be 1");
@@ -191,11 +212,10 @@ fn what_is_no_policy_gets_one_clear_sentence() {
     );
     assert_eq!(
         about_file("version: 1\nroles:\n  user:\n"),
-        "role `user` must be a mapping with the keys allow, deny, not nothing"
+        "role `user` must be a mapping with the keys allow, approve, deny, not nothing"
     );
     assert!(about_file("version: 1\nroles: { Root: {} }").starts_with("`Root` is no role name"));
     assert!(about_file("version: 1\nversion: 1\n").contains("version"));
-    assert!(about_file("version: 1\napprove: []").contains("`approve` is not supported yet"));
     for text in [
         "version: 1\nroles: &a {}\n",
         "version: 1\ndeny:\n\t- x\n",
@@ -250,6 +270,114 @@ deny:
     policy.yaml:7:9: warning: never matches: `deny` on lines 15 and 16 cover it; remove it, or narrow them
        7 |       - { service: notes, tools: ["purge_*", "delete_x"] }
          |         ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+    "#);
+}
+
+#[test]
+fn what_does_not_go_with_a_rule_is_an_error_where_it_stands() {
+    let text = r#"version: 1
+roles:
+  user:
+    allow:
+      - { service: files, tools: [a], approvals: 2, execute_within: 5m }
+      - { service: files, tools: [b], risk: 0.8005, read: 1 }
+    approve:
+      - { service: files, tools: [c], read: true, risk: ignore }
+      - { service: files, tools: [d], approvals: 0, decide_within: 5 }
+      - { service: files, tools: [e], approvals: 256, execute_within: 400d, risk: "0.5" }
+      - { service: files, tools: [f], aprovals: 2, risk: }
+deny:
+  - { service: files, tools: [g], risk: 0.8 }
+  - { service: files, tools: [h], read: true, decide_within: 1h }
+"#;
+    insta::assert_snapshot!(said(text), @r#"
+    policy.yaml:5:39: error: `approvals` goes with approve, not with allow; remove it
+       5 |       - { service: files, tools: [a], approvals: 2, execute_within: 5m }
+         |                                       ^^^^^^^^^
+    policy.yaml:5:53: error: `execute_within` goes with approve, not with allow; remove it
+       5 |       - { service: files, tools: [a], approvals: 2, execute_within: 5m }
+         |                                                     ^^^^^^^^^^^^^^
+    policy.yaml:6:45: error: `0.8005` is no risk; write a number from 0 to 1 with at most three decimals, or `ignore`
+       6 |       - { service: files, tools: [b], risk: 0.8005, read: 1 }
+         |                                             ^^^^^^
+    policy.yaml:6:59: error: `read` must be true or false, not a number
+       6 |       - { service: files, tools: [b], risk: 0.8005, read: 1 }
+         |                                                           ^
+    policy.yaml:8:39: error: `read` goes with allow, not with approve; remove it
+       8 |       - { service: files, tools: [c], read: true, risk: ignore }
+         |                                       ^^^^
+    policy.yaml:9:50: error: `approvals` is how many operators must approve; write a number from 1 to 255
+       9 |       - { service: files, tools: [d], approvals: 0, decide_within: 5 }
+         |                                                  ^
+    policy.yaml:9:68: error: `decide_within` is a time from 1s to 366d; write for example `15m`
+       9 |       - { service: files, tools: [d], approvals: 0, decide_within: 5 }
+         |                                                                    ^
+    policy.yaml:10:50: error: `approvals` is how many operators must approve; write a number from 1 to 255
+      10 |       - { service: files, tools: [e], approvals: 256, execute_within: 400d, risk: "0.5" }
+         |                                                  ^^^
+    policy.yaml:10:71: error: `execute_within` is a time from 1s to 366d; write for example `15m`
+      10 |       - { service: files, tools: [e], approvals: 256, execute_within: 400d, risk: "0.5" }
+         |                                                                       ^^^^
+    policy.yaml:10:83: error: `risk` must be a number from 0 to 1, or `ignore`, not a text
+      10 |       - { service: files, tools: [e], approvals: 256, execute_within: 400d, risk: "0.5" }
+         |                                                                                   ^^^^^
+    policy.yaml:11:39: error: unknown key `aprovals`; did you mean `approvals`?
+      11 |       - { service: files, tools: [f], aprovals: 2, risk: }
+         |                                       ^^^^^^^^
+    policy.yaml:11:56: error: `risk` must be a number from 0 to 1, or `ignore`, not nothing
+      11 |       - { service: files, tools: [f], aprovals: 2, risk: }
+         |                                                        ^
+    policy.yaml:13:35: error: `risk` goes with allow and approve, not with deny; remove it
+      13 |   - { service: files, tools: [g], risk: 0.8 }
+         |                                   ^^^^
+    policy.yaml:14:35: error: `read` goes with allow, not with deny; remove it
+      14 |   - { service: files, tools: [h], read: true, decide_within: 1h }
+         |                                   ^^^^
+    policy.yaml:14:47: error: `decide_within` goes with approve, not with deny; remove it
+      14 |   - { service: files, tools: [h], read: true, decide_within: 1h }
+         |                                               ^^^^^^^^^^^^^
+    "#);
+}
+
+#[test]
+fn an_approve_that_never_asks_is_a_warning() {
+    let text = r#"version: 1
+roles:
+  admin: { allow: ["*"] }
+  user:
+    approve:
+      - { service: files, tools: [delete_file], approvals: 2 }
+deny:
+  - { service: files, tools: ["delete_*"] }
+approve:
+  - { service: notes, tools: ["delete_*"] }
+"#;
+    insta::assert_snapshot!(said(text), @r#"
+    policy.yaml:6:9: warning: never matches: `deny` on line 8 covers it; remove it, or narrow the deny
+       6 |       - { service: files, tools: [delete_file], approvals: 2 }
+         |         ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+    "#);
+    let text = r#"version: 1
+roles:
+  user:
+    allow:
+      - { service: files, tools: ["read_*"], when: args.small }
+    approve:
+      - { service: notes, tools: ["*_note"] }
+approve:
+  - { service: files, tools: ["write_*"] }
+  - { service: files, tools: ["*_all"] }
+  - { service: "*", tools: ["note_*"] }
+  - { service: notes, tools: ["a_*"] }
+  - { service: other, tools: ["read_x"] }
+"#;
+    insta::assert_snapshot!(said(text), @r#"
+    policy.yaml:9:5: warning: never asks: no role is granted what it matches; allow that to a role, or write the approve there
+       9 |   - { service: files, tools: ["write_*"] }
+         |     ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+    policy.yaml:13:5: warning: never asks: no role is granted what it matches; allow that to a role, or write the approve there
+      13 |   - { service: other, tools: ["read_x"] }
+         |     ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
     "#);
 }
 

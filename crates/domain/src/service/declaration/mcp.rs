@@ -100,26 +100,9 @@ impl Reader<'_> {
 
     fn idle(&mut self, members: &Members<'_>) -> Duration {
         let Some((_, node)) = members.get("idle") else { return IDLE };
-        node.as_text().and_then(duration).unwrap_or_else(|| {
+        node.as_duration().unwrap_or_else(|| {
             self.wrong(node, "a time such as 30s, 10m or 2h");
             IDLE
         })
     }
-}
-
-/// `30s`, `10m`, `2h`, `1d`; at least a second, at most a year.
-fn duration(text: &str) -> Option<Duration> {
-    let (number, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
-    let unit = match unit {
-        "s" => 1,
-        "m" => 60,
-        "h" => 3_600,
-        "d" => 86_400,
-        _ => return None,
-    };
-    if number.is_empty() || !number.bytes().all(|byte| byte.is_ascii_digit()) {
-        return None;
-    }
-    let seconds = number.parse::<u64>().ok()?.checked_mul(unit)?;
-    (1..=366 * 86_400).contains(&seconds).then(|| Duration::from_secs(seconds))
 }
