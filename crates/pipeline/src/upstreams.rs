@@ -1,5 +1,6 @@
 //! The services' ends. Whatever a service is, its answer comes as an HTTP response.
 
+mod detached;
 mod http;
 mod mcp_http;
 mod mcp_stdio;
@@ -40,6 +41,7 @@ use crate::{
     dial::{Connector, DialError, Dialler},
     flow::{Broken, Flow},
     freshness::Freshness,
+    gateway::Bounds,
     session::Session,
 };
 
@@ -66,7 +68,7 @@ pub(crate) struct Outbound<'a> {
     pub(crate) headers: HeaderMap,
     pub(crate) modern: bool,
     /// Tells while it waits for a connection whether it may still leave.
-    pub(crate) freshness: &'a Freshness,
+    pub(crate) freshness: &'a Arc<Freshness>,
 }
 
 /// What an upstream answered.
@@ -121,6 +123,30 @@ impl Upstreams {
             Kind::Api(end) => end.exchange(outbound, injection, at).await,
             Kind::Http(end) => end.exchange(outbound, injection, at).await,
             Kind::Stdio(end) => end.exchange(outbound).await,
+        };
+        if answer.as_ref().is_ok_and(|answer| answer.response.status() == StatusCode::UNAUTHORIZED) {
+            injection.refused();
+        }
+        answer
+    }
+
+    /// Sends a call that people approved, while nobody is connected: of MCP on its session while that lives, else on a
+    /// fresh one, and the answer is whole. What the server asks meanwhile is declined. The call is sent once.
+    ///
+    /// All of it is meant to happen within the caller's `bounds.upstream_timeout`.
+    pub(crate) async fn exchange_detached(
+        &self,
+        service: &Arc<Service>,
+        outbound: Outbound<'_>,
+        injection: &Injection,
+        bounds: &Bounds,
+    ) -> Result<Answer, Stop> {
+        let end = self.end(service, injection)?;
+        let at = self.clock.now().wall;
+        let answer = match &end.kind {
+            Kind::Api(end) => end.exchange(outbound, injection, at).await,
+            Kind::Http(end) => end.exchange_detached(outbound, injection, at, bounds).await,
+            Kind::Stdio(end) => end.exchange_detached(outbound, bounds).await,
         };
         if answer.as_ref().is_ok_and(|answer| answer.response.status() == StatusCode::UNAUTHORIZED) {
             injection.refused();

@@ -3,7 +3,9 @@
 
 mod file;
 mod kind;
+mod notify;
 mod reference;
+mod risk;
 mod sources;
 mod table;
 mod variables;
@@ -14,10 +16,10 @@ use std::{
     time::Duration,
 };
 
-use domain::{risk::Thresholds, service::UpstreamUrl};
 pub use kind::{AddressRange, duration};
-use pipeline::risk::Style;
+pub use notify::NotifySink;
 pub use reference::schema;
+pub use risk::{Risk, RiskModel};
 pub use sources::{Choices, Faults, Sources};
 pub use variables::dotenv_variable;
 
@@ -40,6 +42,8 @@ pub struct Settings {
     pub risk: Risk,
     /// The trail.
     pub audit: Audit,
+    /// Who is told of held calls, decisions and the kill switch.
+    pub notify: Vec<NotifySink>,
     /// What the process says about itself.
     pub telemetry: Telemetry,
 }
@@ -143,61 +147,6 @@ pub struct Approvals {
     pub keep_result: Duration,
     /// Calls of one agent that may wait.
     pub max_pending_per_agent: u32,
-}
-
-/// How risk is assessed, and what follows from it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Risk {
-    /// From where on people are asked, or calls refused.
-    pub thresholds: Thresholds,
-    /// The model that is asked.
-    pub model: Option<RiskModel>,
-}
-
-/// A model that is asked how risky calls are.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RiskModel {
-    /// The base of its endpoint.
-    pub url: UpstreamUrl,
-    /// Its name there.
-    pub name: String,
-    /// The variable that holds the key.
-    pub key_env: Option<String>,
-    /// How the endpoint is spoken to.
-    pub style: Style,
-    /// How long it may take.
-    pub timeout: Duration,
-}
-
-impl Risk {
-    fn build(choices: &Choices) -> Result<Self, Faults> {
-        let thresholds = Thresholds {
-            approve_at: choices.risk("risk.approve_at"),
-            refuse_at: choices.risk("risk.refuse_at"),
-        };
-        let [url, name, key_env] = ["risk.model.url", "risk.model.name", "risk.model.key_env"]
-            .map(|path| choices.text(path).map(str::to_owned));
-        let lacks = |given: &str, missing: &str| {
-            Faults::One(format!("a risk model needs both its URL and its name ({given}); set {missing} too"))
-        };
-        let model = match (url.as_deref().map(UpstreamUrl::parse), name) {
-            (Some(Ok(url)), Some(name)) => {
-                let style = match choices.text("risk.model.style") {
-                    Some("anthropic") => Style::Anthropic,
-                    _ => Style::OpenAi,
-                };
-                Some(RiskModel { url, name, key_env, style, timeout: choices.duration("risk.model.timeout") })
-            }
-            (Some(Err(bad)), _) => return Err(Faults::One(format!("{bad} (risk.model.url)"))),
-            (Some(Ok(_)), None) => return Err(lacks("risk.model.url", "risk.model.name")),
-            (None, Some(_)) => return Err(lacks("risk.model.name", "risk.model.url")),
-            (None, None) if key_env.is_some() => {
-                return Err(lacks("risk.model.key_env", "risk.model.url and risk.model.name"));
-            }
-            (None, None) => None,
-        };
-        Ok(Self { thresholds, model })
-    }
 }
 
 /// How the trail is kept.
@@ -306,6 +255,7 @@ impl Settings {
                 },
                 value_limit: choices.number("audit.value_limit"),
             },
+            notify: choices.sinks("notify"),
             telemetry: Telemetry {
                 log: match choices.text("telemetry.log") {
                     Some("json") => LogForm::Json,
@@ -374,8 +324,6 @@ fn half(area: &str, given: &str, missing: &str) -> Faults {
 
 #[cfg(test)]
 mod tests {
-    use domain::risk::RiskScore;
-
     use super::{kind::Kind, table::SETTINGS, *};
 
     fn build(set: &[&str]) -> Result<Settings, Faults> {
@@ -418,6 +366,7 @@ mod tests {
                 Kind::Hosts => "gate.example.com".to_owned(),
                 Kind::Origins => "https://app.example.com".to_owned(),
                 Kind::Ranges => "10.0.0.0/8".to_owned(),
+                Kind::Sinks => "[{url: https://hooks.example.com/a, format: slack}]".to_owned(),
                 Kind::OneOf(words) => {
                     words.iter().find(|word| **word != setting.default).unwrap().to_string()
                 }
@@ -455,21 +404,6 @@ mod tests {
             let listener = if area == "gateway" { settings.gateway.listener } else { settings.console };
             assert_eq!(listener.tls.unwrap().cert, Path::new("/home/c.pem"));
             assert!(build(&[&files[0]]).is_err(), "a certificate without its key");
-        }
-    }
-
-    #[test]
-    fn a_risk_model_has_a_url_and_a_name() {
-        let risk = build(&[]).unwrap().risk;
-        let thresholds = Thresholds { approve_at: Some(RiskScore::from_thousandths(500)), refuse_at: None };
-        assert_eq!(risk, Risk { thresholds, model: None });
-        assert_eq!(build(&["risk.approve_at=none"]).unwrap().risk.thresholds, Thresholds::default());
-        let both = ["risk.model.url=http://127.0.0.1:1/v1", "risk.model.name=small"];
-        let model = build(&both).unwrap().risk.model.unwrap();
-        assert_eq!((model.style, model.timeout), (Style::OpenAi, Duration::from_secs(10)));
-        for half in [&both[..1], &both[1..], &["risk.model.key_env=A"]] {
-            let Faults::One(message) = build(half).unwrap_err() else { panic!("one sentence") };
-            assert!(message.contains("; set risk.model."), "{message}");
         }
     }
 

@@ -286,7 +286,7 @@ async fn a_process_that_prints_its_environment_gives_nothing_away() {
     let injection = bench.credentials.injection(&started, &bench.world().await).await.ok().unwrap();
     let upstreams = Upstreams::new(Dialler::new(), Arc::clone(&bench.clock) as _, 1_024);
     let (caller, freshness) = (caller(), bench.freshness().await);
-    let freshness = &*freshness;
+    let freshness = &freshness;
     // Its last words are waited for only briefly, so a slow machine may need several tries to hear them.
     for _ in 0..100 {
         bench.clock.advance(Duration::from_secs(60));

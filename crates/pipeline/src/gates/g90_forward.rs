@@ -32,9 +32,11 @@ pub(crate) async fn forward(call: Equipped, gateway: &Gateway) -> Result<Reply, 
     let (call, injection) = call.into_parts();
     // A token may have been waited for.
     gateway.freshness.current().check_kill_switch()?;
+    let call = call.into_inner();
+    let is_detached = call.is_detached();
     let Authorized {
         caller, call, service, session, exchange, mut headers, modern, repeatable, gone, ..
-    } = call.into_inner().into_inner();
+    } = call.into_inner();
     let timeout = gateway.bounds.upstream_timeout;
     let mut timer = Box::pin(tokio::time::sleep(timeout));
     // A resumed stream replays answers of any kind, lists among them.
@@ -57,8 +59,15 @@ pub(crate) async fn forward(call: Equipped, gateway: &Gateway) -> Result<Reply, 
     let (exchange, body_hash) = watch_on_its_way(exchange, |body| leash(body, None));
     let freshness = &gateway.freshness;
     let outbound = Outbound { caller: &caller, exchange, session, headers, modern, freshness };
+    let answered = async {
+        if is_detached {
+            gateway.upstreams.exchange_detached(&service, outbound, &injection, &gateway.bounds).await
+        } else {
+            gateway.upstreams.exchange(&service, outbound, &injection).await
+        }
+    };
     let answer = tokio::select! {
-        answer = gateway.upstreams.exchange(&service, outbound, &injection) => answer?,
+        answer = answered => answer?,
         () = timer.as_mut() => return Err(Fault::UpstreamTimeout(timeout).into()),
         // In the stateless protocol a client cancels by hanging up; in the older ones it does not. Whoever sends
         // an idempotency key means to come back for the answer.

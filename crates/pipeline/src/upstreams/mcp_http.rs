@@ -1,11 +1,19 @@
 //! An MCP server behind a URL (Streamable HTTP). Bodies pass as bytes; the session id and the headers of the
 //! newest protocol are made anew from what was judged.
 
+mod detached;
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
+
+use bytes::Bytes;
 use domain::{
     service::HttpUpstream,
     stop::{Fault, Stop},
 };
-use http::{HeaderMap, HeaderValue, Method, Request, Uri, header};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri, header};
 use http_body_util::{BodyExt, Full};
 use hyper_util::client::legacy::Client;
 use jiff::Timestamp;
@@ -19,7 +27,7 @@ use crate::{
     arrival::Exchange,
     credentials::Injection,
     dial::{Connector, Dialler, Versions},
-    flow::Broken,
+    flow::{Broken, Flow},
     session::Session,
 };
 
@@ -28,9 +36,12 @@ const METHOD: header::HeaderName = header::HeaderName::from_static(mcp::header::
 const NAME: header::HeaderName = header::HeaderName::from_static(mcp::header::NAME);
 
 /// One service's connections.
+#[derive(Clone)]
 pub(super) struct McpHttp {
-    client: Client<Connector, Full<bytes::Bytes>>,
+    client: Client<Connector, Full<Bytes>>,
     uri: Uri,
+    /// Whether an answer has ever named a session.
+    gives_sessions: Arc<AtomicBool>,
 }
 
 impl McpHttp {
@@ -42,7 +53,8 @@ impl McpHttp {
         let connector = dialler
             .connector(upstream, Versions::Http1, injection.identity.as_deref())
             .map_err(|error| Fault::UpstreamUnreachable(error.to_string()))?;
-        Ok(Self { client: client(connector), uri: upstream.url.uri().clone() })
+        let (client, uri) = (client(connector), upstream.url.uri().clone());
+        Ok(Self { client, uri, gives_sessions: Arc::default() })
     }
 
     pub(super) async fn exchange(
@@ -52,8 +64,6 @@ impl McpHttp {
         at: Timestamp,
     ) -> Result<Answer, Stop> {
         let mut headers = outbound.headers;
-        // Nobody but us reads the answer on its way, and we read it uncompressed.
-        headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
         if let Some(Session::Http(id)) = &outbound.session {
             let id = HeaderValue::from_str(id).map_err(|_| domain::stop::Refusal::UnknownSession)?;
             headers.insert(SESSION_ID, id);
@@ -66,11 +76,33 @@ impl McpHttp {
                 }
                 (Method::POST, message.body().clone())
             }
-            Exchange::Listen => (Method::GET, bytes::Bytes::new()),
-            Exchange::End => (Method::DELETE, bytes::Bytes::new()),
+            Exchange::Listen => (Method::GET, Bytes::new()),
+            Exchange::End => (Method::DELETE, Bytes::new()),
             // Gate 20 lets no such request through to an MCP service.
             Exchange::Request(_) => return Err(domain::stop::Refusal::MethodNotAllowed.into()),
         };
+        let stopped = outbound.freshness.stopped();
+        let response = self.send(method, headers, body, injection, at, stopped).await?;
+        let session = response
+            .headers()
+            .get(SESSION_ID)
+            .and_then(|id| id.to_str().ok())
+            .map(|id| Session::Http(id.to_owned()));
+        Ok(Answer { response, session })
+    }
+
+    /// Sends one request with what is to be added to it, unless it is `stopped` before it leaves.
+    async fn send(
+        &self,
+        method: Method,
+        mut headers: HeaderMap,
+        body: Bytes,
+        injection: &Injection,
+        at: Timestamp,
+        stopped: impl Future<Output = ()>,
+    ) -> Result<Response<Flow>, Stop> {
+        // Nobody but us reads the answer on its way, and we read it uncompressed.
+        headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
         let (mut parts, ()) = Request::new(()).into_parts();
         parts.method = method;
         parts.uri = self.uri.clone();
@@ -78,15 +110,15 @@ impl McpHttp {
         injection.apply(&mut parts, Some(&body), at)?;
 
         let request = Request::from_parts(parts, Full::new(body));
-        let response = send(&self.client, request, outbound.freshness.stopped()).await?;
-        let session = response
-            .headers()
-            .get(SESSION_ID)
-            .and_then(|id| id.to_str().ok())
-            .map(|id| Session::Http(id.to_owned()));
-        let response =
-            response.map(|body| body.map_err(|error| Broken::Upstream(error.to_string())).boxed_unsync());
-        Ok(Answer { response, session })
+        let response = send(&self.client, request, stopped).await?;
+        if response.headers().contains_key(SESSION_ID) {
+            self.gives_sessions.store(true, Ordering::Relaxed);
+        }
+        Ok(response.map(|body| body.map_err(|error| Broken::Upstream(error.to_string())).boxed_unsync()))
+    }
+
+    fn gives_sessions(&self) -> bool {
+        self.gives_sessions.load(Ordering::Relaxed)
     }
 }
 

@@ -5,6 +5,7 @@
 //! started again with a growing pause when they keep dying.
 
 mod child;
+mod detached;
 mod router;
 
 use std::{
@@ -25,7 +26,7 @@ use wire::{Message, Shape};
 
 use self::{
     child::{Child, Program},
-    router::{Owner, Posted},
+    router::{Owner, Posted, Reader},
 };
 use super::{Answer, Outbound};
 use crate::{
@@ -67,6 +68,8 @@ enum Seat {
     Session(u64),
     /// One key, in the newest protocol.
     Key(KeyId),
+    /// One approved call whose session is gone, by the child's number.
+    Call(u64),
     /// Everybody, where the service says `share`.
     Shared,
 }
@@ -90,8 +93,9 @@ impl McpStdio {
         let modern = outbound.modern;
         match outbound.exchange {
             Exchange::Post(message) => {
-                let streams = accepts_events(&outbound.headers);
-                let result = post(&child, &message, owner, modern, streams).await;
+                let reader =
+                    if accepts_events(&outbound.headers) { Reader::Stream } else { Reader::Response };
+                let result = post(&child, &message, owner, modern, reader).await;
                 child.note_activity(self.clock.now().monotonic);
                 let response = result.inspect_err(|_| {
                     // One that has ended by itself is not stopped too: its early death must count.
@@ -259,6 +263,7 @@ impl Seat {
         match self {
             Self::Session(_) => router::Attribution::Session,
             Self::Key(_) => router::Attribution::Key,
+            Self::Call(_) => router::Attribution::Detached,
             Self::Shared => router::Attribution::Nobody,
         }
     }
@@ -275,9 +280,9 @@ async fn post(
     message: &Message,
     owner: Owner,
     modern: bool,
-    streams: bool,
+    reader: Reader,
 ) -> Result<Response<Flow>, Fault> {
-    let mut delivery = match child.router().post(message, owner, modern, streams).await {
+    let mut delivery = match child.router().post(message, owner, modern, reader).await {
         Posted::Awaiting(delivery) => delivery,
         Posted::Done => return Ok(empty(StatusCode::ACCEPTED)),
         Posted::Broken(why) => return Err(Fault::UpstreamBroken(why)),

@@ -2,6 +2,7 @@
 //! line is proven as it is printed; nothing in it is canned.
 
 mod agent;
+mod approvals;
 mod billing;
 mod notes;
 mod stage;
@@ -60,7 +61,10 @@ async fn play(context: &Context, check: bool) -> anyhow::Result<Verdict> {
     screen.heading("AFTER", "the same calls through Toolgate, upstreams reset; the agent holds one key")?;
     stage.notes.reset();
     stage.billing.upstream.reset();
-    after(&stage, &mut screen, context).await?;
+    if let Err(error) = after(&stage, &mut screen, context, check).await {
+        stage.clear().await?;
+        return Err(error);
+    }
 
     let took = context.now().monotonic.saturating_sub(started).as_secs_f64();
     let (proven, all) = (screen.proven(), screen.lines.len());
@@ -125,7 +129,7 @@ async fn before(stage: &Stage, screen: &mut Screen<'_>) -> anyhow::Result<()> {
 }
 
 /// The same and more through the gateway, each with what the upstream saw of it.
-async fn after(stage: &Stage, screen: &mut Screen<'_>, context: &Context) -> anyhow::Result<()> {
+async fn after(stage: &Stage, screen: &mut Screen<'_>, context: &Context, check: bool) -> anyhow::Result<()> {
     let stranger = Agent::new(stage.url("mcp/notes"), None)?;
     let agent = Agent::new(stage.url("mcp/notes"), Some(stage.key()))?;
     let direct = Agent::new(stage.notes_address(), None)?;
@@ -210,24 +214,16 @@ async fn after(stage: &Stage, screen: &mut Screen<'_>, context: &Context) -> any
         hits: Some(hits),
     })?;
 
-    let answer = agent.request(Method::POST, "/v1/refunds", Some(&json!({ "amount": 5000 }))).await?;
-    let hits = stage.billing.upstream.take_hits();
-    screen.billing(Line {
-        holds: answer.status == 403 && hits == 0,
-        harmful: false,
-        what: "POST /v1/refunds {\"amount\":5000}".into(),
-        outcome: answer.verdict("forbidden, silence means no"),
-        expected: "403 and 0 hits",
-        hits: Some(hits),
-    })?;
+    let refunds = approvals::play(stage, screen, context, check).await?;
 
     let proof = stage.prove_the_trail(context).await?;
+    let sent = 22 + refunds;
     screen.trail(Line {
-        holds: proof.holds(22),
+        holds: proof.holds(sent),
         harmful: false,
-        what: format!("{} events, {} calls = 22 hits", proof.events, proof.calls),
+        what: format!("{} events, {} calls = {sent} hits", proof.events, proof.calls),
         outcome: proof.to_string(),
-        expected: "22 calls, a chain that holds, and the altered byte found",
+        expected: "as many calls as hits, a chain that holds, and the altered byte found",
         hits: None,
     })
 }

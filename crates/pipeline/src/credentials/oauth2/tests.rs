@@ -342,7 +342,7 @@ async fn a_service_that_answers_401_costs_the_token_and_is_not_asked_again() {
     assert!(bench.set(&service, "token", b"client secret").await);
     let upstreams = Upstreams::new(Dialler::new(), Arc::clone(&bench.clock) as _, 1_024);
     let (caller, freshness) = (caller(), bench.freshness().await);
-    let freshness = &*freshness;
+    let freshness = &freshness;
     for call in 1..=3 {
         let injection = bench.credentials.injection(&service, &bench.world().await).await.ok().unwrap();
         let target = wire::Target::parse("/v1/balance", None, wire::OddTargets::Refuse).unwrap();

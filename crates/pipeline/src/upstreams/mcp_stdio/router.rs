@@ -22,6 +22,7 @@ use wire::{Limits, Message, Raw, Shape, mcp, sse};
 use crate::{
     flow::{Broken, Flow},
     session::Session,
+    upstreams::detached::{NOBODY, answer_for_nobody},
 };
 
 /// How many messages may wait for one client. A client that lets more pile up loses its stream.
@@ -45,6 +46,19 @@ pub(super) enum Attribution {
     Key,
     /// To nobody: several agents share the child.
     Nobody,
+    /// To nobody: the child serves an approved call whose client is not there.
+    Detached,
+}
+
+/// Who reads what a child says about a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reader {
+    /// A client that can read an event stream as the answer.
+    Stream,
+    /// A client that reads the response alone.
+    Response,
+    /// Nobody for now: the gateway keeps the response. Whatever the child asks meanwhile is declined.
+    Detached,
 }
 
 /// Who sent a request: only the same one may cancel it.
@@ -70,8 +84,7 @@ struct Pending {
     id: String,
     /// The client's progress token, as it wrote it.
     progress: Option<String>,
-    /// Whether the client can read an event stream as the answer.
-    streams: bool,
+    reader: Reader,
     client: mpsc::Sender<Delivered>,
 }
 
@@ -123,7 +136,7 @@ impl Router {
         message: &Message,
         owner: Owner,
         modern: bool,
-        streams: bool,
+        reader: Reader,
     ) -> Posted {
         let broken = || Posted::Broken("the process does not read its input".into());
         match message.shape() {
@@ -134,7 +147,7 @@ impl Router {
                     owner,
                     id: id.text().to_owned(),
                     progress: progress.map(|token| token.text().to_owned()),
-                    streams,
+                    reader,
                     client,
                 };
                 let Some(number) = self.admit(pending) else { return broken() };
@@ -201,20 +214,30 @@ impl Router {
         match message.shape() {
             Shape::Response { id, .. } => self.deliver_response(&message, id),
             Shape::Notification { .. } => self.deliver_notification(&message),
-            Shape::Request { id, .. } => {
-                if self.attribution == Attribution::Session {
-                    self.deliver_unrelated(message.body().clone());
-                } else {
-                    let no = format!(
-                        "{{\"jsonrpc\":\"2.0\",\"id\":{},\"error\":{{\"code\":{},\"message\":\"this client takes no requests\"}}}}\n",
-                        id.text(),
-                        mcp::code::METHOD_NOT_FOUND
-                    );
+            Shape::Request { .. } => {
+                let why = match self.attribution {
+                    Attribution::Session if !self.is_detached() => {
+                        return self.deliver_unrelated(message.body().clone());
+                    }
+                    Attribution::Session | Attribution::Detached => NOBODY,
+                    Attribution::Key | Attribution::Nobody => "this client takes no requests",
+                };
+                if let Some(mut no) = answer_for_nobody(&message, why) {
+                    no.push('\n');
                     // A child that does not read is noticed by the next request.
                     let _ = self.to_child.send(no.into()).await;
                 }
             }
         }
+    }
+
+    /// Whether the latest request that the child could be asking about is one whose client is not there.
+    fn is_detached(&self) -> bool {
+        let state = self.lock();
+        let open = |pending: &&Pending| pending.reader != Reader::Response && !pending.client.is_closed();
+        let latest =
+            state.pending.iter().filter(|(_, pending)| open(pending)).max_by_key(|(number, _)| **number);
+        latest.is_some_and(|(_, pending)| pending.reader == Reader::Detached)
     }
 
     /// Gives a request its number; none when the child is gone.
@@ -261,7 +284,9 @@ impl Router {
         let Some(pending) = state.pending.get(&number) else { return };
         let (Some(theirs), Some(span)) = (theirs(pending), message.span(ours)) else { return };
         let bytes = message.replace(span, &theirs);
-        if pending.streams && pending.client.try_send(Delivered { bytes, is_final: false }).is_err() {
+        if pending.reader == Reader::Stream
+            && pending.client.try_send(Delivered { bytes, is_final: false }).is_err()
+        {
             // It hung up, or lets everything pile up: the answer alone is of no use to it any more.
             state.pending.remove(&number);
         }
@@ -276,7 +301,7 @@ impl Router {
         let latest = state
             .pending
             .iter()
-            .filter(|(_, pending)| pending.streams && !pending.client.is_closed())
+            .filter(|(_, pending)| pending.reader == Reader::Stream && !pending.client.is_closed())
             .max_by_key(|(number, _)| **number)
             .map(|(_, pending)| pending.client.clone());
         let delivered = |client: &mpsc::Sender<Delivered>, bytes: &Bytes| {

@@ -20,6 +20,8 @@ pub(super) struct Agent {
 pub(super) struct Answer {
     /// The HTTP status.
     pub(super) status: u16,
+    /// What the gateway says that it did.
+    pub(super) proxy_status: Option<String>,
     /// The body's bytes.
     pub(super) body: Bytes,
 }
@@ -74,7 +76,9 @@ impl Agent {
         }
         let response = self.client.request(request).await.context("the demo's own server does not answer")?;
         let status = response.status().as_u16();
-        Ok(Answer { status, body: response.into_body().collect().await?.to_bytes() })
+        let proxy_status = response.headers().get("x-proxy-status");
+        let proxy_status = proxy_status.and_then(|status| status.to_str().ok()).map(str::to_owned);
+        Ok(Answer { status, proxy_status, body: response.into_body().collect().await?.to_bytes() })
     }
 }
 
@@ -86,6 +90,11 @@ impl Answer {
 
     pub(super) fn text(&self) -> String {
         String::from_utf8_lossy(&self.body).into_owned()
+    }
+
+    /// Whether it is the answer to a call that was approved, given again.
+    pub(super) fn is_of_an_approved_call(&self) -> bool {
+        self.status == 200 && self.proxy_status.as_deref() == Some("executed-approved")
     }
 
     /// The code that was answered, and what it means.

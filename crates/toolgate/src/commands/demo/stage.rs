@@ -1,6 +1,7 @@
 //! What the demo plays on: a temporary home, the upstream, and a gateway in this process.
 
 use std::{
+    collections::HashSet,
     fmt,
     net::{SocketAddr, TcpListener},
     os::unix::fs::DirBuilderExt as _,
@@ -9,14 +10,16 @@ use std::{
     time::Duration,
 };
 
-use admin::{Actor, Admin, NewKey};
+use admin::{ActingOperator, Actor, Admin, NewKey};
 use anyhow::Context as _;
 use domain::{
-    audit::{Kind, ResultWord},
+    approval::{Approval, Status},
+    audit::Kind,
     names::{AgentName, CredentialName, RoleName, ServiceName},
+    operator::{Email, OperatorRole},
     service::parse_declarations,
 };
-use store::{Query, Store, StoreOptions};
+use store::{ApprovalQuery, Query, Store, StoreOptions};
 use vault::{RootKey, Secret};
 
 use super::{billing::Billing, notes, temporary_home, upstream::Upstream};
@@ -34,6 +37,9 @@ roles:
     allow:
       - { service: notes, tools: [\"list_*\", \"read_*\", \"search_*\"] }
       - { service: billing, requests: [\"GET /v1/**\"] }
+    approve:
+      - { name: big refunds, service: billing, requests: [\"POST /v1/refunds\"], when: args.amount > 1000 }
+      - { service: billing, requests: [\"POST /v1/refunds\"], when: args.amount == 5002, decide_within: 1s }
 deny:
   - { service: \"*\", tools: [\"delete_*\"] }
 limits:
@@ -48,7 +54,14 @@ pub(super) struct Stage {
     home: PathBuf,
     running: Running,
     key: String,
+    /// The password of the demo's one operator.
+    password: String,
 }
+
+/// The demo's operator.
+const OWNER: &str = "owner@demo.test";
+/// How long something that must happen soon is waited for.
+const SOON: Duration = Duration::from_secs(20);
 
 impl Stage {
     pub(super) async fn set(context: &Context) -> anyhow::Result<Self> {
@@ -73,7 +86,7 @@ impl Stage {
         let notes = notes::start().await.context(cannot_listen)?;
         let billing = Billing::start(&secret).await.context(cannot_listen)?;
         let text = format!(
-            "gateway: {{ listen: \"{}\" }}\nconsole: {{ listen: \"{}\" }}\n",
+            "gateway: {{ listen: \"{}\", hold: 200ms }}\nconsole: {{ listen: \"{}\" }}\n",
             free_address(8484)?,
             free_address(8485)?
         );
@@ -111,9 +124,11 @@ impl Stage {
         };
         let created = admin.create_key(&actor, now, &running.gateway.pepper, new).await?;
         let key = created.key.reveal().to_owned();
+        let password = random_secret(vault::random::bytes());
+        admin.create_operator(&actor, now, Email::parse(OWNER)?, OperatorRole::Owner, &password).await?;
         // The gateway would notice within a moment; the demo does not wait.
         running.gateway.freshness.refresh().await?;
-        Ok(Self { notes, billing, secret, home: home.to_owned(), running, key })
+        Ok(Self { notes, billing, secret, home: home.to_owned(), running, key, password })
     }
 
     pub(super) fn home(&self) -> &Path {
@@ -156,6 +171,29 @@ impl Stage {
         &self.key
     }
 
+    pub(super) fn admin(&self) -> Admin {
+        Admin::new(Arc::clone(&self.running.store))
+    }
+
+    /// The operator, who has proven who they are.
+    pub(super) async fn owner(&self, context: &Context) -> anyhow::Result<ActingOperator> {
+        Ok(self.admin().sign_in(context.now().wall, &Email::parse(OWNER)?, &self.password).await?)
+    }
+
+    /// The held call that waits for a decision, the newest if there are several.
+    pub(super) async fn pending(&self) -> anyhow::Result<Option<Approval>> {
+        let query = ApprovalQuery { status: Some(Status::Pending), agent: None };
+        Ok(self.running.store.approvals(&query, 1).await?.pop())
+    }
+
+    /// A held call once it has come to its end.
+    pub(super) async fn ended(&self, approval: &Approval) -> anyhow::Result<Approval> {
+        let (agent, id) = (&approval.held.agent, &approval.held.id);
+        let gateway = &self.running.gateway;
+        let ended = gateway.approvals.wait(agent, id, SOON, gateway.stopping.clone()).await;
+        ended.map_err(|stop| anyhow::anyhow!("the held call is lost: {stop:?}"))
+    }
+
     /// Verifies the trail, then alters one byte of a copy of the store and verifies that.
     pub(super) async fn prove_the_trail(&self, context: &Context) -> anyhow::Result<Proof> {
         let calls = self.forwarded_calls().await?;
@@ -164,25 +202,24 @@ impl Stage {
         Ok(Proof { events: sound.events, sound: sound.ok, calls, found_at })
     }
 
-    /// Calls with an outcome in the trail. The last ones are written with the next group, a moment after their
-    /// answers: they are waited for, at most two seconds.
+    /// Calls that were sent, as the trail tells: an intent and an outcome each. The last ones are written with the next
+    /// group, a moment after their answers: they are waited for, at most two seconds.
     async fn forwarded_calls(&self) -> anyhow::Result<usize> {
+        let mut both = 0;
         for _ in 0..100 {
-            let (intents, outcomes) = (self.count(Kind::Intent).await?, self.count(Kind::Outcome).await?);
-            if intents == outcomes {
+            let intents = self.calls_with(Kind::Intent).await?;
+            both = self.calls_with(Kind::Outcome).await?.intersection(&intents).count();
+            if both == intents.len() {
                 break;
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
-        self.count(Kind::Outcome).await
+        Ok(both)
     }
 
-    /// Calls of this kind that were not refused on the way.
-    async fn count(&self, kind: Kind) -> anyhow::Result<usize> {
+    async fn calls_with(&self, kind: Kind) -> anyhow::Result<HashSet<String>> {
         let query = Query { kind: Some(kind.as_str().into()), limit: Some(10_000), ..Query::default() };
-        let rows = self.running.store.events(&query).await?;
-        let forwarded = ResultWord::Forwarded.as_str();
-        Ok(rows.iter().filter(|row| row.result.as_deref().is_none_or(|result| result == forwarded)).count())
+        Ok(self.running.store.events(&query).await?.into_iter().filter_map(|row| row.call_id).collect())
     }
 
     async fn tamper_with_a_copy(&self, context: &Context) -> anyhow::Result<Option<i64>> {
@@ -241,8 +278,8 @@ pub(super) struct Proof {
 }
 
 impl Proof {
-    pub(super) fn holds(&self, calls: usize) -> bool {
-        self.sound && self.calls == calls && self.found_at.is_some()
+    pub(super) fn holds(&self, calls: u64) -> bool {
+        self.sound && self.calls as u64 == calls && self.found_at.is_some()
     }
 }
 
