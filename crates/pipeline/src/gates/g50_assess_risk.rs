@@ -23,9 +23,9 @@ use crate::{
     arguments,
     arrival::Exchange,
     budget::BodyBudget,
-    gateway::Bounds,
+    gateway::{Bounds, Gateway},
     idempotency::Claim,
-    risk::{Model, Question, Risk},
+    risk::{Model, Question},
 };
 
 /// A call whose risk is known. Only this gate can make one.
@@ -81,13 +81,10 @@ impl Assessed {
 
 pub(crate) async fn assess_risk(
     mut call: Unique,
-    risk: &Risk,
-    store: &Store,
-    bodies: &BodyBudget,
-    bounds: &Bounds,
-    recording: &Recording,
+    gateway: &Gateway,
     draft: &mut Draft,
 ) -> Result<Assessed, Stop> {
+    let risk = &gateway.risk;
     if call.call.class == Class::Housekeeping {
         return Ok(Assessed { call, assessment: None, wants_people: false });
     }
@@ -100,8 +97,8 @@ pub(crate) async fn assess_risk(
     if let Some(model) = &risk.model
         && could_change(&assessment, &risk.thresholds)
     {
-        call.hold_body(bodies, bounds).await?;
-        assessment.model = Told::of(&call, recording).ask(model, store).await;
+        call.hold_body(&gateway.bodies, &gateway.bounds).await?;
+        assessment.model = Told::of(&call, &gateway.recording).ask(model, &gateway.store).await;
     }
     draft.assessed(&assessment);
     let verdict = assessment.decide(&risk.thresholds);
