@@ -15,7 +15,7 @@ pub use agent::{Agent, call};
 pub use api::{API_POLICY, ApiStage, SECRET};
 pub use child::{ChildServer, is_running};
 pub use gateway::Gateway;
-pub use home::Home;
+pub use home::{Home, Ran};
 pub use http::{Answer, Reply, Request, attempt, open, send, send_bytes};
 pub use upstream::{
     ClosedPort, Hit, Latch, Step, TOOLS, Upstream, answer, events, json, mcp, rpc, say, stream_head,
