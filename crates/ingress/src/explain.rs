@@ -8,13 +8,9 @@ use domain::{
     stop::{Stop, Unreadable},
 };
 use http::{HeaderMap, Method, Response};
-use pipeline::{Exchange, flow::Flow};
+use pipeline::{Exchange, Foretold, flow::Flow};
 use serde_json::json;
-use wire::{
-    Limits, Message, Raw,
-    json::{self},
-    mcp::Class,
-};
+use wire::{Limits, Message, Raw, json, mcp::Class};
 
 use crate::{Front, Knock, inquiry::Inquiry, limits, proxy};
 
@@ -49,8 +45,8 @@ pub(crate) async fn open(knock: Knock) -> Response<Flow> {
         Err(stop) => (Err(stop), HeaderMap::new()),
     };
     match inquiry.foretold(&asked, exchange, headers).await {
-        Ok(verdict) => {
-            let Told { effect, rule, reason, next } = Told::of(&verdict);
+        Ok(foretold) => {
+            let Told { effect, rule, reason, next } = Told::of(&foretold);
             let rule = rule.map(RuleName::as_str);
             inquiry.told(&json!({ "effect": effect.as_str(), "rule": rule, "reason": reason, "next": next }))
         }
@@ -102,7 +98,18 @@ struct Told<'v> {
 }
 
 impl<'v> Told<'v> {
-    fn of(verdict: &'v Verdict) -> Self {
+    fn of(foretold: &'v Foretold) -> Self {
+        let verdict = match foretold {
+            Foretold::Judged(verdict) => verdict,
+            Foretold::TooRisky => {
+                return Self {
+                    effect: Effect::Deny,
+                    rule: None,
+                    reason: "too risky".into(),
+                    next: "Do not make the call. Use another action, or tell the user that it is refused for its risk.",
+                };
+            }
+        };
         match verdict {
             Verdict::Allow { rule, reason, .. } => Self {
                 effect: Effect::Allow,

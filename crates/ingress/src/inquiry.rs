@@ -7,13 +7,12 @@ use domain::{
     call::{Action, Call},
     clock::Now,
     key::PresentedKey,
-    policy::Verdict,
     stop::{Refusal, Stop},
     world::World,
 };
 use http::{HeaderMap, HeaderValue, Response, header};
 use pipeline::{
-    Arrival, Exchange,
+    Arrival, Exchange, Foretold,
     arrival::Caller,
     flow::{self, Flow},
     foretell, inquire,
@@ -89,7 +88,7 @@ impl Inquiry {
         asked: &Call,
         exchange: Result<Exchange, Stop>,
         headers: HeaderMap,
-    ) -> Result<Verdict, Stop> {
+    ) -> Result<Foretold, Stop> {
         let arrival = self.arrival(exchange, headers);
         foretell(arrival, asked, &self.front.gateway).await
     }

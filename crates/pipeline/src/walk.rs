@@ -18,6 +18,7 @@ use crate::{
         g20_authorize::{authorize, check_door, judge_whole},
         g30_rate_limit::{charge_housekeeping, charge_refusal, rate_limit},
         g40_idempotency::idempotency,
+        g50_assess_risk::{Foretold, assess_risk, foretell_risk},
         g60_approve::{approve, decided},
         g70_record::{Execution, Record},
         g80_inject_credential::inject_credential,
@@ -61,6 +62,7 @@ pub async fn walk(arrival: Arrival, gateway: &Gateway) -> Result<Reply, Stop> {
                 .await?;
         let call = rate_limit(call, &world, &gateway.counters)?;
         let call = idempotency(call, gateway, &mut record.draft).await?;
+        let call = assess_risk(call, gateway, &mut record.draft).await?;
         let call = approve(call, &world, gateway, &mut record).await?;
         let call = record.intent(call, &gateway.freshness, &gateway.recording).await?;
         let call = inject_credential(call, &gateway.freshness, &gateway.credentials).await?;
@@ -146,7 +148,7 @@ pub async fn inquire(arrival: Arrival, gateway: &Gateway) -> Result<(Caller, Arc
 ///
 /// # Errors
 /// The [`Stop`]: as for [`inquire`], the kill switch is on, or the call could not be read or has come to the wrong door.
-pub async fn foretell(arrival: Arrival, asked: &Call, gateway: &Gateway) -> Result<Verdict, Stop> {
+pub async fn foretell(arrival: Arrival, asked: &Call, gateway: &Gateway) -> Result<Foretold, Stop> {
     let mut record = Record::open(&arrival.call, arrival.at, &gateway.recorder, &gateway.clock)?;
     let told = async {
         let (caller, arrival, world) = admit(arrival, gateway, &mut record).await?;
@@ -154,18 +156,19 @@ pub async fn foretell(arrival: Arrival, asked: &Call, gateway: &Gateway) -> Resu
         let exchange = arrival.exchange?;
         let verdict = judge_whole(&world, &caller, asked, &exchange, &arrival.headers, arrival.at.wall);
         // Whoever may not know that the service exists is not told where it is.
-        if verdict != Verdict::Never(Refused::NotInScope)
-            && let Some(service) = world.services.get(asked.service.as_str())
-        {
-            check_door(service, &exchange)?;
+        match world.services.get(asked.service.as_str()) {
+            Some(service) if verdict != Verdict::Never(Refused::NotInScope) => {
+                check_door(service, &exchange)?;
+                Ok(foretell_risk(verdict, asked, service, &gateway.risk))
+            }
+            _ => Ok(Foretold::Judged(verdict)),
         }
-        Ok(verdict)
     }
     .await;
     match told {
-        Ok(verdict) => {
+        Ok(foretold) => {
             record.forget();
-            Ok(verdict)
+            Ok(foretold)
         }
         Err(stop) => Err(record.turn_away(stop)),
     }

@@ -15,7 +15,7 @@ use jiff::Timestamp;
 use store::HoldCall;
 use wire::mcp::Class;
 
-use super::{g20_authorize::Authorized, g40_idempotency::Unique, g70_record::Record};
+use super::{g20_authorize::Authorized, g50_assess_risk::Assessed, g70_record::Record};
 use crate::{
     arguments,
     arrival::{ApiRequest, Exchange},
@@ -34,7 +34,7 @@ pub struct Approved(Cleared);
 /// The two doors into the proof.
 enum Cleared {
     /// It needs nobody.
-    Now(Unique),
+    Now(Assessed),
     /// People said yes to exactly this.
     Decided(Authorized),
 }
@@ -66,7 +66,7 @@ impl Approved {
     /// Takes the proof apart; only the last gate has a use for the pieces.
     pub(crate) fn into_inner(self) -> Authorized {
         match self.0 {
-            Cleared::Now(call) => call.into_inner().into_inner(),
+            Cleared::Now(call) => call.into_inner().into_inner().into_inner(),
             Cleared::Decided(call) => call,
         }
     }
@@ -74,7 +74,7 @@ impl Approved {
 
 /// Where nobody is wanted and nothing of the agent is held, it costs one look at memory.
 pub(crate) async fn approve(
-    mut call: Unique,
+    mut call: Assessed,
     world: &World,
     gateway: &Gateway,
     record: &mut Record,
@@ -82,7 +82,7 @@ pub(crate) async fn approve(
     let approvals = &gateway.approvals;
     // Who asks again after the policy has changed still gets the answer to what was held.
     if call.call.class == Class::Housekeeping
-        || (call.wants.is_none() && !approvals.has_live(&call.caller.agent.name))
+        || (!call.wants_people() && !approvals.has_live(&call.caller.agent.name))
     {
         return Ok(Approved(Cleared::Now(call)));
     }
@@ -97,9 +97,9 @@ pub(crate) async fn approve(
             record.draft.of_approval(&approval.held.id);
             return Err(approvals.answer(&approval).await);
         }
-        let Some(wants) = &call.wants else { return Ok(Approved(Cleared::Now(call))) };
         let id = ApprovalId::new(u64::from_be_bytes(vault::random::bytes()));
-        let held = held(id, digest, &call, wants, world, gateway);
+        let held = call.wants().map(|wants| held(id, digest, &call, &wants, world, gateway));
+        let Some(held) = held else { return Ok(Approved(Cleared::Now(call))) };
         let ticket = Ticket {
             id,
             agent: agent.clone(),
@@ -132,7 +132,7 @@ pub(crate) async fn approve(
 fn held(
     id: ApprovalId,
     call_digest: [u8; 32],
-    call: &Authorized,
+    call: &Assessed,
     wants: &Wants,
     world: &World,
     gateway: &Gateway,
@@ -153,9 +153,9 @@ fn held(
         call_digest,
         approval_digest: approval_digest(&call_digest, &wants.rule, &credentials, None),
         rule: wants.rule.clone(),
-        rule_place: Some(wants.place.clone()),
+        rule_place: Some(wants.place.clone()).filter(|place| !place.is_empty()),
         because: wants.because.clone(),
-        risk: None,
+        risk: call.held_risk(),
         intent: call.intent.clone(),
         args: arguments::of(&call.exchange, &call.headers, &gateway.recording.values).map(Into::into),
         quorum: wants.quorum,

@@ -26,6 +26,12 @@ fn each_effect_is_told_with_its_rule_and_nothing_happens() {
             "wants a person's approval: its condition has no answer for this call, which counts as a match",
         ),
         (
+            r#"{"service":"api","method":"PATCH","path":"/v1/risky"}"#.into(),
+            "hold",
+            json!("risk.approve_at"),
+            "wants a person's approval",
+        ),
+        (
             r#"{"service":"api","method":"DELETE","path":"/v1/x"}"#.into(),
             "deny",
             json!("no deletes"),

@@ -15,6 +15,7 @@ roles:
     allow:
       - { service: web, tools: ["read_*", echo] }
       - { service: api, requests: ["GET /v1/**", "POST /v1/refunds", "POST /v1/hasty"] }
+      - { service: api, requests: ["PATCH /v1/risky"], risk: 0.6 }
     approve:
       - { name: writes, service: web, tools: [write_note] }
       - { name: big refunds, service: api, requests: ["POST /v1/refunds"], when: args.amount > 1000 }
