@@ -13,6 +13,7 @@
 
 mod a_bad_file_stops_the_start;
 mod a_crash_loses_nothing;
+mod a_crash_never_sends_twice;
 mod a_repeated_call_is_made_once;
 mod a_stop_finishes_what_is_under_way;
 mod an_echoed_secret_is_masked;
