@@ -8,6 +8,7 @@ pub mod audit;
 pub mod call;
 pub mod clock;
 pub mod credential;
+pub mod foreign;
 pub mod idempotency;
 pub mod key;
 pub mod keyring;

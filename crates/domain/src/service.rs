@@ -208,6 +208,14 @@ pub struct BadUrl {
     why: &'static str,
 }
 
+impl BadUrl {
+    /// Why, without the text: it may have a secret in it.
+    #[must_use]
+    pub fn why(&self) -> &'static str {
+        self.why
+    }
+}
+
 impl UpstreamUrl {
     /// Parses an absolute `http` or `https` URL without user information and fragment.
     ///

@@ -15,6 +15,7 @@ pub mod gates;
 pub mod gateway;
 pub mod idempotency;
 pub mod listing;
+pub mod notify;
 pub mod recorder;
 pub mod session;
 pub mod upstreams;

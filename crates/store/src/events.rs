@@ -13,7 +13,8 @@ use crate::{
 /// Rows are read so many at a time.
 const PAGE: u32 = 512;
 
-const COLUMNS: &str = "seq, at, kind, call_id, agent, service, action, result, rec, hash";
+/// What [`event`] reads.
+pub const COLUMNS: &str = "seq, at, kind, call_id, agent, service, action, result, rec, hash";
 
 /// Which events, in what order. Everything left at its default filters nothing.
 #[derive(Debug, Clone, Default)]
@@ -212,7 +213,8 @@ impl Store {
     }
 }
 
-fn event(row: &SqliteRow) -> Result<EventRow, StoreError> {
+/// Reads a row of [`COLUMNS`].
+pub fn event(row: &SqliteRow) -> Result<EventRow, StoreError> {
     let seq: i64 = row.try_get(0)?;
     let hash: &[u8] = row.try_get(9)?;
     let (Some(at), Ok(hash)) = (time(row.try_get(1)?), hash.try_into()) else {

@@ -2,7 +2,6 @@
 //! The answer goes to stdout, the talk to stderr; nothing here decides anything.
 
 pub mod figures;
-mod foreign;
 mod invocation;
 mod table;
 
@@ -13,8 +12,8 @@ use std::{
     io::{IsTerminal, Write},
 };
 
+pub use domain::foreign::escape_foreign;
 pub use figures::{age, count, count_of, day_and_time, milliseconds, short_time, size};
-pub use foreign::escape_foreign;
 pub use invocation::{Invocation, shell_quote};
 pub use table::{Column, Table};
 

@@ -3,6 +3,7 @@
 
 mod file;
 mod kind;
+mod notify;
 mod reference;
 mod sources;
 mod table;
@@ -15,6 +16,7 @@ use std::{
 };
 
 pub use kind::{AddressRange, duration};
+pub use notify::NotifySink;
 pub use reference::schema;
 pub use sources::{Choices, Faults, Sources};
 pub use variables::dotenv_variable;
@@ -36,6 +38,8 @@ pub struct Settings {
     pub root_key: RootKeySource,
     /// The trail.
     pub audit: Audit,
+    /// Who is told of held calls, decisions and the kill switch.
+    pub notify: Vec<NotifySink>,
     /// What the process says about itself.
     pub telemetry: Telemetry,
 }
@@ -246,6 +250,7 @@ impl Settings {
                 },
                 value_limit: choices.number("audit.value_limit"),
             },
+            notify: choices.sinks("notify"),
             telemetry: Telemetry {
                 log: match choices.text("telemetry.log") {
                     Some("json") => LogForm::Json,
@@ -354,6 +359,7 @@ mod tests {
                 Kind::Hosts => "gate.example.com".to_owned(),
                 Kind::Origins => "https://app.example.com".to_owned(),
                 Kind::Ranges => "10.0.0.0/8".to_owned(),
+                Kind::Sinks => "[{url: https://hooks.example.com/a, format: slack}]".to_owned(),
                 Kind::OneOf(words) => {
                     words.iter().find(|word| **word != setting.default).unwrap().to_string()
                 }

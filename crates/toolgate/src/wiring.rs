@@ -1,6 +1,7 @@
 //! Builds a running gateway out of settings and a home, in one place, and takes it apart again.
 
 mod call_log;
+mod notify;
 mod policy_watch;
 mod secrets;
 
@@ -31,6 +32,7 @@ use pipeline::{
     gates::g70_record::Recording,
     gateway::{Bounds, CallIds},
     idempotency::IdempotencyKeys,
+    notify::Notifier,
     recorder::Recorder,
     session::SessionTokens,
     upstreams::Upstreams,
@@ -105,6 +107,7 @@ pub async fn start(
     tell: TellPolicy,
 ) -> anyhow::Result<Running> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
+    let sinks = notify::sinks(settings)?;
     let store = Arc::new(open_store(settings, &*clock).await?);
     let unlocked = secrets::open(&settings.root_key, &store, &*clock).await?;
 
@@ -145,6 +148,7 @@ pub async fn start(
     let freshness =
         Freshness::load(Arc::clone(&store), Arc::clone(&clock), Arc::new(policy), Arc::clone(&secrets.vault))
             .await?;
+    let outbound = dialler.clone();
     let (recorder, recorder_task) =
         Recorder::start(Arc::clone(&store), Arc::clone(&clock), call_log.map(CallLog::into_listener));
     let bounds = Bounds {
@@ -190,6 +194,18 @@ pub async fn start(
     lose_claims(&store).await?;
     lose_executions(&gateway).await?;
 
+    let console = settings::Listener { listen: console_address, ..settings.console.clone() }.url();
+    let notifier = Notifier::new(
+        sinks,
+        Arc::clone(&store),
+        Arc::clone(&recorder),
+        Arc::clone(&clock),
+        &outbound,
+        vault::random::bytes,
+        console,
+    )
+    .await?;
+
     let front = |listener: &settings::Listener, doors: &'static [Door]| {
         let origins: &[String] = &settings.gateway.allowed_origins;
         let proxies = settings.gateway.trusted_proxies.clone();
@@ -215,6 +231,7 @@ pub async fn start(
     let helpers = vec![
         tokio::spawn(Arc::clone(&freshness).run()),
         tokio::spawn(sweep(Arc::clone(&gateway))),
+        tokio::spawn(notifier.run()),
         tokio::spawn(forget(Arc::clone(&gateway))),
         tokio::spawn(Arc::clone(&gateway.approvals).run()),
         tokio::spawn(policy_watch::run(settings.policy_file.clone(), invocation.clone(), freshness, tell)),

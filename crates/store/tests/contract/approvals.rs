@@ -208,10 +208,22 @@ async fn a_whole_life_is_told_by_its_row() {
     assert_eq!(world.count().await, 2 + 5, "what did not happen is not told");
 }
 
+#[tokio::test]
+async fn only_an_end_is_delivered() {
+    let world = world().await;
+    for (number, status) in (1..).zip(Status::ALL) {
+        let agent_free = Held { idempotency_key: None, ..held(number, "laptop", 1) };
+        assert!(world.change(hold(agent_free)).await, "{status}");
+        bring_to(&world, number, status).await;
+        assert_eq!(deliver(&world, number).await, status.is_final(), "{status}");
+        assert_eq!(read(&world.store, number).await.delivered_at.is_some(), status.is_final(), "{status}");
+    }
+}
+
 /// Which moves are made from which status, on a row that really is there: the table of the whole ledger.
 #[tokio::test]
 async fn every_change_happens_from_its_statuses_only() {
-    use Status::{Approved, Cancelled, Denied, Executed, Executing, Expired, Failed, Pending, Unknown};
+    use Status::{Approved, Executing, Pending, Unknown};
     type Make = fn(u32) -> Change;
     let table: [(&str, Make, &[Status]); 8] = [
         ("approve", |number| decision(number, 0, "grace", true, 40), &[Pending]),

@@ -15,6 +15,7 @@ mod changes;
 mod credentials;
 mod idempotency;
 mod kill;
+mod notify;
 mod opening;
 mod operators;
 mod reading;

@@ -3,6 +3,8 @@
 use domain::yaml::{self, Node, Problem, Source};
 
 use super::{
+    kind::{Kind, Value},
+    notify,
     sources::{Choices, Faults, From},
     table::{SETTINGS, Setting},
 };
@@ -63,6 +65,9 @@ impl FileReader<'_> {
         if node.is_null() {
             return; // the default stays
         }
+        if let Kind::Sinks = setting.kind {
+            return self.sinks(setting, node);
+        }
         let texts: Option<Vec<String>> = match node.as_list() {
             Some(list) => list.iter().map(|element| element.as_text().map(str::to_owned)).collect(),
             None => node.as_text().map(|text| vec![text.to_owned()]),
@@ -78,6 +83,21 @@ impl FileReader<'_> {
         let from = From::File(self.source.file.to_owned(), node.place.line);
         if let Err((what, instead)) = self.choices.put(setting, texts, &written, from) {
             self.problems.push(self.source.error(node.place, format!("{what}; {instead}")));
+        }
+    }
+
+    fn sinks(&mut self, setting: &'static Setting, node: &Node) {
+        match notify::read(node) {
+            Ok(sinks) => {
+                let from = From::File(self.source.file.to_owned(), node.place.line);
+                self.choices.put_value(setting, Value::Sinks(sinks), "", from);
+            }
+            Err(faults) => self.problems.extend(faults.into_iter().map(|fault| {
+                let message = format!("{}; {}", fault.what, fault.instead);
+                let mut problem = self.source.error(fault.place, message);
+                problem.line_text = notify::without_paths(&problem.line_text);
+                problem
+            })),
         }
     }
 }

@@ -8,6 +8,8 @@ use std::{
 
 use domain::{service::UpstreamUrl, yaml::did_you_mean};
 
+use super::notify::{self, NotifySink};
+
 /// The form of a value.
 #[derive(Debug, Clone, Copy)]
 pub enum Kind {
@@ -33,6 +35,8 @@ pub enum Kind {
     Origins,
     /// IP addresses, or ranges in CIDR form.
     Ranges,
+    /// Receivers of notifications: mappings with members of their own.
+    Sinks,
     /// One of a few words.
     OneOf(&'static [&'static str]),
     /// One word so far; what begins like the others is known, and not supported yet.
@@ -56,6 +60,8 @@ pub enum Value {
     Text(String),
     /// Several texts.
     List(Vec<String>),
+    /// Receivers of notifications.
+    Sinks(Vec<NotifySink>),
 }
 
 impl Kind {
@@ -71,6 +77,9 @@ impl Kind {
     pub fn read(self, texts: &[String]) -> Result<Value, (String, String)> {
         if self.is_list() {
             return texts.iter().map(|text| self.element(text)).collect::<Result<_, _>>().map(Value::List);
+        }
+        if let (Self::Sinks, []) = (self, texts) {
+            return Ok(Value::Sinks(Vec::new()));
         }
         let [text] = texts else {
             return Err(("a list does not belong here".to_owned(), "write one value".to_owned()));
@@ -133,6 +142,7 @@ impl Kind {
                 let shown = if text.contains("://") { format!("{scheme}://…") } else { shown };
                 Err((format!("`{shown}` is {what}"), format!("write `{word}`, or leave it out")))
             }
+            Self::Sinks => notify::parse(text).map(Value::Sinks),
             Self::Hosts | Self::Origins | Self::Ranges => Ok(Value::List(vec![self.element(text)?])),
         }
     }
@@ -164,6 +174,7 @@ impl Kind {
             Self::Hosts => "list of host names".to_owned(),
             Self::Origins => "list of origins".to_owned(),
             Self::Ranges => "list of addresses or CIDR ranges".to_owned(),
+            Self::Sinks => "list of `{url, secret_env, format, on}`".to_owned(),
             Self::OneOf(words) => {
                 words.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(" or ")
             }
@@ -220,7 +231,7 @@ fn origin(text: &str) -> Option<String> {
 }
 
 /// POSIX: letters, digits and underscores, no digit first. A hexadecimal key is longer than such names are.
-fn is_variable(text: &str) -> bool {
+pub(super) fn is_variable(text: &str) -> bool {
     text.len() < 64
         && text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
         && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')

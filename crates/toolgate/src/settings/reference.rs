@@ -1,6 +1,7 @@
 //! What the table of settings says to editors and readers: a JSON Schema, and the page docs/configuration.md,
 //! which the tests below write and keep fresh.
 
+use pipeline::notify::{Format, Topic};
 use serde_json::{Map, Value as Json, json};
 
 use super::{
@@ -52,6 +53,29 @@ fn leaf(setting: &Setting) -> Json {
         Kind::Hosts | Kind::Origins | Kind::Ranges => {
             json!({ "type": "array", "items": { "type": "string" }, "default": [] })
         }
+        Kind::Sinks => json!({
+            "type": "array",
+            "default": [],
+            "items": {
+                "type": "object",
+                "additionalProperties": false,
+                "required": ["url"],
+                "properties": {
+                    "url": { "type": "string", "description": "Where notifications are posted: https, or http to this machine." },
+                    "secret_env": {
+                        "type": "string",
+                        "description": "The environment variable with the secret that signs them; needed unless the format is `slack`."
+                    },
+                    "format": { "enum": Format::WORDS, "default": "json" },
+                    "on": {
+                        "type": "array",
+                        "minItems": 1,
+                        "items": { "enum": Topic::WORDS },
+                        "default": Topic::WORDS
+                    }
+                }
+            }
+        }),
         Kind::Size => {
             json!({ "type": ["string", "integer"], "pattern": "^[0-9]+ ?(B|KB|kB|MB|GB)?$", "default": setting.default })
         }

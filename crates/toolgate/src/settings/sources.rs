@@ -11,6 +11,7 @@ use domain::yaml::{self, Problem, did_you_mean};
 use super::{
     file,
     kind::Value,
+    notify::{self, NotifySink},
     table::{SETTINGS, Setting},
     variables::{dotenv, refuse_unknown},
 };
@@ -166,11 +167,20 @@ impl Choices {
         written: &str,
         from: From,
     ) -> Result<(), (String, String)> {
-        let value = setting.kind.read(&texts)?;
-        if let Some(choice) = self.choices.iter_mut().find(|choice| choice.setting.path == setting.path) {
-            *choice = Choice { setting, written: written.to_owned(), from, value };
-        }
+        self.put_value(setting, setting.kind.read(&texts)?, written, from);
         Ok(())
+    }
+
+    /// Lets a value win over the one before.
+    pub(super) fn put_value(&mut self, setting: &'static Setting, value: Value, written: &str, from: From) {
+        // As it is written it may have secrets in it.
+        let written = match &value {
+            Value::Sinks(sinks) => notify::written(sinks),
+            _ => written.to_owned(),
+        };
+        if let Some(choice) = self.choices.iter_mut().find(|choice| choice.setting.path == setting.path) {
+            *choice = Choice { setting, written, from, value };
+        }
     }
 
     /// Every setting with its value, in the table's order.
@@ -220,6 +230,13 @@ impl Choices {
         match self.value(path) {
             Value::Address(address) => *address,
             _ => SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+        }
+    }
+    /// Receivers of notifications.
+    pub(super) fn sinks(&self, path: &str) -> Vec<NotifySink> {
+        match self.value(path) {
+            Value::Sinks(sinks) => sinks.clone(),
+            _ => Vec::new(),
         }
     }
     /// Several texts.

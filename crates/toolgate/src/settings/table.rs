@@ -201,6 +201,12 @@ pub const SETTINGS: &[Setting] = &[
         "Whether lists and housekeeping are recorded when refused (`calls`) or always (`everything`).",
     ),
     setting("audit.value_limit", Kind::Size, "4KB", "The most that the trail keeps of a call's arguments."),
+    setting(
+        "notify",
+        Kind::Sinks,
+        "[]",
+        "Who is told of held calls, decisions and the kill switch: docs/notifications.md.",
+    ),
     setting("telemetry.log", Kind::OneOf(&["text", "json"]), "text", "The form of log lines on stderr."),
     setting(
         "telemetry.level",

@@ -39,6 +39,7 @@ mod lists_show_what_may_be_used;
 mod no_record_no_call;
 mod only_what_was_judged_travels_on;
 mod operators_answer_for_themselves;
+mod people_are_notified;
 mod policy_is_checked_and_explained;
 mod refused_calls_reach_nobody;
 mod requests_are_read_strictly;
