@@ -53,6 +53,8 @@ pub struct Recording {
 /// The facts about a call, collected as they are learned, so that a refusal is recorded as fully as a success.
 pub struct Draft {
     event: Event,
+    /// Why an approved call is not sent, where its refusal does not say it.
+    void: Option<&'static str>,
 }
 
 impl Draft {
@@ -83,6 +85,11 @@ impl Draft {
     /// The approval that the call belongs to.
     pub(crate) fn of_approval(&mut self, id: &ApprovalId) {
         self.event.approval_id = Some(*id);
+    }
+
+    /// What is not as it was when people approved the call.
+    pub(crate) fn void(&mut self, what: &'static str) {
+        self.void = Some(what);
     }
 
     pub(crate) fn failed_key(&mut self, fault: KeyFault) {
@@ -148,7 +155,7 @@ impl Record {
         event.method = Some(call.method.clone());
         event.action = Some(bounded(call.action_text()));
         Ok(Self {
-            draft: Draft { event },
+            draft: Draft { event, void: None },
             state: State::Open,
             slot: Some(slot),
             owed: None,
@@ -397,6 +404,7 @@ impl Record {
     fn stop_event(&mut self, stop: &Stop) -> Event {
         let intended = self.state == State::Intended;
         let mut event = self.closing_event();
+        let cause = |refusal: &Refusal| self.draft.void.map_or_else(|| refusal.cause(), Into::into);
         event.kind = if intended { Kind::Outcome } else { Kind::Refusal };
         match stop {
             Stop::Refused(refusal) => {
@@ -409,11 +417,11 @@ impl Record {
                         Refusal::Forbidden { rule, .. } => rule.clone(),
                         _ => None,
                     },
-                    reason: refusal.cause(),
+                    reason: cause(refusal),
                     risk: None,
                     policy: None,
                 });
-                event.error = Some((refusal.code().into(), refusal.cause().into_owned()));
+                event.error = Some((refusal.code().into(), cause(refusal).into_owned()));
             }
             Stop::Replayed(answer) => {
                 event.kind = Kind::Outcome;
