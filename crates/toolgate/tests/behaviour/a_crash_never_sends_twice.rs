@@ -76,7 +76,6 @@ impl Jam {
         let address = listener.local_addr().unwrap();
         let patience = std::time::Duration::from_millis(200);
         // The first that finds no room ends it.
-        #[expect(clippy::disallowed_methods, reason = "a test fills its own queue")]
         let queue = (0..8).map_while(|_| TcpStream::connect_timeout(&address, patience).ok()).collect();
         Self { listener, _queue: queue }
     }
@@ -88,7 +87,9 @@ impl Jam {
                 format!("  - {{ name: {name}, kind: http, url: \"http://{address}\", network: private }}\n")
             }
             Way::Mcp => {
-                format!("  - {{ name: {name}, kind: mcp, url: \"http://{address}/mcp\", network: private }}\n")
+                format!(
+                    "  - {{ name: {name}, kind: mcp, url: \"http://{address}/mcp\", network: private }}\n"
+                )
             }
         }
     }
@@ -109,8 +110,9 @@ impl Course {
     fn new(way: Way, keyed: bool) -> (Jam, Self) {
         let jam = Jam::new();
         let jammed = if way == Way::Http { "jammed-api" } else { "jammed-web" };
-        let stage = CountedStage::beside(Home::new(COUNTED_POLICY), &[(jammed, jam.declare(jammed, way))]);
-        let desk = Desk::new(&stage.gateway, "ada");
+        let stage =
+            CountedStage::beside(Home::new(COUNTED_POLICY), |_, _| vec![(jammed, jam.declare(jammed, way))]);
+        let desk = Desk::of(&stage.gateway);
         (jam, Self { desk, stage, jammed, way, keyed, done: Vec::new() })
     }
 
@@ -132,7 +134,7 @@ impl Course {
             let approved = self.desk.try_approve(&id, &digest);
             if let Err(error) = &approved {
                 // It stands still in the middle of a commit.
-                assert!(error.to_string().contains("locked"), "{error}");
+                assert!(is_busy(error), "{error}");
                 self.stage.gateway.signal(Signal::SIGCONT);
             }
             approved.ok()
@@ -164,56 +166,60 @@ impl Course {
         let (_connection, held) = self.stage.hold(&call, &self.desk, stays);
         let id = held.held.id;
         match place {
-            Place::BeforeItIsHeld => drop(self.desk.approve(&held)),
+            Place::BeforeItIsHeld => drop(self.desk.approve(held.held.id.as_str())),
             Place::Held | Place::Approved => {
                 self.kill();
-                assert_eq!(self.desk.see(&id).status, Status::Pending);
+                assert_eq!(self.desk.show(id.as_str()).status, Status::Pending);
                 if place == Place::Approved {
-                    self.desk.approve(&held);
+                    self.desk.approve(held.held.id.as_str());
                 }
                 self.stage.gateway.restart();
                 if place == Place::Held {
                     assert_eq!(self.stage.hits(n), 0);
-                    self.desk.approve(&held);
+                    self.desk.approve(held.held.id.as_str());
                 }
             }
             Place::BeforeTheClaim => {
                 let lock = self.approve_and_lock(&held);
                 Self::moment();
                 self.kill();
-                assert_eq!((self.desk.see(&id).status, self.stage.hits(n)), (Status::Approved, 0));
+                assert_eq!((self.desk.show(id.as_str()).status, self.stage.hits(n)), (Status::Approved, 0));
                 drop(lock);
                 self.stage.gateway.restart();
             }
             Place::Connecting => {
-                self.desk.approve(&held);
+                self.desk.approve(held.held.id.as_str());
                 self.desk.sees(&id, Status::Executing);
                 Self::moment();
                 self.kill();
-                assert_eq!(self.desk.see(&id).status, Status::Executing);
+                if self.desk.show(id.as_str()).status == Status::Failed {
+                    // So slow a machine that the connection was given up before: nothing has left.
+                    assert_eq!(self.stage.hits(n), 0);
+                    return self.stage.gateway.restart();
+                }
                 self.stage.gateway.restart();
             }
             Place::Sent | Place::HalfAnswered => {
-                self.desk.approve(&held);
+                self.desk.approve(held.held.id.as_str());
                 until("the upstream to hear of it", || self.stage.hits(n) == 1);
                 Self::moment();
                 self.kill();
-                assert_eq!(self.desk.see(&id).status, Status::Executing);
+                assert_eq!(self.desk.show(id.as_str()).status, Status::Executing);
                 self.stage.gateway.restart();
             }
             Place::BeforeTheOutcome => {
-                self.desk.approve(&held);
+                self.desk.approve(held.held.id.as_str());
                 until("the upstream to hear of it", || self.stage.hits(n) == 1);
                 let lock = Lock::take(&self.stage.gateway);
                 self.stage.release(n);
                 Self::moment();
                 self.kill();
-                assert_eq!(self.desk.see(&id).status, Status::Executing);
+                assert_eq!(self.desk.show(id.as_str()).status, Status::Executing);
                 drop(lock);
                 self.stage.gateway.restart();
             }
             Place::NotDelivered => {
-                self.desk.approve(&held);
+                self.desk.approve(held.held.id.as_str());
                 self.desk.sees(&id, Status::Executed);
                 self.kill();
                 self.stage.gateway.restart();
@@ -225,10 +231,8 @@ impl Course {
     /// How it ended, and what the agent is told who asks again.
     fn told(&mut self, place: Place, call: &Counted, held: &Approval) {
         let id = held.held.id;
-        let may_have_left = matches!(
-            place,
-            Place::Connecting | Place::Sent | Place::HalfAnswered | Place::BeforeTheOutcome
-        );
+        let may_have_left =
+            matches!(place, Place::Connecting | Place::Sent | Place::HalfAnswered | Place::BeforeTheOutcome);
         if may_have_left {
             self.desk.sees(&id, Status::Unknown);
             for _ in 0..2 {
@@ -243,7 +247,7 @@ impl Course {
         }
         let expected = usize::from(place != Place::Connecting);
         assert_eq!(self.stage.hits(call.n), expected, "{place:?}");
-        self.done.push((call.clone(), self.desk.see(&id)));
+        self.done.push((call.clone(), self.desk.show(id.as_str())));
     }
 
     /// After everything, and another start: nothing was sent again, the trail tells it, and people end what is unknown.
@@ -251,11 +255,11 @@ impl Course {
         self.stage.gateway.crash_and_restart();
         for (call, was) in &self.done {
             let id = was.held.id;
-            assert_eq!(self.desk.see(&id).status, was.status);
+            assert_eq!(self.desk.show(id.as_str()).status, was.status);
             assert!(self.stage.hits(call.n) <= 1, "{call:?}: {was:?}");
             if was.status == Status::Unknown {
                 assert_eq!(self.stage.send(call).verdict(), 409);
-                self.desk.resolve(&id, Outcome::Executed);
+                self.desk.resolve(id.as_str(), Outcome::Executed);
                 let reply = self.stage.send(call);
                 assert_eq!(reply.verdict(), 409, "{}", reply.text());
                 assert!(reply.text().contains("urn:toolgate:answer-lost"), "{}", reply.text());

@@ -18,7 +18,7 @@ pub use agent::{Agent, call};
 pub use api::{API_POLICY, ApiStage, SECRET};
 pub use child::{ChildServer, is_running};
 pub use counted::{COUNTED_POLICY, Counted, CountedStage, Does, Way};
-pub use desk::{Desk, now};
+pub use desk::{Desk, is_busy, now};
 pub use gateway::Gateway;
 pub use home::Home;
 pub use http::{Answer, Reply, Request, attempt, open, send, send_bytes};

@@ -9,7 +9,9 @@ use std::{
 
 use domain::approval::{Approval, Status};
 
-use super::{Desk, Gateway, Hit, Home, Latch, Reply, Request, Step, Upstream, answer, call, eventually, mcp, rpc, say, send};
+use super::{
+    Desk, Gateway, Home, Latch, Reply, Request, Step, Upstream, answer, call, eventually, mcp, rpc, say, send,
+};
 
 /// Everything that matters wants one person; `pairs` wants two.
 pub const COUNTED_POLICY: &str = r#"
@@ -36,7 +38,7 @@ limits:
 /// Which way a call goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Way {
-    /// `POST /http/SERVICE/v1/refunds`.
+    /// `POST /http/SERVICE/v1/refunds`, unless another path is named.
     Http,
     /// `tools/call` of `refund`.
     Mcp,
@@ -64,6 +66,8 @@ pub struct Counted {
     pub way: Way,
     /// `api`, `web`, or one that is jammed.
     pub service: String,
+    /// The path, where it is a request.
+    pub path: &'static str,
     /// What the upstream does.
     pub does: Does,
     /// Its idempotency key.
@@ -97,11 +101,14 @@ impl Gates {
 impl CountedStage {
     /// On a home of one's own.
     pub fn with(home: Home) -> Self {
-        Self::beside(home, &[])
+        Self::beside(home, |_, _| Vec::new())
     }
 
-    /// With more services for `laptop`: each its name and its declaration.
-    pub fn beside(home: Home, more: &[(&str, String)]) -> Self {
+    /// With more services for `laptop`, each its name and its declaration, which may be before the same two upstreams.
+    pub fn beside(
+        home: Home,
+        more: impl FnOnce(&Upstream, &Upstream) -> Vec<(&'static str, String)>,
+    ) -> Self {
         let gates = Arc::<Gates>::default();
         let (at_api, at_web) = (Arc::clone(&gates), Arc::clone(&gates));
         let api = Upstream::start(move |hit| {
@@ -121,12 +128,21 @@ impl CountedStage {
             let result = format!(r#"{{"content":[{{"type":"text","text":"{text}"}}]}}"#);
             steps(&arguments, super::json(rpc(&hit.id().unwrap(), &result)), &at_web)
         });
+        let more = more(&api, &web);
         let mut declared = vec![api.declare_api("api", ""), web.declare("web")];
         declared.extend(more.iter().map(|(_, declaration)| declaration.clone()));
         let home = home.services(&declared);
         let names: Vec<&str> = ["api", "web"].into_iter().chain(more.iter().map(|(name, _)| *name)).collect();
         let key = home.key("laptop", "user", &names.join(","));
         Self { gateway: home.serve(), key, api, web, gates }
+    }
+
+    /// Another agent's key, as soon as the gateway knows it.
+    pub fn other_key(&self, agent: &str, scope: &str) -> String {
+        let key = self.gateway.key(agent, "user", scope);
+        let asks = Request::new("GET", "/v1/services").key(&key);
+        super::until("the key to be known", || self.gateway.send(&asks).status == 200);
+        key
     }
 
     /// The request for a call.
@@ -153,7 +169,8 @@ impl CountedStage {
     pub fn hold_all(&self, calls: &[Counted], desk: &Desk) -> Vec<Approval> {
         let before = desk.in_status(Status::Pending).len();
         for some in calls.chunks(64) {
-            let connections: Vec<_> = some.iter().map(|call| self.gateway.begin(&self.request(call))).collect();
+            let connections: Vec<_> =
+                some.iter().map(|call| self.gateway.begin(&self.request(call))).collect();
             let held = desk.pending(before + some.len());
             assert!(held.len() >= some.len() && connections.len() == some.len());
         }
@@ -172,19 +189,9 @@ impl CountedStage {
         api.chain(web).flatten().collect()
     }
 
-    /// What `api` has heard.
-    pub fn api_hits(&self) -> Vec<Hit> {
-        self.api.hits()
-    }
-
-    /// `api`'s declaration, with more members.
-    pub fn api_with(&self, more: &str) -> String {
-        self.api.declare_api("api", more)
-    }
-
-    /// `web`'s declaration.
-    pub fn web_as_it_is(&self) -> String {
-        self.web.declare("web")
+    /// The declaration of a service that was before `api` and is to be before `web`'s upstream.
+    pub fn moved(&self, name: &str) -> String {
+        self.web.declare_api(name, "")
     }
 
     /// Lets a hesitating upstream answer.
@@ -206,12 +213,19 @@ impl Counted {
     /// A call that is answered.
     pub fn new(n: u64, way: Way) -> Self {
         let service = if way == Way::Http { "api" } else { "web" };
-        Self { n, way, service: service.to_owned(), does: Does::Answers, key: None }
+        let path = "/v1/refunds";
+        Self { n, way, service: service.to_owned(), path, does: Does::Answers, key: None }
     }
 
     /// With another upstream.
     pub fn at(mut self, service: &str) -> Self {
         self.service = service.to_owned();
+        self
+    }
+
+    /// With another path.
+    pub fn to(mut self, path: &'static str) -> Self {
+        self.path = path;
         self
     }
 
@@ -231,7 +245,9 @@ impl Counted {
     pub fn request(&self, agent: &str) -> Request {
         let arguments = format!(r#"{{"n":{},"does":"{:?}"}}"#, self.n, self.does);
         let request = match self.way {
-            Way::Http => self.post("/v1/refunds", &arguments),
+            Way::Http => Request::new("POST", &format!("/http/{}{}", self.service, self.path))
+                .header("Content-Type", "application/json")
+                .body(arguments),
             Way::Mcp => Request::post(&format!("/mcp/{}", self.service), call(1, "refund", &arguments)),
         };
         let request = request.key(agent);
@@ -239,11 +255,6 @@ impl Counted {
             Some(key) => request.header("Idempotency-Key", key),
             None => request,
         }
-    }
-
-    fn post(&self, path: &str, body: &str) -> Request {
-        let request = Request::new("POST", &format!("/http/{}{path}", self.service));
-        request.header("Content-Type", "application/json").body(body)
     }
 
     /// Whether a reply is the upstream's answer to it.
@@ -277,7 +288,9 @@ fn steps(said: &serde_json::Value, mut whole: Vec<Step>, gates: &Gates) -> Vec<S
     match said["does"].as_str() {
         Some("KeepsSilent") => vec![Step::Wait(Arc::clone(&gates.end)), Step::HangUp],
         Some("AnswersHalf") => vec![
-            say("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 400\r\n\r\n{\"jsonrpc\":"),
+            say(
+                "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 400\r\n\r\n{\"jsonrpc\":",
+            ),
             Step::Wait(Arc::clone(&gates.end)),
             Step::HangUp,
         ],

@@ -15,7 +15,7 @@ use tokio::runtime::Runtime;
 
 use super::{Home, eventually};
 
-const PASSWORD: &str = "correct horse battery";
+const PASSWORD: &str = "copper otter violet 37";
 /// More than any test holds.
 const MANY: u32 = 100_000;
 
@@ -33,18 +33,24 @@ pub struct Desk {
 }
 
 impl Desk {
-    /// Makes an operator, who sits down. Leave the desk before the gateway: its end looks into every file.
-    pub fn new(home: &Home, name: &str) -> Self {
-        let email = format!("{name}@example.com");
-        let create = ["operators", "create", &email, "--role", "approver", "--password-stdin"];
-        let ran = home.run_with(&create, PASSWORD.as_bytes());
-        assert_eq!(ran.code, 0, "{}{}", ran.stdout, ran.stderr);
-        Self::of(home, name)
+    /// `ada`'s.
+    pub fn of(home: &Home) -> Self {
+        Self::named(home, "ada")
     }
 
-    /// The same operator once more.
-    pub fn of(home: &Home, name: &str) -> Self {
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    /// Makes an operator, who sits down. Leave the desk before the gateway: its end looks into every file.
+    pub fn named(home: &Home, name: &str) -> Self {
+        let email = format!("{name}@example.com");
+        let create = ["operators", "create", &email, "--role", "owner", "--password-stdin"];
+        let ran = home.run_with(&create, PASSWORD.as_bytes());
+        assert_eq!(ran.code, 0, "{}{}", ran.stdout, ran.stderr);
+        Self::again(home, name)
+    }
+
+    /// Another desk of the same operator.
+    pub fn again(home: &Home, name: &str) -> Self {
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let options = StoreOptions { path: home.path().join("toolgate.db"), sync: Sync::Os, create: None };
         let email = Email::parse(&format!("{name}@example.com")).unwrap();
         let admin = Admin::new(Arc::new(runtime.block_on(Store::open(&options)).unwrap()));
@@ -66,10 +72,9 @@ impl Desk {
         self.runtime.block_on(self.admin.list_approvals(query, MANY)).unwrap()
     }
 
-    /// How a held call stands.
-    pub fn see(&self, id: &ApprovalId) -> Approval {
-        let seen = self.runtime.block_on(self.admin.show_approval(now(), id.as_str()));
-        seen.unwrap().approval
+    /// How the held call stands.
+    pub fn show(&self, id: &str) -> Approval {
+        self.runtime.block_on(self.admin.show_approval(now(), id)).unwrap().approval
     }
 
     /// Waits until so many calls are pending.
@@ -83,7 +88,7 @@ impl Desk {
     /// Waits until a held call has come to this.
     pub fn sees(&self, id: &ApprovalId, status: Status) -> Approval {
         eventually(&format!("{id} to be {status}"), || {
-            let seen = self.see(id);
+            let seen = self.show(id.as_str());
             let stuck = !seen.status.is_under_way() && seen.status != status;
             assert!(!stuck, "{id} is {}, not {status}: {seen:?}", seen.status);
             (seen.status == status).then_some(seen)
@@ -95,20 +100,32 @@ impl Desk {
         self.runtime.block_on(self.admin.approve(&self.operator, now(), id, digest, None))
     }
 
-    /// Says yes to a held call.
-    pub fn approve(&self, held: &Approval) -> Approval {
-        self.try_approve(&held.held.id, &held.held.approval_digest).unwrap()
+    /// Says yes to the call as it is shown. A store that others write to for seconds is asked again.
+    pub fn approve(&self, id: &str) -> Approval {
+        let held = self.show(id).held;
+        eventually("the store to take a decision", || {
+            match self.try_approve(&held.id, &held.approval_digest) {
+                Err(error) if is_busy(&error) => None,
+                approved => Some(approved.unwrap()),
+            }
+        })
     }
 
     /// Says no.
-    pub fn deny(&self, held: &Approval, reason: &str) -> Approval {
-        let (id, digest) = (&held.held.id, &held.held.approval_digest);
-        self.runtime.block_on(self.admin.deny(&self.operator, now(), id, Some(digest), reason)).unwrap()
+    pub fn deny(&self, id: &str, reason: &str) -> Approval {
+        let id = ApprovalId::parse(id).unwrap();
+        self.runtime.block_on(self.admin.deny(&self.operator, now(), &id, None, reason)).unwrap()
     }
 
     /// Says what became of a call whose outcome was lost.
-    pub fn resolve(&self, id: &ApprovalId, outcome: Outcome) -> Approval {
-        let resolve = self.admin.resolve(&self.operator, now(), id, outcome, "asked the bank");
+    pub fn resolve(&self, id: &str, outcome: Outcome) -> Approval {
+        let id = ApprovalId::parse(id).unwrap();
+        let resolve = self.admin.resolve(&self.operator, now(), &id, outcome, "looked it up");
         self.runtime.block_on(resolve).unwrap()
     }
+}
+
+/// Whether somebody else has held the store for longer than one waits for it.
+pub fn is_busy(error: &AdminError) -> bool {
+    error.to_string().contains("locked")
 }
