@@ -1,6 +1,9 @@
 //! Held calls: listed, shown, approved, denied, resolved. Every decision is an operator's who has proven who they are;
 //! an agent's key leads nowhere here.
 
+mod body;
+mod page;
+
 use std::time::Duration;
 
 use domain::{
@@ -14,6 +17,9 @@ use serde_json::json;
 use store::{ApprovalQuery, Before, Change, FoundApproval};
 
 use crate::{ActingOperator, Admin, AdminError, redacted};
+
+pub use body::ShownBody;
+pub use page::{AddedCredential, ApprovalPage, Sees, ShownCall, WholeCall};
 
 /// The longest reason that is taken, in characters.
 pub const REASON_CHARACTERS_MAX: usize = 500;
@@ -224,6 +230,18 @@ fn refused(approval: &Approval, operator: &ActingOperator, why: NotNow, now: Tim
             AdminError::NotDecidable(format!("nobody decided {id} in time (status {})", approval.status))
         }
         NotNow::Is(_) => AdminError::NotDecidable(became(approval, now)),
+    }
+}
+
+/// Whether people can still decide on it: the sentence otherwise.
+fn decidable(approval: &Approval, now: Timestamp) -> Result<(), AdminError> {
+    match approval.status {
+        Status::Pending if now < approval.held.decide_by => Ok(()),
+        Status::Pending => Err(AdminError::NotDecidable(format!(
+            "nobody decided {} in time (status pending)",
+            approval.held.id
+        ))),
+        _ => Err(AdminError::NotDecidable(became(approval, now))),
     }
 }
 

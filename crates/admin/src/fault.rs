@@ -181,6 +181,11 @@ pub enum AdminError {
         /// Their ids, ten at most.
         found: Vec<ApprovalId>,
     },
+    /// Its sealed call does not open, or is gone.
+    #[error(
+        "the sealed call of {0} does not open, and nobody can decide on what they cannot see; bring the store back from a backup, or let it expire"
+    )]
+    CallUnseen(ApprovalId),
     /// A viewer reads only.
     #[error("`{0}` is a viewer and may not decide; ask an approver or an owner")]
     MayNotDecide(Email),

@@ -27,7 +27,9 @@ use jiff::Timestamp;
 use store::{Applied, Change, Entry, Store};
 
 pub use agents::{AgentUpdate, AgentView};
-pub use approvals::{ApprovalView, REASON_CHARACTERS_MAX};
+pub use approvals::{
+    AddedCredential, ApprovalPage, ApprovalView, REASON_CHARACTERS_MAX, Sees, ShownBody, ShownCall, WholeCall,
+};
 pub use credentials::{CredentialView, SetCredential, StoredValue};
 pub use fault::AdminError;
 pub use keys::{CreatedKey, KeyView, NewKey, Revoked, Warning};

@@ -2,6 +2,7 @@
 //! Commands parse, ask the crates below, and print; they decide nothing themselves.
 
 mod agents;
+mod approvals;
 mod audit;
 mod bridge;
 mod completions;
@@ -95,6 +96,8 @@ enum Command {
     Bridge(bridge::Options),
     #[command(subcommand, override_help = include_str!("commands/help/policy.txt"))]
     Policy(policy::Command),
+    #[command(subcommand, override_help = include_str!("commands/help/approvals.txt"))]
+    Approvals(approvals::Command),
     #[command(subcommand, override_help = include_str!("commands/help/kill.txt"))]
     Kill(kill::Command),
     #[command(subcommand, override_help = include_str!("commands/help/audit.txt"))]
@@ -160,6 +163,7 @@ fn dispatch(command: Command, context: &Context) -> anyhow::Result<Verdict> {
         // Told apart above; it is here so that the match stays complete.
         Command::Bridge(options) => bridge::run(&options, &context.output),
         Command::Policy(command) => policy::run(context, command),
+        Command::Approvals(command) => approvals::run(context, command),
         Command::Kill(command) => kill::run(context, command),
         Command::Audit(command) => audit::run(context, command),
         Command::Operators(command) => operators::run(context, command),

@@ -15,7 +15,7 @@ use std::{
 pub use domain::foreign::escape_foreign;
 pub use figures::{age, count, count_of, day_and_time, milliseconds, short_time, size};
 pub use invocation::{Invocation, shell_quote};
-pub use table::{Column, Table};
+pub use table::{Column, Table, cut};
 
 /// When colours are used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]

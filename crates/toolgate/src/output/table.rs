@@ -112,7 +112,8 @@ impl Table {
 }
 
 /// The first `width` columns of a line, `…` at its end where something is left out.
-fn cut(line: &str, width: usize) -> String {
+#[must_use]
+pub fn cut(line: &str, width: usize) -> String {
     if line.width() <= width {
         return line.to_owned();
     }

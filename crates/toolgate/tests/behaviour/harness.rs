@@ -20,7 +20,7 @@ pub use child::{ChildServer, is_running};
 pub use counted::{COUNTED_POLICY, Counted, CountedStage, Does, Way};
 pub use desk::{Desk, is_busy, now};
 pub use gateway::Gateway;
-pub use home::Home;
+pub use home::{Home, Ran};
 pub use http::{Answer, Reply, Request, attempt, open, send, send_bytes};
 pub use lock::Lock;
 pub use upstream::{

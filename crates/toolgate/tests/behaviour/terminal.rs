@@ -96,25 +96,9 @@ impl Terminal {
         self.done(child.wait_with_output().unwrap())
     }
 
-    /// Starts a command in a real terminal: its stdin and its stderr are one; stdout is read when it ends.
+    /// The same at a real terminal: see [`sit_at`].
     pub fn sit_at(&self, arguments: &[&str]) -> Sitting {
-        let terminal = openpty(None, None).unwrap();
-        let mut command = self.command(arguments);
-        command.stdin(terminal.slave.try_clone().unwrap()).stderr(terminal.slave);
-        let child = command.spawn().unwrap();
-        let keyboard = File::from(terminal.master);
-        let mut screen = keyboard.try_clone().unwrap();
-        let (send, shown) = mpsc::channel();
-        std::thread::spawn(move || {
-            let mut bytes = [0; 4096];
-            // The last program at a terminal ends it with an error, not with an end of file.
-            while let Ok(length @ 1..) = screen.read(&mut bytes) {
-                if send.send(bytes[..length].to_vec()).is_err() {
-                    return;
-                }
-            }
-        });
-        Sitting { child, keyboard, shown, screen: String::new(), read: 0 }
+        sit_at(self.command(arguments))
     }
 
     /// Output with the folder's name replaced, so that it can be compared.
@@ -128,6 +112,27 @@ impl Terminal {
             code: output.status.code().unwrap_or(-1),
         }
     }
+}
+
+/// Starts a command in a real terminal: its stdin and its stderr are one; stdout is read when it ends.
+pub fn sit_at(mut command: Command) -> Sitting {
+    let terminal = openpty(None, None).unwrap();
+    command.stdout(Stdio::piped());
+    command.stdin(terminal.slave.try_clone().unwrap()).stderr(terminal.slave);
+    let child = command.spawn().unwrap();
+    let keyboard = File::from(terminal.master);
+    let mut screen = keyboard.try_clone().unwrap();
+    let (send, shown) = mpsc::channel();
+    std::thread::spawn(move || {
+        let mut bytes = [0; 4096];
+        // The last program at a terminal ends it with an error, not with an end of file.
+        while let Ok(length @ 1..) = screen.read(&mut bytes) {
+            if send.send(bytes[..length].to_vec()).is_err() {
+                return;
+            }
+        }
+    });
+    Sitting { child, keyboard, shown, screen: String::new(), read: 0 }
 }
 
 /// Somebody at a terminal.

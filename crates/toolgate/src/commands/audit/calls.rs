@@ -4,13 +4,16 @@ use std::{collections::HashMap, ops::ControlFlow};
 
 use jiff::Timestamp;
 use serde_json::Value;
-use store::{EventRow, Order, Query, Store};
+use store::{EventRow, OfCall, Order, Query, Store};
 
 use super::{
     super::{Context, Verdict},
     Filters,
 };
 use crate::output::{Column, Table, count, escape_foreign, milliseconds, short_time};
+
+/// So many rows of a filtered list are looked up one by one, the newest.
+const EXPLAINED_MAX: usize = 500;
 
 pub async fn list(
     context: &Context,
@@ -79,8 +82,23 @@ async fn calls(store: &Store, query: &Query, limit: u32) -> anyhow::Result<Vec<C
             ControlFlow::Continue(())
         })
         .await?;
+    if query.result.is_some() {
+        explain(store, &mut rows).await?;
+    }
     rows.reverse();
     Ok(rows)
+}
+
+/// A filter by result finds the ends of calls; why they could be made stands in the events before.
+async fn explain(store: &Store, rows: &mut [Call]) -> anyhow::Result<()> {
+    let unexplained = rows.iter_mut().filter(|row| row.why.is_empty() && !row.id.is_empty());
+    for row in unexplained.take(EXPLAINED_MAX) {
+        let OfCall::One(events) = store.events_of_call(&row.id).await? else { continue };
+        for event in events.iter().rev() {
+            row.complete(event, &serde_json::from_str(&event.rec).unwrap_or_default());
+        }
+    }
+    Ok(())
 }
 
 impl Call {
@@ -112,9 +130,12 @@ impl Call {
         call
     }
 
-    /// Takes what only the intent knows.
+    /// Takes what only an earlier event of the call knows.
     fn complete(&mut self, event: &EventRow, record: &Value) {
-        self.at = event.at;
+        // A call that people decided on stands where it was sent, or decided, not where it was held.
+        if event.kind == "intent" {
+            self.at = event.at;
+        }
         if self.why.is_empty() {
             self.why = why(record);
         }
@@ -130,17 +151,29 @@ impl Call {
     }
 }
 
-/// How it ended: an intent without its outcome is `unknown`.
-fn result(event: &EventRow, record: &Value) -> String {
+/// How it ended: an intent without its outcome is `unknown`; a call that people decide on is held until it is sent.
+pub(super) fn result(event: &EventRow, record: &Value) -> String {
     let word = match (event.kind.as_str(), event.result.as_deref()) {
         (_, Some(word)) => word,
         ("intent", None) => "unknown",
         ("operator", None) => "changed",
+        ("decision", None) => decided(record),
         (kind, None) => kind,
     };
     match record.get("count").and_then(Value::as_u64) {
         Some(number) if number > 1 => format!("{word} × {}", count(number)),
         _ => word.to_owned(),
+    }
+}
+
+/// What a decision means for a call that nothing followed: a yes leaves it held until it is sent.
+fn decided(record: &Value) -> &'static str {
+    let decision = |member: &str| record.get("decision")?.get(member)?.as_str();
+    match (decision("reason").unwrap_or_default(), decision("effect")) {
+        ("resolved as executed", _) => "executed-approved",
+        ("resolved as failed", _) => "upstream-error",
+        (_, Some("deny")) => "refused",
+        _ => "held",
     }
 }
 
@@ -154,7 +187,10 @@ fn why(record: &Value) -> String {
             .unwrap_or_default();
     };
     let text = |member: &str| decision.get(member).and_then(Value::as_str);
+    let said = record.get("kind").and_then(Value::as_str) == Some("decision");
     let short = match (text("rule"), text("reason")) {
+        // People's word, or that nobody spoke, says more than the rule that asked them.
+        (_, Some(reason)) if said && text("effect") == Some("deny") => reason,
         // `roles.user.allow[0]` of the row's own agent needs no more than its end.
         (Some(rule), _) if rule.starts_with("roles.") => rule.rsplit('.').next().unwrap_or(rule),
         (Some(rule), _) => rule,
@@ -250,6 +286,56 @@ mod tests {
     #[test]
     fn an_intent_without_an_outcome_is_unknown() {
         assert_eq!(shown(&event("intent", Some("c_1"), None, "{}")).result, "unknown");
+    }
+
+    #[test]
+    fn a_held_call_tells_how_far_it_is() {
+        let decision = |effect: &str, reason: &str| {
+            let decision = format!(r#"{{"effect":"{effect}","rule":"big refunds","reason":"{reason}"}}"#);
+            let rec = format!(r#"{{"kind":"decision","decision":{decision}}}"#);
+            let call = shown(&event("decision", Some("c_1"), None, &rec));
+            (call.result, call.why)
+        };
+        let words = |result: &str, why: &str| (result.to_owned(), why.to_owned());
+        assert_eq!(decision("hold", "approved, 1 of 2"), words("held", "big refunds"));
+        assert_eq!(decision("allow", "approved, 2 of 2"), words("held", "big refunds"));
+        assert_eq!(decision("deny", "denied"), words("refused", "denied"));
+        assert_eq!(decision("deny", "nobody decided in time"), words("refused", "nobody decided in time"));
+        assert_eq!(decision("allow", "resolved as executed"), words("executed-approved", "big refunds"));
+        let held =
+            r#"{"kind":"held","status":428,"count":3,"decision":{"effect":"hold","rule":"big refunds"}}"#;
+        let held = shown(&event("held", Some("c_1"), Some("held"), held));
+        assert_eq!(
+            (held.result.as_str(), held.why.as_str(), held.code.as_str()),
+            ("held × 3", "big refunds", "428")
+        );
+    }
+
+    #[test]
+    fn an_executed_call_stands_where_it_was_sent_and_names_the_rule_that_held_it() {
+        let mut outcome = event(
+            "outcome",
+            Some("c_2h5tbn80ry6k"),
+            Some("executed-approved"),
+            r#"{"status":200,"latency_ms":118.2}"#,
+        );
+        outcome.at = "2026-11-23T14:07:11.149Z".parse().unwrap();
+        let mut row = shown(&outcome);
+        let held = r#"{"decision":{"effect":"hold","rule":"big refunds","reason":"x"},"status":428}"#;
+        for (kind, at, rec) in [
+            ("intent", "2026-11-23T14:07:11.031Z", "{}"),
+            ("decision", "2026-11-23T14:05:47.902Z", held),
+            ("held", "2026-11-23T14:03:02.114Z", held),
+        ] {
+            let mut event = event(kind, Some("c_2h5tbn80ry6k"), None, rec);
+            event.at = at.parse().unwrap();
+            row.complete(&event, &serde_json::from_str(rec).unwrap());
+        }
+        let table = table(&[row], "2026-11-23T18:00:00Z".parse().unwrap()).lines(&Stream::plain());
+        assert_eq!(
+            table[1],
+            "14:07:11  c_2h5tbn80ry6k  laptop  files    read_text_file  executed-approved   200  118  big refunds"
+        );
     }
 
     #[test]

@@ -5,7 +5,10 @@ use domain::audit::push_hex;
 use serde_json::Value;
 use store::{EventRow, OfCall, Store};
 
-use super::super::{Context, Verdict};
+use super::{
+    super::{Context, Verdict},
+    calls::result,
+};
 use crate::output::{Column, Table, count, escape_foreign, milliseconds, size};
 
 pub async fn show(context: &Context, store: &Store, start: &str) -> anyhow::Result<Verdict> {
@@ -52,7 +55,9 @@ fn lines(events: &[EventRow], stream: &crate::output::Stream) -> Vec<String> {
         table.row([event.seq.to_string(), time, event.kind.clone(), what(record), hash]);
     }
     lines.extend(table.lines(stream));
-    let args = records.iter().find_map(|record| record.get("args"));
+    // Those of a decision are its reason, which stands in its line.
+    let of_the_call = |record: &&Value| text(record.get("kind")).as_deref() != Some("decision");
+    let args = records.iter().filter(of_the_call).find_map(|record| record.get("args"));
     if let Some(args) = args {
         lines.push(format!("args  {}", escape_foreign(&args.to_string())));
     }
@@ -77,8 +82,8 @@ fn headline(events: &[EventRow], records: &[Value]) -> String {
     if !holder.is_empty() {
         line.push_str(&format!(" ({})", holder.join(", ")));
     }
-    let result =
-        events.iter().rev().find_map(|event| event.result.clone()).unwrap_or_else(|| "unknown".to_owned());
+    let ended = events.iter().zip(records).next_back();
+    let result = ended.map_or_else(|| "unknown".to_owned(), |(event, record)| result(event, record));
     line.push_str(&format!(": {result}"));
     if let Some(status) = records.iter().rev().find_map(|record| record.get("status")?.as_u64()) {
         line.push_str(&format!(", {status}"));
@@ -86,25 +91,43 @@ fn headline(events: &[EventRow], records: &[Value]) -> String {
     line
 }
 
-/// What an event adds: the decision before the call, the figures after it.
-fn what(record: &Value) -> String {
+/// What an event adds: the decision before the call, people's word about it, the figures after it.
+pub(super) fn what(record: &Value) -> String {
     let decision = |member: &str| record.get("decision").and_then(|decision| decision.get(member));
-    let text =
-        |value: Option<&Value>| value.and_then(Value::as_str).map(|text| escape_foreign(text).into_owned());
     let short = |digest: String| format!("{}…", digest.get(..8).unwrap_or(&digest));
+    let kind = text(record.get("kind")).unwrap_or_default();
+    if kind == "decision" {
+        return said(record);
+    }
+    let approval = text(record.get("approval_id"));
     let mut parts: Vec<String> = Vec::new();
-    if record.get("kind").and_then(Value::as_str) == Some("refusal") {
+    if kind == "refusal" || kind == "held" {
         parts.extend(decision("gate").and_then(Value::as_u64).map(|gate| format!("gate {gate}")));
     }
-    parts.extend(record.get("status").and_then(Value::as_u64).map(|status| status.to_string()));
-    parts.extend(text(decision("rule")));
-    parts.extend(text(decision("reason")));
-    parts.extend(text(decision("policy_hash")).map(|hash| format!("policy {}", short(hash))));
-    parts.extend(text(record.get("digest")).map(|digest| format!("digest {}", short(digest))));
+    if kind != "held" {
+        parts.extend(record.get("status").and_then(Value::as_u64).map(|status| status.to_string()));
+    }
+    // Of a call that was held, its first event has told the rule already.
+    if kind != "intent" || approval.is_none() {
+        parts.extend(text(decision("rule")));
+    }
+    if kind == "held" {
+        let risk = decision("risk").and_then(Value::as_f64);
+        parts.extend(risk.map(|risk| format!("risk {risk:.2}")));
+        parts.extend(approval);
+    } else {
+        if approval.is_none() {
+            parts.extend(text(decision("reason")));
+        }
+        parts.extend(text(decision("policy_hash")).map(|hash| format!("policy {}", short(hash))));
+        parts.extend(text(record.get("digest")).map(|digest| format!("digest {}", short(digest))));
+    }
     parts.extend(record.get("bytes").and_then(Value::as_u64).map(size));
-    parts.extend(
-        record.get("latency_ms").and_then(Value::as_f64).map(|ms| format!("{} ms", milliseconds(ms))),
-    );
+    if kind != "held" {
+        parts.extend(
+            record.get("latency_ms").and_then(Value::as_f64).map(|ms| format!("{} ms", milliseconds(ms))),
+        );
+    }
     parts.extend(text(record.get("error").and_then(|error| error.get("code"))));
     // A refusal's message may be its reason once more.
     let message = text(record.get("error").and_then(|error| error.get("message")));
@@ -113,6 +136,24 @@ fn what(record: &Value) -> String {
         .extend(record.get("count").and_then(Value::as_u64).map(|number| format!("{} alike", count(number))));
     parts.extend(text(record.get("operator")).map(|operator| format!("by {operator}")));
     parts.join(", ")
+}
+
+/// `approved by ada@example.com, 1 of 2: "looks right"`.
+fn said(record: &Value) -> String {
+    let said = text(record.get("decision").and_then(|decision| decision.get("reason"))).unwrap_or_default();
+    let (what, progress) =
+        said.split_once(", ").map_or((said.as_str(), None), |(what, rest)| (what, Some(rest)));
+    let by = match text(record.get("operator")) {
+        Some(operator) => format!("{what} by {operator}"),
+        None => what.to_owned(),
+    };
+    let progress = progress.map(|progress| format!(", {progress}")).unwrap_or_default();
+    let reason = text(record.get("args").and_then(|args| args.get("reason")));
+    format!("{by}{progress}{}", reason.map(|reason| format!(": \"{reason}\"")).unwrap_or_default())
+}
+
+fn text(value: Option<&Value>) -> Option<String> {
+    value.and_then(Value::as_str).map(|text| escape_foreign(text).into_owned())
 }
 
 #[cfg(test)]
@@ -160,5 +201,37 @@ mod tests {
             ]
         );
         assert_eq!(lines[4], "args  {\"path\":\"a\\u{202e}\"}");
+    }
+
+    #[test]
+    fn a_held_call_reads_as_the_experience_has_it() {
+        let policy = "77b0c1e9aaaa";
+        let decision = |gate: u8, reason: &str| {
+            format!(
+                r#"{{"gate":{gate},"rule":"big refunds","reason":"{reason}","risk":0.3,"policy_hash":"{policy}"}}"#
+            )
+        };
+        let told = |kind: &str, more: &str, reason: &str| {
+            let decision = decision(60, reason);
+            let record =
+                format!(r#"{{"kind":"{kind}","approval_id":"ap_7m2kd9q4xw","decision":{decision}{more}}}"#);
+            what(&serde_json::from_str(&record).unwrap())
+        };
+        let ada = r#","operator":"ada@example.com","digest":"5e1c09aa4d7f""#;
+        assert_eq!(
+            told("held", r#","status":428,"digest":"5e1c09aa4d7f","latency_ms":1.5"#, "needs 2 operators"),
+            "gate 60, big refunds, risk 0.30, ap_7m2kd9q4xw"
+        );
+        assert_eq!(told("decision", ada, "approved, 1 of 2"), "approved by ada@example.com, 1 of 2");
+        let reason = format!(r#"{ada},"args":{{"reason":"wrong\u202e folder"}}"#);
+        assert_eq!(
+            told("decision", &reason, "denied"),
+            "denied by ada@example.com: \"wrong\\u{202e} folder\""
+        );
+        assert_eq!(told("decision", "", "nobody decided in time"), "nobody decided in time");
+        assert_eq!(
+            told("intent", r#","digest":"5e1c09aa4d7f""#, "approved"),
+            "policy 77b0c1e9…, digest 5e1c09aa…"
+        );
     }
 }

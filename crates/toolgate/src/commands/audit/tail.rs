@@ -8,6 +8,7 @@ use store::{EventRow, Order, Query, Store};
 use super::{
     super::{Context, Verdict},
     Filters,
+    show::what,
 };
 use crate::output::{escape_foreign, milliseconds};
 
@@ -52,7 +53,11 @@ fn line(event: &EventRow) -> String {
         text(&event.agent).or(operator),
         text(&event.service),
         text(&event.action),
-        Some(event.result.clone().unwrap_or_else(|| event.kind.clone())),
+        Some(match (&event.result, event.kind.as_str()) {
+            (Some(result), _) => result.clone(),
+            (None, "decision") => what(&record),
+            (None, kind) => kind.to_owned(),
+        }),
         number("status"),
         latency.map(|latency| format!("{} ms", milliseconds(latency))),
         event.call_id.clone(),

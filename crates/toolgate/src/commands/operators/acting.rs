@@ -1,6 +1,6 @@
 //! Who decides: commands that need an operator ask here. A token of the environment, or a password at the terminal.
 
-use admin::{ActingOperator, AdminError};
+use admin::{ActingOperator, AdminError, Sees};
 use anyhow::{anyhow, bail};
 use dialoguer::Input;
 use domain::operator::{Email, PresentedToken};
@@ -41,6 +41,18 @@ impl Context {
                 }
                 other => return other,
             }
+        }
+    }
+
+    /// How much of a call whoever runs this command may see: as much as the holder of `$TOOLGATE_OPERATOR_TOKEN`;
+    /// without one all, because they can read the home.
+    ///
+    /// # Errors
+    /// When the token is none of ours, expired or revoked, or its operator is disabled.
+    pub fn sees(&self) -> anyhow::Result<Sees> {
+        match self.variable(TOKEN_VARIABLE) {
+            Some(_) => Ok(Sees::of(self.operator()?.role())),
+            None => Ok(Sees::Whole),
         }
     }
 

@@ -215,7 +215,8 @@ impl Home {
         events
     }
 
-    fn command(&self, arguments: &[&str]) -> Command {
+    /// A command that is ready to be run, or to be sat at.
+    pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_toolgate"));
         command.arg("--home").arg(self.path()).args(arguments).current_dir(self.path()).env_clear();
         // A secret of ours that no child may see, and the few variables that one needs.
