@@ -60,8 +60,7 @@ pub async fn walk(arrival: Arrival, gateway: &Gateway) -> Result<Reply, Stop> {
             authorize(call, &world, &gateway.sessions, &gateway.bodies, &gateway.bounds, &mut record.draft)
                 .await?;
         let call = rate_limit(call, &world, &gateway.counters)?;
-        let call = idempotency(call, &gateway.idempotency, &gateway.bodies, &gateway.bounds, &*gateway.clock)
-            .await?;
+        let call = idempotency(call, gateway, &mut record.draft).await?;
         let call = assess_risk(call, gateway, &mut record.draft).await?;
         let call = approve(call, &world, gateway, &mut record).await?;
         let call = record.intent(call, &gateway.freshness, &gateway.recording).await?;
