@@ -56,6 +56,8 @@ pub struct Draft {
     event: Event,
     /// What the call's risk is made of, where a model was asked.
     risk_parts: Option<Box<str>>,
+    /// Why an approved call is not sent, where its refusal does not say it.
+    void: Option<&'static str>,
 }
 
 impl Draft {
@@ -86,6 +88,11 @@ impl Draft {
     /// The approval that the call belongs to.
     pub(crate) fn of_approval(&mut self, id: &ApprovalId) {
         self.event.approval_id = Some(*id);
+    }
+
+    /// What is not as it was when people approved the call.
+    pub(crate) fn void(&mut self, what: &'static str) {
+        self.void = Some(what);
     }
 
     pub(crate) fn failed_key(&mut self, fault: KeyFault) {
@@ -165,7 +172,7 @@ impl Record {
         event.method = Some(call.method.clone());
         event.action = Some(bounded(call.action_text()));
         Ok(Self {
-            draft: Draft { event, risk_parts: None },
+            draft: Draft { event, risk_parts: None, void: None },
             state: State::Open,
             slot: Some(slot),
             owed: None,
@@ -417,6 +424,7 @@ impl Record {
     fn stop_event(&mut self, stop: &Stop) -> Event {
         let intended = self.state == State::Intended;
         let mut event = self.closing_event();
+        let cause = |refusal: &Refusal| self.draft.void.map_or_else(|| refusal.cause(), Into::into);
         event.kind = if intended { Kind::Outcome } else { Kind::Refusal };
         match stop {
             Stop::Refused(refusal) => {
@@ -431,9 +439,9 @@ impl Record {
                     },
                     reason: match (refusal, self.draft.risk_parts.take()) {
                         (Refusal::TooRisky { .. }, Some(parts)) => {
-                            format!("{}; {parts}", refusal.cause()).into()
+                            format!("{}; {parts}", cause(refusal)).into()
                         }
-                        _ => refusal.cause(),
+                        _ => cause(refusal),
                     },
                     risk: match refusal {
                         Refusal::TooRisky { score, .. } => Some(*score),
@@ -441,7 +449,7 @@ impl Record {
                     },
                     policy: None,
                 });
-                event.error = Some((refusal.code().into(), refusal.cause().into_owned()));
+                event.error = Some((refusal.code().into(), cause(refusal).into_owned()));
             }
             Stop::Replayed(answer) => {
                 event.kind = Kind::Outcome;

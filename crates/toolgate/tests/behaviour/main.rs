@@ -13,8 +13,10 @@
 
 mod a_bad_file_stops_the_start;
 mod a_crash_loses_nothing;
+mod a_crash_never_sends_twice;
 mod a_repeated_call_is_made_once;
 mod a_stop_finishes_what_is_under_way;
+mod an_approval_is_good_for_one_call;
 mod an_echoed_secret_is_masked;
 mod an_upstreams_trouble_is_contained;
 mod approvals_cli;
@@ -34,6 +36,7 @@ mod harness;
 mod headers_and_body_agree;
 mod heads_are_read_one_way;
 mod held_calls_come_back;
+mod held_calls_have_deadlines;
 mod http_services_get_what_was_judged;
 mod init_makes_a_home;
 mod keys_are_shown_once;
@@ -62,3 +65,4 @@ mod the_vault_outlives_its_keys;
 mod tls_keeps_calls_private;
 mod too_many_calls_wait;
 mod what_is_withdrawn_ends_at_once;
+mod what_was_approved_is_what_is_sent;
