@@ -1,5 +1,5 @@
-//! Long searches for inputs that break a promise: the property tests with many more cases, then every
-//! fuzz target for a while. Not part of CI.
+//! Long searches for what breaks a promise: the property tests with many more cases, held calls killed at many more
+//! moments and decided by many more people, then every fuzz target for a while. Not part of CI.
 
 use std::fs;
 use std::process::Command;
@@ -13,6 +13,8 @@ use crate::workspace::{self, cargo};
 const CARGO_FUZZ: &str = "0.13.2";
 const SECONDS_DEFAULT: u32 = 300;
 const PROPERTY_CASES: &str = "50000";
+/// How often the gateway dies at each place on a held call's way; where it is set, many decide about many calls too.
+const CRASH_ROUNDS: &str = "50";
 
 /// `cargo xtask soak [--seconds N]`: N seconds for each fuzz target.
 pub fn run(steps: &mut Steps, arguments: &[String]) -> Result<()> {
@@ -21,6 +23,12 @@ pub fn run(steps: &mut Steps, arguments: &[String]) -> Result<()> {
         "property tests",
         cargo(&["test", "--locked", "--release", "--package", "wire", "--package", "domain"])
             .env("PROPTEST_CASES", PROPERTY_CASES),
+    )?;
+    steps.command(
+        "held calls",
+        cargo(&["test", "--locked", "--release", "--package", "toolgate", "--test", "behaviour", "--"])
+            .args(["a_crash_never_sends_twice", "an_approval_is_good_for_one_call"])
+            .env("TOOLGATE_SOAK_ROUNDS", CRASH_ROUNDS),
     )?;
     let cargo_fuzz = install(steps)?;
     for target in targets()? {

@@ -20,6 +20,8 @@ pub struct AgentUpdate {
     pub role: Option<RoleName>,
     /// Another scope; it takes the place of the old one.
     pub scope: Option<BTreeSet<ServiceName>>,
+    /// The agent as whoever asks has seen it; another one by now is left as it is. `None`: whatever it is.
+    pub seen: Option<Agent>,
 }
 
 /// An agent and its keys.
@@ -57,6 +59,36 @@ impl Admin {
         }
     }
 
+    /// Makes an agent without a key.
+    ///
+    /// # Errors
+    /// [`AdminError`]: there is or was one of that name, an unknown service.
+    pub async fn create_agent(
+        &self,
+        actor: &Actor,
+        now: Timestamp,
+        name: AgentName,
+        role: RoleName,
+        scope: BTreeSet<ServiceName>,
+    ) -> Result<Agent, AdminError> {
+        self.check_scope(&scope).await?;
+        match self.store.agent(&name).await? {
+            Some(agent) if agent.state == AgentState::Deleted => {
+                return Err(AdminError::AgentDeleted(agent.name));
+            }
+            Some(agent) => return Err(AdminError::AgentExists(agent.name)),
+            None => {}
+        }
+        let agent = Agent { name, role, scope, state: AgentState::Active, created_at: now };
+        let mut event = event(actor, now, "agents.create", &json!({ "scope": agent.scope }));
+        event.agent = Some(agent.name.clone());
+        event.role = Some(agent.role.clone());
+        if !self.write(Change::CreateAgent(agent.clone()), event).await? {
+            return Err(AdminError::ChangedMeanwhile(format!("agent `{}`", agent.name)));
+        }
+        Ok(agent)
+    }
+
     /// Gives an agent another role or scope; returns it before and after. Where nothing differs, nothing is
     /// written.
     ///
@@ -70,6 +102,9 @@ impl Admin {
         update: AgentUpdate,
     ) -> Result<(Agent, Agent), AdminError> {
         let before = self.living(name).await?;
+        if update.seen.is_some_and(|seen| seen != before) {
+            return Err(AdminError::ChangedMeanwhile(format!("agent `{name}`")));
+        }
         let after = Agent {
             role: update.role.unwrap_or_else(|| before.role.clone()),
             scope: update.scope.unwrap_or_else(|| before.scope.clone()),
@@ -87,8 +122,12 @@ impl Admin {
         let mut event = event(actor, now, "agents.update", &args);
         event.agent = Some(name.clone());
         event.role = Some(after.role.clone());
-        let change =
-            Change::UpdateAgent { name: name.clone(), role: after.role.clone(), scope: after.scope.clone() };
+        let change = Change::UpdateAgent {
+            name: name.clone(),
+            from: (before.role.clone(), before.scope.clone()),
+            role: after.role.clone(),
+            scope: after.scope.clone(),
+        };
         if !self.write(change, event).await? {
             return Err(AdminError::ChangedMeanwhile(format!("agent `{name}`")));
         }

@@ -3,6 +3,7 @@
 
 mod body;
 mod inbox;
+mod json;
 mod page;
 
 use std::time::Duration;
@@ -21,6 +22,7 @@ use crate::{ActingOperator, Admin, AdminError, redacted};
 
 pub use body::ShownBody;
 pub use inbox::{InboxPage, ShownAnswer};
+pub use json::{approval_json, page_json};
 pub use page::{AddedCredential, ApprovalPage, Sees, ShownCall, WholeCall};
 
 /// The longest reason that is taken, in characters.

@@ -26,6 +26,9 @@ pub enum AdminError {
         /// The service that it is close to.
         near: Option<String>,
     },
+    /// There is such a service already.
+    #[error("there is a service `{0}` already; nothing was changed")]
+    ServiceExists(ServiceName),
     /// There is no such service.
     #[error("there is no service `{name}`; {}all: toolgate services list", hint(near.as_deref()))]
     NoSuchService {
@@ -66,6 +69,9 @@ pub enum AdminError {
         /// The agent that it is close to.
         near: Option<String>,
     },
+    /// There is such an agent already.
+    #[error("there is an agent `{0}` already; nothing was changed")]
+    AgentExists(AgentName),
     /// The agent was deleted.
     #[error("agent `{0}` was deleted, and its name is not given again; choose another name")]
     AgentDeleted(AgentName),
@@ -281,6 +287,8 @@ impl AdminError {
             | Self::NoSuchApproval(_)
             | Self::NoSuchCall(_) => Blame::Nothing,
             Self::AgentDeleted(_)
+            | Self::AgentExists(_)
+            | Self::ServiceExists(_)
             | Self::OtherRole { .. }
             | Self::OtherScope { .. }
             | Self::SeveralKeys { .. }

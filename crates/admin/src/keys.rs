@@ -201,7 +201,6 @@ impl Admin {
         warnings: &mut Vec<Warning>,
     ) -> Result<Agent, AdminError> {
         let scope = new.scope.clone().unwrap_or_default();
-        self.check_scope(&scope).await?;
         let role = match &new.role {
             Some(role) => role.clone(),
             None => {
@@ -210,15 +209,7 @@ impl Admin {
                     .map_err(|_| AdminError::ChangedMeanwhile("the role".to_owned()))?
             }
         };
-        let agent =
-            Agent { name: new.agent.clone(), role, scope, state: AgentState::Active, created_at: now };
-        let mut event = event(actor, now, "agents.create", &json!({ "scope": agent.scope }));
-        event.agent = Some(agent.name.clone());
-        event.role = Some(agent.role.clone());
-        if !self.write(Change::CreateAgent(agent.clone()), event).await? {
-            return Err(AdminError::ChangedMeanwhile(format!("agent `{}`", agent.name)));
-        }
-        Ok(agent)
+        self.create_agent(actor, now, new.agent.clone(), role, scope).await
     }
 }
 

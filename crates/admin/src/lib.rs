@@ -4,12 +4,14 @@
 mod agents;
 mod approvals;
 mod credentials;
+mod csv;
 mod fault;
 mod keys;
 mod kill;
 mod operators;
 mod overview;
 mod pepper;
+mod service_json;
 mod service_text;
 mod services;
 mod sessions;
@@ -31,16 +33,19 @@ use store::{Applied, Change, Entry, Store};
 
 pub use agents::{AgentUpdate, AgentView};
 pub use approvals::{
-    AddedCredential, ApprovalPage, ApprovalView, REASON_CHARACTERS_MAX, Sees, ShownBody, ShownCall, WholeCall, InboxPage, ShownAnswer,
+    AddedCredential, ApprovalPage, ApprovalView, InboxPage, REASON_CHARACTERS_MAX, Sees, ShownAnswer,
+    ShownBody, ShownCall, WholeCall, approval_json, page_json,
 };
 pub use credentials::{CredentialView, SetCredential, StoredValue};
+pub use csv::{csv_head, csv_line};
 pub use fault::{AdminError, Blame};
 pub use keys::{CreatedKey, KeyView, NewKey, Revoked, Warning};
 pub use operators::PASSWORD_CHARACTERS_MIN;
 pub use overview::{Bar, Layer, Overview, Range};
 pub use pepper::{open_access_keys, open_pepper, open_session_sealer};
+pub use service_json::{credential_json, service_json};
 pub use service_text::Difference;
-pub use services::{Dropped, ServiceChange, WantedService, What, Why};
+pub use services::{Dropped, Expected, ServiceChange, WantedService, What, Why};
 pub use sessions::{Client, OpenedSession, SessionKeys};
 pub use sign_in::ActingOperator;
 pub use tokens::{CreatedToken, RevokedToken};

@@ -77,7 +77,79 @@ pub enum Why {
     Undeclared,
 }
 
+/// What somebody who puts a service has seen of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Expected {
+    /// Whatever is there.
+    Anything,
+    /// Nothing: it is to be new.
+    Nothing,
+    /// The service of this revision.
+    Revision(i64),
+}
+
 impl Admin {
+    /// Makes one service what it is to be. Its documentation stays.
+    ///
+    /// # Errors
+    /// [`AdminError::ServiceExists`] where it was to be new; [`AdminError::ChangedMeanwhile`] where it is another one
+    /// than was seen.
+    pub async fn put_service(
+        &self,
+        actor: &Actor,
+        now: Timestamp,
+        mut service: Service,
+        expected: Expected,
+    ) -> Result<ServiceChange, AdminError> {
+        let stored = self.store.load_services().await?;
+        let old = stored.iter().find(|old| old.service.name == service.name);
+        match (expected, old) {
+            (Expected::Nothing, Some(_)) => return Err(AdminError::ServiceExists(service.name)),
+            (Expected::Revision(seen), old) if old.is_none_or(|old| old.revision != seen) => {
+                return Err(AdminError::ChangedMeanwhile(format!("service `{}`", service.name)));
+            }
+            _ => {}
+        }
+        service.documentation = old.and_then(|old| old.service.documentation.clone());
+        let documentation = self.store.documentation(&service.name).await?;
+        self.apply_service(actor, now, old, service, documentation).await
+    }
+
+    /// Gives a service another documentation; `None`: none.
+    ///
+    /// # Errors
+    /// [`AdminError::NoSuchService`], [`AdminError::ChangedMeanwhile`].
+    pub async fn document_service(
+        &self,
+        actor: &Actor,
+        now: Timestamp,
+        name: &str,
+        documentation: Option<String>,
+    ) -> Result<ServiceChange, AdminError> {
+        let old = self.stored_service(name).await?;
+        let documented = documentation.as_deref().map(Documentation::of);
+        let service = Service { documentation: documented, ..old.service.clone() };
+        self.apply_service(actor, now, Some(&old), service, documentation).await
+    }
+
+    /// What agents may read about a service.
+    ///
+    /// # Errors
+    /// [`AdminError::NoSuchService`].
+    pub async fn documentation(&self, name: &str) -> Result<Option<String>, AdminError> {
+        let service = self.stored_service(name).await?.service;
+        Ok(self.store.documentation(&service.name).await?)
+    }
+
+    /// One service, and the revision that [`Expected`] wants to see again.
+    ///
+    /// # Errors
+    /// [`AdminError::NoSuchService`].
+    pub async fn service_revision(&self, name: &str) -> Result<(Service, i64), AdminError> {
+        let stored = self.stored_service(name).await?;
+        Ok((stored.service, stored.revision))
+    }
+
     /// Makes the declared services what the file says, in its order; services that it does not name stay.
     ///
     /// # Errors

@@ -351,6 +351,59 @@ impl Admin {
         }
     }
 
+    /// Events that fit, the newest first, at most `limit`, and before which one to go on; `None`: nothing is further back.
+    /// A page looks at 50,000 events at most, so that no question takes longer because the trail is long.
+    ///
+    /// # Errors
+    /// [`AdminError::Store`].
+    pub async fn events(
+        &self,
+        filter: &Query,
+        before: Option<i64>,
+        limit: u32,
+    ) -> Result<(Vec<EventRow>, Option<i64>), AdminError> {
+        const LOOKED_AT: i64 = 50_000;
+        let end = self.store.newest_seq().await?.saturating_add(1).min(before.unwrap_or(i64::MAX));
+        let after = end.saturating_sub(1).saturating_sub(LOOKED_AT).max(0);
+        let query = Query {
+            before: Some(end),
+            after: Some(after),
+            limit: Some(limit),
+            order: Order::NewestFirst,
+            ..filter.clone()
+        };
+        let events = self.store.events(&query).await?;
+        let full = u32::try_from(events.len()).is_ok_and(|found| found >= limit);
+        let next = match events.last() {
+            Some(last) if full => Some(last.seq),
+            _ => Some(after.saturating_add(1)),
+        };
+        Ok((events, next.filter(|next| *next > 1)))
+    }
+
+    /// Events behind this one that fit, the oldest first, at most `limit`.
+    ///
+    /// # Errors
+    /// [`AdminError::Store`].
+    pub async fn events_after(
+        &self,
+        filter: &Query,
+        after: i64,
+        limit: u32,
+    ) -> Result<Vec<EventRow>, AdminError> {
+        let query =
+            Query { after: Some(after), limit: Some(limit), order: Order::OldestFirst, ..filter.clone() };
+        Ok(self.store.events(&query).await?)
+    }
+
+    /// The number of the newest event; 0 where there is none.
+    ///
+    /// # Errors
+    /// [`AdminError::Store`].
+    pub async fn newest_event(&self) -> Result<i64, AdminError> {
+        Ok(self.store.newest_seq().await?)
+    }
+
     /// Checks every hash and link of the trail. Takes seconds where there are millions of events.
     ///
     /// # Errors

@@ -274,7 +274,7 @@ async fn a_call_is_found_by_a_start_of_its_id_and_shown_with_its_past() {
     assert!(several.contains("give more of it"), "{several}");
     let none = desk.admin.show_approval(now(10), "zz\u{1b}").await.unwrap_err().to_string();
     assert_eq!(none, "there is no approval `zz\\u{1b}`; all: toolgate approvals list");
-    let pending = ApprovalQuery { status: Some(Status::Pending), agent: None };
+    let pending = ApprovalQuery { status: Some(Status::Pending), ..ApprovalQuery::default() };
     assert_eq!(desk.admin.list_approvals(&pending, 9).await.unwrap().len(), 1);
 }
 

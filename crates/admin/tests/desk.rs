@@ -188,7 +188,7 @@ async fn an_update_says_before_and_after_and_nothing_is_written_for_nothing() {
     desk.apply(FILES).await;
     desk.create_key(wish("laptop")).await.unwrap();
     let name = AgentName::parse("laptop").unwrap();
-    let update = AgentUpdate { role: None, scope: scope(&["files"]) };
+    let update = AgentUpdate { role: None, scope: scope(&["files"]), seen: None };
     let (before, after) = desk.admin.update_agent(&desk.actor, now(), &name, update.clone()).await.unwrap();
     assert_eq!((before.scope.len(), after.scope.len()), (0, 1));
     let length = desk.trail().await.len();

@@ -1,42 +1,153 @@
-//! The JSON API (contract §6): its table of routes.
+//! The JSON API (contract §6): the one table of its routes. Who may do what, what comes in and what goes out stands
+//! here; OpenAPI is made of it, and a test walks it for every role.
 
+mod agents;
+mod approvals;
+mod audit;
+mod endpoint;
+mod kill;
+mod openapi;
+mod operators;
+mod overview;
+mod page;
+mod policy;
+mod services;
 pub(crate) mod session;
 
-use http::Method;
+pub(crate) use endpoint::Endpoint;
+use endpoint::{
+    ACTION, AGENT, CURSOR, DECISION, FORMAT, LIMIT, RANGE, SERVICE, SINCE, STATUS, UNTIL, endpoints,
+};
+use jiff::Timestamp;
+pub(crate) use page::Listed;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 
-use crate::route::{ANYONE, Route, VIEWER};
+/// A time: RFC 3339, UTC.
+#[derive(Clone, Copy)]
+pub(crate) struct Time(pub(crate) Timestamp);
 
-/// Every route of the API, and the least that somebody must be to use it.
-pub(crate) const ROUTES: &[Route] = &[
-    Route {
-        method: Method::POST,
-        path: "/api/login",
-        least: ANYONE,
-        open: |asked| Box::pin(session::log_in(asked)),
-    },
-    Route {
-        method: Method::POST,
-        path: "/api/refresh",
-        least: ANYONE,
-        open: |asked| Box::pin(session::refresh(asked)),
-    },
-    Route {
-        method: Method::POST,
-        path: "/api/logout",
-        least: ANYONE,
-        open: |asked| Box::pin(session::log_out(asked)),
-    },
-    Route { method: Method::GET, path: "/api/me", least: VIEWER, open: |asked| Box::pin(session::me(asked)) },
-    Route {
-        method: Method::GET,
-        path: "/api/sessions",
-        least: VIEWER,
-        open: |asked| Box::pin(session::list(asked)),
-    },
-    Route {
-        method: Method::DELETE,
-        path: "/api/sessions/{id}",
-        least: VIEWER,
-        open: |asked| Box::pin(session::end(asked)),
-    },
-];
+impl Serialize for Time {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for Time {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        text.parse().map(Self).map_err(|_| D::Error::custom("a time is written 2026-11-23T14:02:31Z"))
+    }
+}
+
+impl JsonSchema for Time {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Time".into()
+    }
+
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "string", "format": "date-time" })
+    }
+}
+
+/// A name in the schema.
+pub(crate) struct Name;
+
+impl JsonSchema for Name {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Name".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "string", "pattern": "^[a-z0-9][a-z0-9._@-]*$", "maxLength": 64 })
+    }
+}
+
+endpoints! {
+    POST "/api/login" ANYONE session::log_in (session::LoginBody) -> (200 session::LoginAnswer) []
+        "Logs in with e-mail and password; the refresh token comes as a cookie."
+    POST "/api/refresh" ANYONE session::refresh () -> (200 session::LoginAnswer) []
+        "Renews a login with the refresh token of the cookie, which is spent by that; used twice, it ends the login."
+    POST "/api/logout" ANYONE session::log_out () -> (204) []
+        "Ends the login that asks."
+    GET "/api/me" VIEWER session::me () -> (200 session::Me) []
+        "Who is logged in."
+    GET "/api/sessions" VIEWER session::list () -> (200 Listed<session::SessionView>) []
+        "One's own logins that go on; an owner sees everybody's."
+    DELETE "/api/sessions/{id}" VIEWER session::end () -> (204) []
+        "Ends one of one's own logins; an owner ends anybody's."
+
+    GET "/api/services" VIEWER services::list () -> (200 Listed<services::ServiceView>) []
+        "All services by name."
+    POST "/api/services" OWNER services::create (services::ServiceBody) -> (201 services::ServiceView) []
+        "Makes a service; one with a command is made by whoever owns the home only."
+    GET "/api/services/{name}" VIEWER services::show () -> (200 services::ServiceView) []
+        "One service with its credentials, never their values; its ETag is what If-Match wants."
+    PUT "/api/services/{name}" OWNER services::put (services::ServiceBody) -> (200 services::ServiceView) []
+        "Makes a service what the body says; with If-Match only where nobody changed it meanwhile."
+    DELETE "/api/services/{name}" OWNER services::remove () -> (204) []
+        "Removes a service with its credentials; its history stays."
+    PUT "/api/services/{name}/credentials" OWNER services::set_credentials (services::CredentialsBody) -> (200 services::ServiceView) []
+        "Sets the values of all credentials; those that are not named have none any more."
+    PUT "/api/services/{name}/documentation" OWNER services::document (services::DocumentationBody) -> (200 services::ServiceView) []
+        "Sets what agents in scope may read about it; an empty text is none."
+
+    GET "/api/agents" VIEWER agents::list () -> (200 Listed<agents::AgentView>) []
+        "All agents by name with their keys, deleted ones too."
+    POST "/api/agents" OWNER agents::create (agents::NewAgent) -> (201 agents::AgentView) []
+        "Makes an agent without a key."
+    GET "/api/agents/{name}" VIEWER agents::show () -> (200 agents::AgentView) []
+        "One agent with its keys; its ETag is what If-Match wants."
+    PATCH "/api/agents/{name}" OWNER agents::update (agents::AgentPatch) -> (200 agents::AgentView) []
+        "Gives an agent another role, scope or state; with If-Match only where nobody changed it meanwhile."
+    DELETE "/api/agents/{name}" OWNER agents::remove () -> (204) []
+        "Deletes an agent: its keys stop, its history stays, its name is not given again."
+    POST "/api/agents/{name}/keys" OWNER agents::create_key (agents::NewKeyBody) -> (201 agents::CreatedKeyView) []
+        "Makes a key, which is shown this once."
+    DELETE "/api/keys/{id}" OWNER agents::revoke_key () -> (204) []
+        "Revokes a key; gateways refuse it within a second."
+
+    GET "/api/approvals" VIEWER approvals::list () -> (200 Listed<approvals::ApprovalView>) [STATUS, AGENT, CURSOR, LIMIT]
+        "Held calls, the newest first."
+    GET "/api/approvals/{id}" VIEWER approvals::show () -> (200 approvals::ApprovalView) []
+        "One held call, for who may decide with all that will be sent."
+    POST "/api/approvals/{id}/approve" APPROVER approvals::approve (approvals::ApproveBody) -> (200 approvals::ApprovalView) []
+        "Says yes to exactly the call that has the digest; 409 for another one."
+    POST "/api/approvals/{id}/deny" APPROVER approvals::deny (approvals::DenyBody) -> (200 approvals::ApprovalView) []
+        "Says no, for everybody; the agent is told the reason."
+    POST "/api/approvals/{id}/resolve" APPROVER approvals::resolve (approvals::ResolveBody) -> (200 approvals::ApprovalView) []
+        "Says what became of a call whose outcome was lost."
+
+    GET "/api/audit" VIEWER audit::list () -> (200 Listed<audit::EventView>) [AGENT, SERVICE, ACTION, DECISION, SINCE, UNTIL, CURSOR, LIMIT]
+        "Events of the trail, the newest first. A page looks at 50,000 events and may hold few that fit; `next` goes on."
+    GET "/api/audit/export" VIEWER audit::export () -> (200 text) [FORMAT, AGENT, SERVICE, ACTION, DECISION, SINCE, UNTIL]
+        "All events that fit, the oldest first: one JSON object a line (`jsonl`), or `csv`."
+    GET "/api/audit/verify" VIEWER audit::verify () -> (200 audit::VerificationView) []
+        "Checks every hash and link of the trail."
+    GET "/api/audit/{call}" VIEWER audit::show () -> (200 Listed<audit::EventView>) []
+        "The events of one call, the oldest first."
+
+    GET "/api/policy" VIEWER policy::show () -> (200 policy::PolicyView) []
+        "The policy that is in force, as its file has it."
+    POST "/api/policy/explain" VIEWER policy::explain (policy::ExplainBody) -> (200 policy::ExplanationView) []
+        "What would happen to a call, and why. Nothing is sent."
+    GET "/api/kill" VIEWER kill::show () -> (200 kill::KillView) []
+        "How the kill switch stands."
+    PUT "/api/kill" OWNER kill::turn (kill::KillBody) -> (200 kill::KillView) []
+        "Turns the kill switch on, with a reason, or off."
+    GET "/api/overview" VIEWER overview::show () -> (200 overview::OverviewView) [RANGE]
+        "What came through in the last hour, day or week."
+
+    GET "/api/operators" VIEWER operators::list () -> (200 Listed<operators::OperatorView>) []
+        "All operators by address."
+    POST "/api/operators" OWNER operators::create (operators::NewOperator) -> (201 operators::OperatorView) []
+        "Adds an operator."
+    PATCH "/api/operators/{email}" OWNER operators::update (operators::OperatorPatch) -> (200 operators::OperatorView) []
+        "Disables or enables an operator, or gives them another password; both end their logins."
+    GET "/api/openapi.json" ANYONE openapi::show () -> (200 openapi::Document) []
+        "This description."
+}

@@ -6,6 +6,7 @@ mod api;
 mod asked;
 mod cookies;
 mod denied;
+mod etag;
 mod login;
 mod origin;
 mod pages;
@@ -21,7 +22,7 @@ use http::{Request, Response};
 use hyper::body::Incoming;
 use jiff::Timestamp;
 use pipeline::{approvals::Approvals, flow::Flow, freshness::Freshness, recorder::Recorder};
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use vault::Vault;
 
 pub use login::Logins;
@@ -52,6 +53,8 @@ pub struct Desk {
     pub vault: Arc<Vault>,
     /// What became of the policy file of late.
     pub policy: watch::Receiver<PolicyStanding>,
+    /// Who verifies the trail, which reads all of it: one at a time.
+    pub verifying: Semaphore,
     /// How the console is reached.
     pub manner: Manner,
     /// Turns true when the gateway is about to stop: streams end.

@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use admin::{Client, OpenedSession};
+use admin::{AdminError, Client, OpenedSession};
 use domain::{
     operator::Email,
     quota::{Gcra, Quota, Tat, gcra},
@@ -18,7 +18,7 @@ use domain::{
 use http::header;
 use tokio::sync::Semaphore;
 
-use crate::{asked::Asked, problem::Problem};
+use crate::{Desk, asked::Asked, problem::Problem};
 
 /// Wrong logins from one address: so many at once, then one each twelve seconds.
 const WRONG_PER_ADDRESS: &str = "20/4m";
@@ -91,6 +91,24 @@ pub(crate) async fn log_in(asked: &Asked, email: &str, password: &str) -> Result
         address: asked.source.to_string(),
         browser: asked.header(header::USER_AGENT).unwrap_or_default().to_owned(),
     };
+    let (now, password) = (asked.now.wall, password.to_owned());
+    let opened = hashing(asked, async move |desk| {
+        desk.admin.open_session(now, &desk.sessions, (&email, &password), &client).await
+    })
+    .await?;
+    logins.give_back(source, before);
+    Ok(opened)
+}
+
+/// Does what hashes a password, on a thread of its own and not too many at once.
+///
+/// # Errors
+/// Those of what is done; 503 when too many wait.
+pub(crate) async fn hashing<T: Send + 'static>(
+    asked: &Asked,
+    what: impl AsyncFnOnce(&Desk) -> Result<T, AdminError> + Send + 'static,
+) -> Result<T, Problem> {
+    let logins = &asked.desk.logins;
     if logins.waiting.fetch_add(1, Ordering::Relaxed) >= WAITING_MAX {
         logins.waiting.fetch_sub(1, Ordering::Relaxed);
         return Err(Problem::unavailable("too many people log in at once; repeat in a moment"));
@@ -98,16 +116,12 @@ pub(crate) async fn log_in(asked: &Asked, email: &str, password: &str) -> Result
     let seat = Arc::clone(&logins.hashing).acquire_owned().await;
     logins.waiting.fetch_sub(1, Ordering::Relaxed);
     let Ok(seat) = seat else { return Err(Problem::unavailable("the console stops")) };
-    let (desk, now, password) = (Arc::clone(&asked.desk), asked.now.wall, password.to_owned());
+    let desk = Arc::clone(&asked.desk);
     let hashed = tokio::task::spawn_blocking(move || {
-        // Hashing keeps its thread busy: it has one of its own.
         let _seat = seat;
-        let opening = desk.admin.open_session(now, &desk.sessions, (&email, &password), &client);
-        tokio::runtime::Handle::current().block_on(opening)
+        tokio::runtime::Handle::current().block_on(what(&desk))
     });
-    let opened = hashed.await.map_err(|_| Problem::internal("the login broke off"))??;
-    logins.give_back(source, before);
-    Ok(opened)
+    Ok(hashed.await.map_err(|_| Problem::internal("it broke off while a password was hashed"))??)
 }
 
 /// Who is counted together: an IPv6 network of 64 bits belongs to one.

@@ -45,7 +45,7 @@ pub(crate) enum Found {
 
 /// Every route.
 pub(crate) fn all() -> impl Iterator<Item = &'static Route> {
-    api::ROUTES.iter().chain(pages::ROUTES)
+    api::ENDPOINTS.iter().map(|endpoint| &endpoint.route).chain(pages::ROUTES)
 }
 
 /// The route for a request. A `HEAD` is answered as the `GET` it asks about. Words go before braces.

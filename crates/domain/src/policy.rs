@@ -94,6 +94,12 @@ impl Policy {
         &self.file
     }
 
+    /// The file, as it was read.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
     /// How often an agent may call.
     #[must_use]
     pub fn limits(&self) -> &Limits {

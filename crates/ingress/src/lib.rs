@@ -2,12 +2,16 @@
 //! into the words of its protocol. It decides nothing that a gate decides.
 
 mod answer;
+mod approvals;
 mod asked;
 mod desk;
+mod explain;
 mod head;
 mod health;
 mod http;
 mod identity;
+mod inquiry;
+mod intent;
 mod limits;
 mod listener;
 mod mcp;
@@ -15,6 +19,8 @@ mod origin;
 mod proxy;
 mod repeatable;
 mod services;
+mod vigil;
+mod waiting;
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -35,6 +41,7 @@ use wire::http1::HeadFault;
 pub use desk::Desk;
 pub use listener::{Listener, ListenerFault, Tls};
 pub use origin::Names;
+pub use waiting::Waiting;
 
 /// What a listener serves: the gateway, and how requests are to be taken.
 pub struct Front {
@@ -50,6 +57,8 @@ pub struct Front {
     pub doors: &'static [Door],
     /// Who answers what none of its doors takes; nobody on the gateway's listener.
     pub desk: Option<Desk>,
+    /// The requests that wait for people.
+    pub waiting: Waiting,
 }
 
 /// What stands behind a listener: nobody while the vault is sealed, then a [`Front`].
@@ -97,6 +106,8 @@ pub const DOORS: &[Door] = &[
     Door { name: "http", takes: http::takes, open: |knock| Box::pin(http::open(knock)) },
     Door { name: "proxy", takes: proxy::takes, open: |knock| Box::pin(proxy::open(knock)) },
     Door { name: "services", takes: services::takes, open: |knock| Box::pin(services::open(knock)) },
+    Door { name: "approvals", takes: approvals::takes, open: |knock| Box::pin(approvals::open(knock)) },
+    Door { name: "explain", takes: explain::takes, open: |knock| Box::pin(explain::open(knock)) },
     HEALTH,
 ];
 

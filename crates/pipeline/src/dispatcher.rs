@@ -5,14 +5,14 @@ use std::{collections::HashSet, convert::Infallible, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use domain::{
-    approval::{Approval, Ending, HeldCall, HeldExchange},
+    approval::{Approval, Ending, HeldCall, HeldExchange, NotApproved},
     audit::{Effect, Kind, ResultWord},
     call::Call,
     idempotency::Repeatable,
     key::KeyMac,
     names::ApprovalId,
     service::Upstream,
-    stop::Fault,
+    stop::{Fault, Refusal},
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use jiff::Timestamp;
@@ -24,6 +24,7 @@ use crate::{
     arrival::{ApiRequest, Arrival, CallBody, Exchange, Presented},
     gateway::Gateway,
     idempotency::Asked,
+    recorder::Written,
     walk,
 };
 
@@ -38,6 +39,8 @@ const LOST_AFTER: Duration = Duration::from_secs(120);
 pub(crate) struct Resumed {
     pub(crate) arrival: Arrival,
     pub(crate) mac: KeyMac,
+    /// Where the service was when it was held.
+    pub(crate) origin: String,
     pub(crate) approval: Approval,
     pub(crate) asked: Asked,
 }
@@ -173,7 +176,7 @@ async fn execute(gateway: &Gateway, approval: Approval) -> Result<(), String> {
         intent: held.intent.clone(),
         gone,
     };
-    let resumed = Resumed { arrival, mac: call.key, approval: approval.clone(), asked };
+    let resumed = Resumed { arrival, mac: call.key, origin: call.origin, approval: approval.clone(), asked };
     walk::resume(resumed, gateway).await.map(|_| ()).map_err(|fault| fault.cause())
 }
 
@@ -212,17 +215,23 @@ fn asked(exchange: &Exchange) -> Asked {
     }
 }
 
-/// A call that cannot be read any more ends without being sent.
+/// A call that cannot be read any more ends without being sent. Nothing may have happened: it is no fault of the kind
+/// that leaves that open.
 async fn give_up(gateway: &Gateway, approval: &Approval, at: Timestamp) -> Result<(), Fault> {
+    const WHY: &str = "the held call cannot be read any more";
     let id = approval.held.id;
     let claim = Change::ClaimApproval { id, call: approval.held.call_id, at };
-    let mut event = approval.decision(at, Effect::Deny, "the held call cannot be read any more");
-    event.kind = Kind::Decision;
-    gateway.recorder.durable(Entry { change: Some(claim), event: event.clone() }).await?;
+    let mut event = approval.decision(at, Effect::Deny, WHY);
+    if gateway.recorder.durable(Entry { change: Some(claim), event: event.clone() }).await? != Written::Done {
+        return Ok(());
+    }
+    let void = Refusal::from(NotApproved::Void(id));
     event.kind = Kind::Outcome;
-    event.result = Some(ResultWord::Fault);
-    let ended_with = Some(Fault::Internal.ended_with());
-    close(gateway, id, Ending::Failed, Some(500), ended_with, event, at).await
+    event.result = Some(ResultWord::Refused);
+    event.status = Some(void.status());
+    event.error = Some((void.code().into(), WHY.into()));
+    let ended_with = Some(void.code().to_owned());
+    close(gateway, id, Ending::Failed, Some(void.status()), ended_with, event, at).await
 }
 
 /// Gives up what has been executing since before `before`; how many there were.

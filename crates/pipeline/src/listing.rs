@@ -3,13 +3,27 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use domain::policy::Rights;
+use domain::{policy::Rights, risk::RiskScore, service::Service};
 use wire::{
     Limits, Malformed, Raw, Reason, json, list,
     mcp::ListKind::{self, Prompts, ResourceTemplates, Resources, Tools},
 };
 
-use crate::{arrival::Caller, freshness::Freshness};
+use crate::{
+    arrival::Caller,
+    freshness::Freshness,
+    risk::{Hints, Risk},
+};
+
+/// The tool by which an agent asks for the answer to a call of its that was held. The gateway answers it itself.
+pub const WAIT_TOOL: &str = "toolgate_wait";
+
+/// How it stands in lists.
+const WAIT_TOOL_LISTED: &str = concat!(
+    r#"{"name":"toolgate_wait","description":"Get the result of a call that is held for a person's approval. "#,
+    r#"Waits a short while. Give the approval id from the error. Asking never changes or repeats the call.","#,
+    r#""inputSchema":{"type":"object","properties":{"approval":{"type":"string"}},"required":["approval"]}}"#
+);
 
 const LISTS: [ListKind; 4] = [Tools, Prompts, Resources, ResourceTemplates];
 
@@ -17,18 +31,34 @@ const LISTS: [ListKind; 4] = [Tools, Prompts, Resources, ResourceTemplates];
 #[derive(Clone)]
 pub(crate) struct Catalog {
     freshness: Arc<Freshness>,
+    hints: Arc<Hints>,
+    approve_at: Option<RiskScore>,
+    has_model: bool,
     caller: Caller,
-    service: String,
+    service: Arc<Service>,
 }
 
 impl Catalog {
-    pub(crate) fn new(freshness: &Arc<Freshness>, caller: &Caller, service: &str) -> Self {
-        Self { freshness: Arc::clone(freshness), caller: caller.clone(), service: service.to_owned() }
+    pub(crate) fn new(
+        freshness: &Arc<Freshness>,
+        risk: &Risk,
+        caller: &Caller,
+        service: &Arc<Service>,
+    ) -> Self {
+        Self {
+            freshness: Arc::clone(freshness),
+            hints: Arc::clone(&risk.hints),
+            approve_at: risk.thresholds.approve_at,
+            has_model: risk.model.is_some(),
+            caller: caller.clone(),
+            service: Arc::clone(service),
+        }
     }
 
     /// The message without what the agent may not use; none when nothing has to be cut.
     ///
-    /// Whatever list was asked for, every list that is there is cut: an answer may hold more than its question.
+    /// Whatever list was asked for, every list that is there is cut: an answer may hold more than its question. What
+    /// tools say about themselves is learned before, from the whole list.
     ///
     /// # Errors
     /// When the message cannot be read: a list that cannot be cut is not handed out.
@@ -41,7 +71,7 @@ impl Catalog {
         let mut present = Vec::new();
         for (key, list) in result.members() {
             match LISTS.into_iter().find(|kind| key == *kind.result_member()) {
-                Some(kind) if list.kind() == json::Kind::Array => present.push(kind),
+                Some(kind) if list.kind() == json::Kind::Array => present.push((kind, list)),
                 Some(_) => return Err(Malformed::new(0, Reason::Shape("a list must be an array"))),
                 None => {}
             }
@@ -49,29 +79,54 @@ impl Catalog {
         if present.is_empty() {
             return Ok(None);
         }
+        for (_, tools) in present.iter().filter(|(kind, _)| *kind == Tools) {
+            self.hints.learn(&self.service, *tools);
+        }
         // Today's rights: a stream may be older than the policy.
         let world = self.freshness.current();
         let agent = world.agents.get(&self.caller.agent.name);
-        let rights = agent.and_then(|agent| Rights::of(&world, agent, &self.service).ok());
+        let rights = agent.and_then(|agent| Rights::of(&world, agent, self.service.name.as_str()).ok());
         let mut kept: Option<Vec<u8>> = None;
-        for kind in present {
-            // A cut moves what stands behind it, so the next list is looked for anew.
-            let bytes = match &kept {
-                None => cut_one(root, kind, rights),
-                Some(bytes) => cut_one(json::read(bytes, &Limits::of_bytes(bytes.len()))?, kind, rights),
-            };
-            kept = bytes.or(kept);
+        let can_wait = rights.is_some_and(|rights| rights.may_hold(self.approve_at, self.has_model));
+        for (kind, _) in present {
+            kept = edited(root, kept, |root| cut_one(root, kind, rights))?;
+            if kind == Tools && can_wait {
+                kept = edited(root, kept, with_wait_tool)?;
+            }
         }
         Ok(kept.map(Bytes::from))
     }
+}
+
+/// An edit moves what stands behind it, so the next one looks at the document anew.
+fn edited(
+    root: Raw<'_>,
+    kept: Option<Vec<u8>>,
+    edit: impl Fn(Raw<'_>) -> Option<Vec<u8>>,
+) -> Result<Option<Vec<u8>>, Malformed> {
+    let edited = match &kept {
+        None => edit(root),
+        Some(bytes) => edit(json::read(bytes, &Limits::of_bytes(bytes.len()))?),
+    };
+    Ok(edited.or(kept))
 }
 
 fn cut_one(root: Raw<'_>, kind: ListKind, rights: Option<Rights<'_>>) -> Option<Vec<u8>> {
     list::cut(root, &["result", kind.result_member()], &mut |element| shows(rights, kind, element))
 }
 
+/// The last page of tools has ours behind the upstream's.
+fn with_wait_tool(root: Raw<'_>) -> Option<Vec<u8>> {
+    let next = root.get("result").and_then(|result| result.get("nextCursor"));
+    let is_last = next.is_none_or(|next| next.kind() == json::Kind::Null);
+    is_last.then(|| list::append(root, &["result", Tools.result_member()], WAIT_TOOL_LISTED)).flatten()
+}
+
 /// An element without a readable name cannot be called, so it is not shown.
 fn shows(rights: Option<Rights<'_>>, kind: ListKind, element: Raw<'_>) -> bool {
     let name = element.get(kind.element_name()).and_then(Raw::as_str);
-    name.zip(rights).is_some_and(|(name, rights)| rights.may_list(kind, &name))
+    name.zip(rights).is_some_and(|(name, rights)| {
+        // An upstream's tool of that name is out of reach: calls of it end here.
+        !(kind == Tools && name == WAIT_TOOL) && rights.may_list(kind, &name)
+    })
 }

@@ -42,7 +42,7 @@ async fn main() {
     entries.extend((0..HELD).map(|number| entry(hold(number))));
     store.append(&entries).await.unwrap();
 
-    let pending = ApprovalQuery { status: Some(Status::Pending), agent: None };
+    let pending = ApprovalQuery { status: Some(Status::Pending), ..ApprovalQuery::default() };
     measure("list the newest 100", 20, async |_| {
         assert_eq!(store.approvals(&pending, 100).await.unwrap().len(), 100);
     })

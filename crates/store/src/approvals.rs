@@ -32,6 +32,8 @@ pub struct ApprovalQuery {
     pub status: Option<Status>,
     /// Of this agent.
     pub agent: Option<AgentName>,
+    /// Held before this one.
+    pub before: Option<InboxCursor>,
 }
 
 /// What a start of an approval's id names.
@@ -96,8 +98,14 @@ impl Store {
             which.push_str(if place == 0 { "WHERE " } else { " AND " });
             which.push_str(test);
         }
-        which.push_str(" ORDER BY created_at DESC, approvals.rowid DESC LIMIT ?");
+        which.push_str(" ORDER BY created_at DESC, id DESC LIMIT ?");
         let mut values: Vec<Value<'_>> = tests.iter().map(|(_, word)| Value::Text(word)).collect();
+        if let Some((created_at, id)) = &query.before {
+            which.push_str(if tests.is_empty() { "WHERE " } else { " AND " });
+            which.push_str("created_at <= ? AND (created_at, id) < (?, ?)");
+            let at = micros(*created_at);
+            values.extend([Value::Number(at), Value::Number(at), Value::Text(id.as_str())]);
+        }
         values.push(Value::Number(limit.into()));
         self.select(&which, &values).await
     }

@@ -7,7 +7,7 @@ use sqlx::SqliteConnection;
 
 use crate::{
     Change, StoreError, approvals, credentials, idempotency, identities::state_word, keyring, kill,
-    operators, row::micros, services, sessions, verifier,
+    operators, row::micros, services, sessions, tool_hints, verifier,
 };
 
 /// Makes the change, if its condition holds; says whether it did.
@@ -20,10 +20,12 @@ pub async fn apply(connection: &mut SqliteConnection, change: &Change) -> Result
             let query = query.bind(scope_text(&agent.scope)).bind(state_word(agent.state));
             query.bind(micros(agent.created_at)).execute(connection).await?
         }
-        Change::UpdateAgent { name, role, scope } => {
-            let update = "UPDATE agents SET role = $2, scope = $3 WHERE name = $1 AND state <> 'deleted'";
+        Change::UpdateAgent { name, from: (was, had), role, scope } => {
+            let update = "UPDATE agents SET role = $2, scope = $3 \
+                          WHERE name = $1 AND state <> 'deleted' AND role = $4 AND scope = $5";
             let query = sqlx::query(update).bind(name.as_str()).bind(role.as_str());
-            query.bind(scope_text(scope)).execute(connection).await?
+            let query = query.bind(scope_text(scope)).bind(was.as_str()).bind(scope_text(had));
+            query.execute(connection).await?
         }
         Change::SetAgentState { name, state } => {
             let update =
@@ -73,6 +75,7 @@ pub async fn apply(connection: &mut SqliteConnection, change: &Change) -> Result
             if done.rows_affected() > 0 {
                 services::put_documentation(connection, name, None).await?;
                 credentials::drop_all_but(connection, name, &BTreeSet::new()).await?;
+                tool_hints::forget(connection, name).await?;
             }
             done
         }

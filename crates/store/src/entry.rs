@@ -39,10 +39,12 @@ impl From<Event> for Entry {
 pub enum Change {
     /// A new agent. Condition: no agent ever had the name.
     CreateAgent(Agent),
-    /// Another role or scope. Condition: the agent exists and is not deleted.
+    /// Another role or scope. Condition: the agent exists, is not deleted, and has the role and scope `from`.
     UpdateAgent {
         /// Which agent.
         name: AgentName,
+        /// The role and scope that the change was worked out from.
+        from: (RoleName, BTreeSet<ServiceName>),
         /// Its role from now on.
         role: RoleName,
         /// Its scope from now on.

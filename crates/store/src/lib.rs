@@ -25,6 +25,7 @@ mod services;
 mod sessions;
 mod snapshot;
 mod tallies;
+mod tool_hints;
 mod verifier;
 mod verify;
 
@@ -50,6 +51,7 @@ pub use services::StoredService;
 pub use sessions::Rotation;
 pub use snapshot::Snapshot;
 pub use tallies::Tally;
+pub use tool_hints::KeptHints;
 pub use verify::{Broken, Newest, Verification};
 
 /// The open store: one connection that writes, and a few that read.

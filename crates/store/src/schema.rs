@@ -14,6 +14,7 @@ const STEPS: &[&str] = &[
     include_str!("../migrations/0006_kill.sql"),
     include_str!("../migrations/0007_ended_with.sql"),
     include_str!("../migrations/0008_notify.sql"),
+    include_str!("../migrations/0009_tool_hints.sql"),
     include_str!("../migrations/0010_sessions.sql"),
     include_str!("../migrations/0011_tallies.sql"),
 ];

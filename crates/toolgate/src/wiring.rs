@@ -3,6 +3,7 @@
 mod call_log;
 mod notify;
 mod policy_watch;
+mod risk;
 mod secrets;
 
 use std::{
@@ -20,7 +21,9 @@ use domain::{
     clock::Clock,
     policy::Policy,
 };
-use ingress::{CONSOLE_DOORS, DOORS, Desk, Door, Entrance, Front, Listener, ListenerFault, Names, Tls};
+use ingress::{
+    CONSOLE_DOORS, DOORS, Desk, Door, Entrance, Front, Listener, ListenerFault, Names, Tls, Waiting,
+};
 use jiff::Timestamp;
 use pipeline::{
     Gateway,
@@ -115,6 +118,9 @@ pub async fn start(
     let store = Arc::new(open_store(settings, &*clock).await?);
     let unlocked = secrets::open(&settings.root_key, &store, &*clock).await?;
 
+    let dialler = Dialler::new();
+    let model = risk::model(&settings.risk, &dialler, &clock)?;
+
     // Bind before anything is started: a taken port must leave nothing behind.
     let gateway_socket = bind("gateway", &settings.gateway.listener)?;
     let console_socket = bind("console", &settings.console.listener)?;
@@ -146,7 +152,6 @@ pub async fn start(
         }
     };
 
-    let dialler = Dialler::new();
     let credentials =
         Credentials::new(Arc::clone(&secrets.vault), Arc::clone(&store), Arc::clone(&clock), dialler.clone());
     let freshness =
@@ -166,6 +171,7 @@ pub async fn start(
         keep_result: settings.approvals.keep_result,
         pending_max: settings.approvals.max_pending_per_agent,
     };
+    let risk = risk::assemble(&settings.risk, model, &store, &freshness.current().services).await?;
     let (ledger, keys) = (Arc::clone(&store), Arc::clone(&secrets.vault));
     let approvals =
         Approvals::load(ledger, keys, Arc::clone(&clock), Arc::clone(&recorder), terms, bounds).await?;
@@ -176,6 +182,7 @@ pub async fn start(
         store: Arc::clone(&store),
         counters: Counters::new(BUCKETS_MAX),
         approvals,
+        risk,
         upstreams: Upstreams::new(dialler, Arc::clone(&clock), LINE_BYTES_MAX),
         sessions: SessionTokens::new(secrets.sessions),
         idempotency: IdempotencyKeys::new(Arc::clone(&store), Arc::clone(&secrets.vault)),
@@ -227,6 +234,7 @@ pub async fn start(
             }),
             doors,
             desk,
+            waiting: Waiting::default(),
         }
     };
     let [gateway_entrance, console_entrance] = &entrances;
@@ -244,6 +252,7 @@ pub async fn start(
     let helpers = vec![
         tokio::spawn(Arc::clone(&freshness).run()),
         tokio::spawn(sweep(Arc::clone(&gateway))),
+        tokio::spawn(Arc::clone(&gateway.risk.hints).run(Arc::clone(&store))),
         tokio::spawn(notifier.run()),
         tokio::spawn(forget(Arc::clone(&gateway))),
         tokio::spawn(Arc::clone(&gateway.approvals).run()),
@@ -295,6 +304,9 @@ impl Running {
             // Aborted on purpose.
             let _ = helper.await;
         }
+        if let Err(error) = gateway.risk.hints.save(&store).await {
+            tracing::warn!("what tools say about themselves could not be kept: {error}");
+        }
         gateway.upstreams.stop(CHILDREN_MAX).await;
         gateway.credentials.settle().await;
         system_event(&gateway, "gateway.stop").await?;
@@ -343,6 +355,7 @@ fn console_desk(
         vault: Arc::clone(vault),
         logins: console::Logins::default(),
         policy,
+        verifying: tokio::sync::Semaphore::new(1),
         manner: console::Manner { secure: settings.console.listener.url().starts_with("https://") },
         stopping: gateway.stopping.clone(),
     });

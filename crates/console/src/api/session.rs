@@ -4,49 +4,54 @@ use admin::OpenedSession;
 use domain::operator::{Session, SessionId};
 use http::Response;
 use pipeline::flow::Flow;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+use super::{Listed, Time, operators::RoleWord};
 
 use crate::{answer, asked::Asked, cookies, login, problem::Problem};
 
-#[derive(Deserialize)]
+/// Who logs in.
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct LoginBody {
+pub(crate) struct LoginBody {
     email: String,
     password: String,
 }
 
 /// What a login gives; the refresh token is in a cookie.
-#[derive(Serialize)]
-struct LoginAnswer {
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct LoginAnswer {
     access_token: String,
+    /// `Bearer`.
     token_type: &'static str,
     /// Seconds.
     expires_in: u64,
     operator: String,
-    role: &'static str,
+    role: RoleWord,
 }
 
 /// Who is logged in.
-#[derive(Serialize)]
-struct Me<'a> {
-    operator: &'a str,
-    role: &'static str,
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct Me {
+    operator: String,
+    role: RoleWord,
     /// The login; none for an operator's token.
     #[serde(skip_serializing_if = "Option::is_none")]
-    session: Option<SessionId>,
+    session: Option<String>,
     /// What a browser's script sends as `X-CSRF-Token` with every write.
     #[serde(skip_serializing_if = "Option::is_none")]
     csrf_token: Option<String>,
 }
 
 /// One login in the list.
-#[derive(Serialize)]
-struct SessionView {
-    id: SessionId,
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct SessionView {
+    id: String,
     operator: String,
-    created_at: String,
-    used_at: String,
-    expires_at: String,
+    created_at: Time,
+    used_at: Time,
+    expires_at: Time,
     address: String,
     browser: String,
     /// Whether it is the one that asks.
@@ -75,7 +80,7 @@ fn opened_answer(asked: &Asked, opened: OpenedSession) -> Result<Response<Flow>,
         token_type: "Bearer",
         expires_in: asked.desk.sessions.terms.access.as_secs(),
         operator: opened.operator.email().to_string(),
-        role: opened.operator.role().as_str(),
+        role: opened.operator.role().into(),
     })?;
     answer::set_cookies(&mut response, cookies);
     Ok(response)
@@ -105,9 +110,9 @@ pub(crate) async fn end_login(asked: &Asked) -> Result<(), Problem> {
 pub(crate) async fn me(asked: Asked) -> Result<Response<Flow>, Problem> {
     let who = asked.who()?;
     answer::ok(&Me {
-        operator: who.operator.email().as_str(),
-        role: who.operator.role().as_str(),
-        session: who.session,
+        operator: who.operator.email().to_string(),
+        role: who.operator.role().into(),
+        session: who.session.map(|session| session.to_string()),
         csrf_token: who.write_token(&asked),
     })
 }
@@ -120,16 +125,16 @@ pub(crate) async fn list(asked: Asked) -> Result<Response<Flow>, Problem> {
     let whose = (!sees_all).then(|| who.operator.email());
     let sessions = desk.admin.list_sessions(now, &desk.sessions, whose).await?;
     let view = |session: Session| SessionView {
-        id: session.id,
+        id: session.id.to_string(),
         operator: session.operator.to_string(),
-        created_at: session.created_at.to_string(),
-        used_at: session.used_at.to_string(),
-        expires_at: session.expires_at.to_string(),
+        created_at: Time(session.created_at),
+        used_at: Time(session.used_at),
+        expires_at: Time(session.expires_at),
         address: session.address,
         browser: session.browser,
         current: who.session == Some(session.id),
     };
-    answer::ok(&sessions.into_iter().map(view).collect::<Vec<_>>())
+    answer::ok(&Listed::all(sessions.into_iter().map(view).collect()))
 }
 
 /// `DELETE /api/sessions/{id}`: one's own; an owner ends anybody's.

@@ -15,7 +15,11 @@ use jiff::Timestamp;
 use store::HoldCall;
 use wire::mcp::Class;
 
-use super::{g20_authorize::Authorized, g40_idempotency::Unique, g70_record::Record};
+use super::{
+    g20_authorize::Authorized,
+    g50_assess_risk::Assessed,
+    g70_record::{Draft, Record},
+};
 use crate::{
     arguments,
     arrival::{ApiRequest, Exchange},
@@ -34,7 +38,7 @@ pub struct Approved(Cleared);
 /// The two doors into the proof.
 enum Cleared {
     /// It needs nobody.
-    Now(Unique),
+    Now(Assessed),
     /// People said yes to exactly this.
     Decided(Authorized),
 }
@@ -66,62 +70,54 @@ impl Approved {
     /// Takes the proof apart; only the last gate has a use for the pieces.
     pub(crate) fn into_inner(self) -> Authorized {
         match self.0 {
-            Cleared::Now(call) => call.into_inner().into_inner(),
+            Cleared::Now(call) => call.into_inner().into_inner().into_inner(),
             Cleared::Decided(call) => call,
         }
     }
 }
 
-/// Where nobody is wanted and nothing of the agent is held, it costs one look at memory.
+/// Where nobody is wanted it costs nothing.
 pub(crate) async fn approve(
-    mut call: Unique,
+    mut call: Assessed,
     world: &World,
     gateway: &Gateway,
     record: &mut Record,
 ) -> Result<Approved, Stop> {
-    let approvals = &gateway.approvals;
-    // Who asks again after the policy has changed still gets the answer to what was held.
-    if call.call.class == Class::Housekeeping
-        || (call.wants.is_none() && !approvals.has_live(&call.caller.agent.name))
-    {
+    if call.call.class == Class::Housekeeping || !call.wants_people() {
         return Ok(Approved(Cleared::Now(call)));
     }
     call.hold_body(&gateway.bodies, &gateway.bounds).await?;
+    let approvals = &gateway.approvals;
     let agent = call.caller.agent.name.clone();
     let Some(digest) = digest::of_exchange(&agent, &call.call, &call.exchange, &call.headers) else {
         return Err(Refusal::MethodNotAllowed.into());
     };
-    let key = call.repeatable.as_ref().map(|repeatable| repeatable.key.clone());
     for _ in 0..TRIES_MAX {
-        if let Some(approval) = approvals.met_by(&agent, &digest, key.as_ref()).await? {
-            record.draft.of_approval(&approval.held.id);
-            return Err(approvals.answer(&approval).await);
-        }
-        let Some(wants) = &call.wants else { return Ok(Approved(Cleared::Now(call))) };
         let id = ApprovalId::new(u64::from_be_bytes(vault::random::bytes()));
-        let held = held(id, digest, &call, wants, world, gateway);
+        let held = call.wants().map(|wants| held(id, digest, &call, &wants, world, gateway));
+        let Some(held) = held else { return Err(Fault::Internal.into()) };
         let ticket = Ticket {
             id,
             agent: agent.clone(),
             rule: held.rule.clone(),
+            risk: held.risk.as_ref().map(|risk| risk.score),
             status: Status::Pending,
             expires_at: Some(held.decide_by),
         };
         let sealed = approvals.seal(&agent, &id, &sealed_form(&call)?);
         let hold = HoldCall { held, call: sealed, pending_max: approvals.terms.pending_max };
-        match record.hold(hold).await? {
-            Written::Done => {
-                approvals.note_live(&agent);
-                return Err(Stop::Held(Box::new(ticket)));
-            }
-            // An identical call was quicker, or the agent has as many as it may, or the id was taken.
-            Written::ConditionFailed if approvals.is_full(&agent).await? => {
-                return match approvals.met_by(&agent, &digest, key.as_ref()).await? {
-                    Some(approval) => Err(approvals.answer(&approval).await),
-                    None => Err(Refusal::PendingFull(approvals.terms.pending_max).into()),
-                };
-            }
-            Written::ConditionFailed => {}
+        if record.hold(hold).await? == Written::Done {
+            approvals.note_live(&agent);
+            return Err(Stop::Held(Box::new(ticket)));
+        }
+        // An identical call was quicker, or the agent has as many as it may, or the id was taken.
+        let key = call.repeatable.as_ref().map(|repeatable| &repeatable.key);
+        if let Some(approval) = approvals.met_by(&agent, &digest, key).await? {
+            record.draft.of_approval(&approval.held.id);
+            return Err(approvals.answer(&approval).await);
+        }
+        if approvals.is_full(&agent).await? {
+            return Err(Refusal::PendingFull(approvals.terms.pending_max).into());
         }
     }
     Err(Fault::StoreUnavailable.into())
@@ -131,7 +127,7 @@ pub(crate) async fn approve(
 fn held(
     id: ApprovalId,
     call_digest: [u8; 32],
-    call: &Authorized,
+    call: &Assessed,
     wants: &Wants,
     world: &World,
     gateway: &Gateway,
@@ -152,9 +148,9 @@ fn held(
         call_digest,
         approval_digest: approval_digest(&call_digest, &wants.rule, &credentials, None),
         rule: wants.rule.clone(),
-        rule_place: Some(wants.place.clone()),
+        rule_place: Some(wants.place.clone()).filter(|place| !place.is_empty()),
         because: wants.because.clone(),
-        risk: None,
+        risk: call.held_risk(),
         intent: call.intent.clone(),
         args: arguments::of(&call.exchange, &call.headers, &gateway.recording.values).map(Into::into),
         quorum: wants.quorum,
@@ -202,30 +198,58 @@ fn sealed_form(call: &Authorized) -> Result<HeldCall, Stop> {
     let headers = call.headers.iter();
     let headers =
         headers.map(|(name, value)| (name.as_str().to_owned(), value.as_bytes().to_vec())).collect();
-    Ok(HeldCall { key: call.caller.mac, action: call.call.action.clone(), exchange, headers })
+    Ok(HeldCall {
+        key: call.caller.mac,
+        origin: call.service.upstream.origin(),
+        action: call.call.action.clone(),
+        exchange,
+        headers,
+    })
 }
 
-/// The second door: people approved it. It must be, to the byte, what they approved, under a policy that asks for no
-/// more than they gave, with the credentials that they saw.
+/// The second door: people approved it. It must be, to the byte, what they approved, to the same origin, under a policy
+/// that asks for no more than they gave, with the credentials that they saw.
 ///
 /// # Errors
-/// [`NotApproved::Void`] when anything differs.
-pub(crate) fn decided(call: Authorized, approval: &Approval, world: &World) -> Result<Approved, Stop> {
+/// [`NotApproved::Void`] when anything differs; the trail is told what.
+pub(crate) fn decided(
+    call: Authorized,
+    approval: &Approval,
+    origin: &str,
+    world: &World,
+    draft: &mut Draft,
+) -> Result<Approved, Stop> {
+    match difference(&call, approval, origin, world) {
+        None => Ok(Approved(Cleared::Decided(call))),
+        Some(what) => {
+            draft.void(what);
+            Err(Refusal::NotApproved(NotApproved::Void(approval.held.id)).into())
+        }
+    }
+}
+
+/// What is not as it was when people approved the call.
+fn difference(call: &Authorized, approval: &Approval, origin: &str, world: &World) -> Option<&'static str> {
     let held = &approval.held;
-    let digest = digest::of_exchange(&call.caller.agent.name, &call.call, &call.exchange, &call.headers);
-    let credentials = credential_versions(world, &call);
+    let agent = &call.caller.agent.name;
+    let digest = digest::of_exchange(agent, &call.call, &call.exchange, &call.headers);
+    let digest = digest.filter(|digest| *digest == held.call_digest && *agent == held.agent);
+    let Some(digest) = digest else { return Some("approved, but it is another call") };
+    if call.service.upstream.origin() != origin {
+        return Some("approved for another origin");
+    }
+    let credentials = credential_versions(world, call);
+    if credentials != held.credentials {
+        return Some("approved with another credential");
+    }
+    if approval_digest(&digest, &held.rule, &credentials, None) != held.approval_digest {
+        return Some("approved, but what was shown is another call");
+    }
+    let wants = call.wants.as_ref()?;
     let approved = u8::try_from(approval.standing().approved_by.len()).unwrap_or(u8::MAX);
-    let is_asked_for = match &call.wants {
-        None => true,
-        Some(wants) => wants.rule == held.rule && wants.quorum.get() <= approved,
-    };
-    let is_same = digest.is_some_and(|digest| {
-        digest == held.call_digest
-            && approval_digest(&digest, &held.rule, &credentials, None) == held.approval_digest
-    });
-    if is_same && is_asked_for && call.caller.agent.name == held.agent {
-        Ok(Approved(Cleared::Decided(call)))
-    } else {
-        Err(Refusal::NotApproved(NotApproved::Void(held.id)).into())
+    match wants {
+        wants if wants.rule != held.rule => Some("approved under another rule"),
+        wants if wants.quorum.get() > approved => Some("approved by fewer than its rule wants now"),
+        _ => None,
     }
 }

@@ -13,6 +13,7 @@ use domain::{
     key::KeyId,
     names::ApprovalId,
     policy::{PolicyHash, Verdict},
+    risk::{Assessment, ModelSaid},
     stop::{Fault, Gate, KeyFault, Refusal, Stop},
 };
 use http::HeaderMap;
@@ -53,6 +54,10 @@ pub struct Recording {
 /// The facts about a call, collected as they are learned, so that a refusal is recorded as fully as a success.
 pub struct Draft {
     event: Event,
+    /// What the call's risk is made of, where a model was asked.
+    risk_parts: Option<Box<str>>,
+    /// Why an approved call is not sent, where its refusal does not say it.
+    void: Option<&'static str>,
 }
 
 impl Draft {
@@ -85,6 +90,11 @@ impl Draft {
         self.event.approval_id = Some(*id);
     }
 
+    /// What is not as it was when people approved the call.
+    pub(crate) fn void(&mut self, what: &'static str) {
+        self.void = Some(what);
+    }
+
     pub(crate) fn failed_key(&mut self, fault: KeyFault) {
         self.event.key_id = fault.key_id();
     }
@@ -103,6 +113,20 @@ impl Draft {
             risk: None,
             policy: Some(policy.clone()),
         });
+    }
+
+    /// How risky the call is. What a model said is told in words: which one, how it was asked, its number.
+    pub(crate) fn assessed(&mut self, assessment: &Assessment) {
+        let asked = assessment.model != ModelSaid::NotAsked;
+        let parts =
+            asked.then(|| format!("risk {} = {}", assessment.score(), assessment.recorded_parts()).into());
+        self.risk_parts = parts;
+        if let Some(decision) = &mut self.event.decision {
+            decision.risk = Some(assessment.score());
+            if let Some(parts) = &self.risk_parts {
+                decision.reason = format!("{}; {parts}", decision.reason).into();
+            }
+        }
     }
 }
 
@@ -148,7 +172,7 @@ impl Record {
         event.method = Some(call.method.clone());
         event.action = Some(bounded(call.action_text()));
         Ok(Self {
-            draft: Draft { event },
+            draft: Draft { event, risk_parts: None, void: None },
             state: State::Open,
             slot: Some(slot),
             owed: None,
@@ -230,7 +254,10 @@ impl Record {
             gate: Gate::Approve,
             effect: Effect::Hold,
             rule: Some(held.rule.clone()),
-            reason: "wants approval".into(),
+            reason: match &self.draft.risk_parts {
+                Some(parts) => format!("wants approval; {parts}").into(),
+                None => "wants approval".into(),
+            },
             risk: held.risk.as_ref().map(|risk| risk.score),
             policy: Some(held.policy.clone()),
         });
@@ -397,6 +424,7 @@ impl Record {
     fn stop_event(&mut self, stop: &Stop) -> Event {
         let intended = self.state == State::Intended;
         let mut event = self.closing_event();
+        let cause = |refusal: &Refusal| self.draft.void.map_or_else(|| refusal.cause(), Into::into);
         event.kind = if intended { Kind::Outcome } else { Kind::Refusal };
         match stop {
             Stop::Refused(refusal) => {
@@ -409,11 +437,19 @@ impl Record {
                         Refusal::Forbidden { rule, .. } => rule.clone(),
                         _ => None,
                     },
-                    reason: refusal.cause(),
-                    risk: None,
+                    reason: match (refusal, self.draft.risk_parts.take()) {
+                        (Refusal::TooRisky { .. }, Some(parts)) => {
+                            format!("{}; {parts}", cause(refusal)).into()
+                        }
+                        _ => cause(refusal),
+                    },
+                    risk: match refusal {
+                        Refusal::TooRisky { score, .. } => Some(*score),
+                        _ => None,
+                    },
                     policy: None,
                 });
-                event.error = Some((refusal.code().into(), refusal.cause().into_owned()));
+                event.error = Some((refusal.code().into(), cause(refusal).into_owned()));
             }
             Stop::Replayed(answer) => {
                 event.kind = Kind::Outcome;

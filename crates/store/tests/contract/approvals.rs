@@ -430,7 +430,7 @@ async fn lists_are_filtered_and_the_newest_comes_first() {
     bring_to(&world, 3, Status::Denied).await;
     assert!(world.change(decision(4, 0, "ada", true, 10)).await);
     let list = async |status, agent: Option<&str>, limit| {
-        let query = ApprovalQuery { status, agent: agent.map(name) };
+        let query = ApprovalQuery { status, agent: agent.map(name), before: None };
         let found = world.store.approvals(&query, limit).await.unwrap();
         found.iter().map(|one| (one.held.id, one.decisions.len())).collect::<Vec<_>>()
     };

@@ -33,7 +33,7 @@ async fn a_failed_condition_writes_no_event_and_moves_no_revision() {
     let scope = agent("laptop").scope;
     let failing = [
         Change::CreateAgent(agent("laptop")),
-        Change::UpdateAgent { name: name("nobody"), role, scope },
+        Change::UpdateAgent { name: name("nobody"), from: (role.clone(), scope.clone()), role, scope },
         Change::SetAgentState { name: name("laptop"), state: AgentState::Active },
         Change::CreateKey(key("7kq2m9xd", "nobody", 1)),
         Change::RevokeKey { id: KeyId::parse("7kq2m9xd").unwrap(), at: moment(3) },
@@ -186,6 +186,7 @@ pub fn service(url: &str) -> Service {
         upstream: Upstream::Http(HttpUpstream { url, network: Network::Public, ca_pem: None }),
         unknown_methods: UnknownMethods::Refuse,
         refusals: RefusalForm::Error,
+        trust_annotations: false,
         credentials: Vec::new(),
         documentation: None,
     }

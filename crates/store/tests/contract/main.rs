@@ -21,5 +21,6 @@ mod operators;
 mod reading;
 mod sessions;
 mod tampering;
+mod tool_hints;
 mod vault;
 mod world;

@@ -63,7 +63,7 @@ pub fn run(context: &Context, command: Command) -> anyhow::Result<Verdict> {
                 bail!("nothing is to change (--role, --scope); name one of them")
             }
             Command::Update { name, role, scope } => {
-                let update = AgentUpdate { role, scope: scope.map(|scope| scope.0) };
+                let update = AgentUpdate { role, scope: scope.map(|scope| scope.0), seen: None };
                 let (before, after) = desk.admin.update_agent(&actor, now, &name, update).await?;
                 updated(context, &before, &after)
             }

@@ -4,7 +4,6 @@
 mod decide;
 #[cfg(test)]
 mod fixture;
-mod json;
 mod list;
 mod page;
 mod show;

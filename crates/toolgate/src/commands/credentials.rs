@@ -16,7 +16,7 @@ use domain::{
     },
     names::CredentialName,
 };
-use serde_json::{Map, Value, json};
+use serde_json::json;
 use vault::Secret;
 
 use super::{Context, Verdict, services::travels_unencrypted};
@@ -206,7 +206,7 @@ fn list(context: &Context, service: &str) -> anyhow::Result<Verdict> {
         Ok(views)
     })?;
     if context.output.json {
-        context.output.json(&views.iter().map(view_json).collect::<Vec<_>>())?;
+        context.output.json(&views.iter().map(admin::credential_json).collect::<Vec<_>>())?;
         return Ok(Verdict::Done);
     }
     if views.is_empty() {
@@ -232,23 +232,6 @@ fn list(context: &Context, service: &str) -> anyhow::Result<Verdict> {
         context.output.answer(line)?;
     }
     Ok(Verdict::Done)
-}
-
-/// A credential in the words of services.yaml, and what is known of its value.
-pub fn view_json(view: &CredentialView) -> Value {
-    let mut members = slot_json(&view.slot);
-    members.insert("version".to_owned(), json!(view.value.map(|value| value.version)));
-    members.insert("set_at".to_owned(), json!(view.value.map(|value| value.set_at.to_string())));
-    Value::Object(members)
-}
-
-/// A credential in the words of services.yaml.
-pub fn slot_json(slot: &CredentialSlot) -> Map<String, Value> {
-    let head = [("name".to_owned(), json!(slot.name)), ("kind".to_owned(), json!(slot.kind.word()))];
-    let parameters = slot.kind.parameters();
-    head.into_iter()
-        .chain(parameters.into_iter().map(|(name, value)| (name.to_owned(), json!(value))))
-        .collect()
 }
 
 fn remove(context: &Context, service: &str, name: &CredentialName) -> anyhow::Result<Verdict> {

@@ -9,14 +9,11 @@ use clap::Subcommand;
 use domain::{
     credential::{CredentialKind, CredentialSlot},
     names::ServiceName,
-    service::{ApiUpstream, Network, OddPaths, RefusalForm, Service, UnknownMethods, Upstream},
+    service::{ApiUpstream, Network, Service, Upstream},
 };
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
-use super::{
-    Context, Verdict,
-    credentials::{slot_json, view_json},
-};
+use super::{Context, Verdict};
 use crate::output::{Column, Mark, Table, escape_foreign, shell_quote, size};
 
 #[derive(Debug, Subcommand)]
@@ -57,7 +54,7 @@ fn list(context: &Context) -> anyhow::Result<Verdict> {
         Ok(services)
     })?;
     if context.output.json {
-        context.output.json(&services.iter().map(as_json).collect::<Vec<_>>())?;
+        context.output.json(&services.iter().map(admin::service_json).collect::<Vec<_>>())?;
         return Ok(Verdict::Done);
     }
     if services.is_empty() {
@@ -83,9 +80,9 @@ fn show(context: &Context, name: &str) -> anyhow::Result<Verdict> {
         desk.close().await;
         Ok((service, credentials))
     })?;
-    let mut json = as_json(&service);
+    let mut json = admin::service_json(&service);
     if let Some(members) = json.as_object_mut() {
-        members.insert("credentials".to_owned(), credentials.iter().map(view_json).collect());
+        members.insert("credentials".to_owned(), credentials.iter().map(admin::credential_json).collect());
     }
     if context.output.json {
         context.output.json(&json)?;
@@ -175,56 +172,4 @@ pub fn travels_unencrypted(service: &Service) -> Option<String> {
             service.name
         )
     })
-}
-
-/// A service in the words of services.yaml. Of `env` only the names: values may be secret.
-fn as_json(service: &Service) -> Value {
-    let mut members = Map::new();
-    let mut put = |key: &str, value: Value| members.insert(key.to_owned(), value);
-    let is_api = matches!(service.upstream, Upstream::Api(_));
-    put("name", json!(service.name));
-    put("kind", json!(if is_api { "http" } else { "mcp" }));
-    if let Some(http) = service.upstream.http() {
-        put("url", json!(http.url.to_string()));
-        let network = match http.network {
-            Network::Public => "public",
-            Network::Private => "private",
-        };
-        put("network", json!(network));
-        put("ca", json!(http.ca_pem.is_some()));
-    }
-    match &service.upstream {
-        Upstream::Stdio(stdio) => {
-            put("command", json!(stdio.command));
-            put("env", json!(stdio.env.keys().collect::<Vec<_>>()));
-            put("share", json!(stdio.share));
-            put("processes", json!(stdio.processes));
-            put("idle", json!(format!("{}s", stdio.idle.as_secs())));
-        }
-        Upstream::Http(_) => {}
-        Upstream::Api(api) => {
-            put("stream", json!(api.stream));
-            put("idempotency_header", json!(api.idempotency_header));
-            let odd_paths = match api.odd_paths {
-                OddPaths::Refuse => "refuse",
-                OddPaths::Pass => "pass",
-            };
-            put("odd_paths", json!(odd_paths));
-        }
-    }
-    if !is_api {
-        let unknown = match service.unknown_methods {
-            UnknownMethods::Refuse => "refuse",
-            UnknownMethods::Pass => "pass",
-        };
-        put("unknown_methods", json!(unknown));
-        let refusals = match service.refusals {
-            RefusalForm::Error => "error",
-            RefusalForm::Result => "result",
-        };
-        put("refusals", json!(refusals));
-    }
-    put("documentation", json!(service.documentation));
-    put("credentials", service.credentials.iter().map(|slot| Value::Object(slot_json(slot))).collect());
-    Value::Object(members)
 }

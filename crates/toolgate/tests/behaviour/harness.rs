@@ -4,9 +4,13 @@
 mod agent;
 mod api;
 mod child;
+mod counted;
+mod desk;
 mod gateway;
+mod held;
 mod home;
 mod http;
+mod lock;
 mod upstream;
 
 use std::time::Duration;
@@ -14,9 +18,13 @@ use std::time::Duration;
 pub use agent::{Agent, call};
 pub use api::{API_POLICY, ApiStage, SECRET};
 pub use child::{ChildServer, is_running};
+pub use counted::{COUNTED_POLICY, Counted, CountedStage, Does, Way};
+pub use desk::{Desk, is_busy, now};
 pub use gateway::Gateway;
+pub use held::{HELD_POLICY, HeldStage, LONG, SHORT, approval, paged};
 pub use home::{Home, Ran};
 pub use http::{Answer, Reply, Request, attempt, open, send, send_bytes};
+pub use lock::Lock;
 pub use upstream::{
     ClosedPort, Hit, Latch, Step, TOOLS, Upstream, answer, events, json, mcp, rpc, say, stream_head,
 };

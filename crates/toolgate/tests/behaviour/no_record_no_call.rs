@@ -1,42 +1,7 @@
 //! A call whose intent cannot be made durable is not forwarded: 503, and the upstream hears nothing. When the
 //! trail can be written again, calls pass again.
 
-use std::{
-    io::{BufRead, BufReader, Write},
-    process::{Child, Command, Stdio},
-};
-
 use crate::harness::*;
-
-/// Another program that holds the store's write lock.
-struct Lock(Child);
-
-impl Lock {
-    fn take(home: &Home) -> Self {
-        let script = "import sqlite3, sys\n\
-                      store = sqlite3.connect(sys.argv[1], isolation_level=None, timeout=20)\n\
-                      store.execute('BEGIN EXCLUSIVE')\n\
-                      print('held', flush=True)\n\
-                      sys.stdin.read()\n\
-                      store.execute('ROLLBACK')\n";
-        let mut command = Command::new("python3");
-        command.args(["-I", "-S", "-c", script]).arg(home.path().join("toolgate.db"));
-        let mut process = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
-        let mut line = String::new();
-        BufReader::new(process.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
-        assert_eq!(line, "held\n");
-        Self(process)
-    }
-}
-
-impl Drop for Lock {
-    fn drop(&mut self) {
-        if let Some(mut input) = self.0.stdin.take() {
-            let _ = input.flush();
-        }
-        let _ = self.0.wait();
-    }
-}
 
 #[test]
 fn while_the_trail_cannot_be_written_nothing_is_forwarded() {

@@ -10,7 +10,7 @@ use domain::{
     names::ApprovalId,
 };
 
-use super::{json, show, words};
+use super::{show, words};
 use crate::{
     commands::{Context, Verdict, context::Desk},
     output::Mark,
@@ -209,7 +209,7 @@ pub fn after_approval(context: &Context, approval: &Approval) -> (Mark, String) 
 
 fn told(context: &Context, approval: &Approval, mark: Mark, what: &str) -> anyhow::Result<()> {
     if context.output.json {
-        context.output.json(&json::of_approval(approval))?;
+        context.output.json(&admin::approval_json(approval))?;
     } else {
         context.output.answer_marked(mark, what)?;
     }

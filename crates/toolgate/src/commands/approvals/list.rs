@@ -7,7 +7,7 @@ use domain::{
 use jiff::Timestamp;
 use store::ApprovalQuery;
 
-use super::{json, words};
+use super::words;
 use crate::{
     commands::{Context, Verdict},
     output::{Column, Table, count_of, escape_foreign, short_time},
@@ -37,8 +37,8 @@ pub fn run(
 ) -> anyhow::Result<Verdict> {
     let (mut approvals, unknown) = context.block_on(async {
         let desk = context.desk().await?;
-        let unknown = ApprovalQuery { status: Some(Status::Unknown), agent: None };
-        let found = desk.admin.list_approvals(&ApprovalQuery { status, agent }, limit).await?;
+        let unknown = ApprovalQuery { status: Some(Status::Unknown), ..ApprovalQuery::default() };
+        let found = desk.admin.list_approvals(&ApprovalQuery { status, agent, before: None }, limit).await?;
         let unknown = desk.admin.list_approvals(&unknown, 100).await?;
         desk.close().await;
         Ok((found, unknown))
@@ -47,7 +47,7 @@ pub fn run(
     approvals.reverse();
     let output = &context.output;
     if output.json {
-        output.json(&approvals.iter().map(json::of_approval).collect::<Vec<_>>())?;
+        output.json(&approvals.iter().map(admin::approval_json).collect::<Vec<_>>())?;
         return Ok(Verdict::Done);
     }
     if approvals.is_empty() {

@@ -2,7 +2,7 @@
 
 use admin::ApprovalPage;
 
-use super::{json, page};
+use super::page;
 use crate::commands::{Context, Verdict};
 
 pub fn run(context: &Context, id: &str) -> anyhow::Result<Verdict> {
@@ -26,7 +26,7 @@ pub fn load(context: &Context, id: &str) -> anyhow::Result<ApprovalPage> {
 /// Prints it.
 pub fn print(context: &Context, page: &ApprovalPage) -> anyhow::Result<()> {
     if context.output.json {
-        context.output.json(&json::of_page(page))?;
+        context.output.json(&admin::page_json(page))?;
         return Ok(());
     }
     for line in page::lines(page, context.now().wall) {

@@ -182,7 +182,7 @@ impl Stage {
 
     /// The held call that waits for a decision, the newest if there are several.
     pub(super) async fn pending(&self) -> anyhow::Result<Option<Approval>> {
-        let query = ApprovalQuery { status: Some(Status::Pending), agent: None };
+        let query = ApprovalQuery { status: Some(Status::Pending), ..ApprovalQuery::default() };
         Ok(self.running.store.approvals(&query, 1).await?.pop())
     }
 

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 
 use super::{
     super::{Context, Verdict, doctor::find_program, read_optional},
-    as_json, kind, travels_unencrypted, upstream,
+    kind, travels_unencrypted, upstream,
 };
 use crate::{
     output::{Mark, escape_foreign},
@@ -166,7 +166,7 @@ fn advice(change: &ServiceChange, policy: Option<&Policy>) -> Vec<String> {
 }
 
 fn change_json(change: &ServiceChange) -> Value {
-    let mut json = as_json(&change.service);
+    let mut json = admin::service_json(&change.service);
     let (word, differences) = match &change.what {
         What::Added => ("added", Vec::new()),
         What::Changed(differences) => {

@@ -116,6 +116,11 @@ impl Gateway {
         self.serving().address
     }
 
+    /// A second gateway on the same home. Stop it before the first one.
+    pub fn twin(&self) -> Twin {
+        Twin(Serving::start(self.home.serving(), READY))
+    }
+
     /// Where people look.
     pub fn console(&self) -> SocketAddr {
         address_in(&self.said(), "console")
@@ -198,6 +203,24 @@ impl Gateway {
 
     fn serving(&self) -> &Serving {
         self.serving.as_ref().expect("it runs")
+    }
+}
+
+/// A second gateway, which ends before the first one does.
+pub struct Twin(Serving);
+
+impl Twin {
+    /// Where agents knock.
+    pub fn address(&self) -> SocketAddr {
+        self.0.address
+    }
+}
+
+impl Drop for Twin {
+    fn drop(&mut self) {
+        self.0.signal(Signal::SIGTERM);
+        let ended = eventually("the second gateway to end", || self.0.process.try_wait().unwrap());
+        assert!(std::thread::panicking() || ended.success(), "{}", self.0.said.lock().unwrap());
     }
 }
 

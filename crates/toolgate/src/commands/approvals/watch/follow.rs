@@ -50,7 +50,7 @@ impl Followed {
         if self.revision == Some(revision) {
             return Ok(None);
         }
-        let pending = ApprovalQuery { status: Some(Status::Pending), agent: None };
+        let pending = ApprovalQuery { status: Some(Status::Pending), ..ApprovalQuery::default() };
         let mut waiting = store.approvals(&pending, WAITING_MAX).await?;
         waiting.reverse();
         let mut all: BTreeMap<ApprovalId, Approval> = BTreeMap::new();

@@ -6,10 +6,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::{LOOK_EVERY, follow::Followed};
 use crate::{
-    commands::{
-        Context, Verdict,
-        approvals::{json, words},
-    },
+    commands::{Context, Verdict, approvals::words},
     output::{escape_foreign, short_time},
 };
 
@@ -25,7 +22,7 @@ pub async fn print(context: &Context) -> anyhow::Result<Verdict> {
                 lost = false;
                 for approval in found.map(|found| found.changed).unwrap_or_default() {
                     if context.output.json {
-                        context.output.json(&json::of_approval(&approval))?;
+                        context.output.json(&admin::approval_json(&approval))?;
                     } else {
                         context.output.answer(line(&approval, context.now().wall))?;
                     }

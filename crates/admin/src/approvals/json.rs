@@ -1,11 +1,13 @@
-//! Held calls as `--json` prints them (contract §2). Texts are as they came: JSON escapes what it must.
+//! Held calls as `--json` and the API have them (contract §2). Texts are as they came: JSON escapes what it must.
 
-use admin::{ApprovalPage, ShownCall};
 use domain::{approval::Approval, audit::push_hex};
 use serde_json::{Value, json};
 
+use super::page::{ApprovalPage, ShownCall};
+
 /// A held call without what will be sent.
-pub fn of_approval(approval: &Approval) -> Value {
+#[must_use]
+pub fn approval_json(approval: &Approval) -> Value {
     let held = &approval.held;
     let mut digest = String::with_capacity(64);
     push_hex(&mut digest, &held.approval_digest);
@@ -54,8 +56,9 @@ pub fn of_approval(approval: &Approval) -> Value {
 }
 
 /// A held call with what will be sent, where it may be seen and is kept; its texts are escaped as on the page.
-pub fn of_page(page: &ApprovalPage) -> Value {
-    let mut value = of_approval(&page.approval);
+#[must_use]
+pub fn page_json(page: &ApprovalPage) -> Value {
+    let mut value = approval_json(&page.approval);
     let Some(members) = value.as_object_mut() else { return value };
     if let ShownCall::Whole(call) = &page.call {
         let headers: Vec<_> = call.headers.iter().map(|(name, value)| json!([name, value])).collect();

@@ -1,0 +1,217 @@
+//! The trail: listed, shown by call, exported, verified.
+
+use bytes::Bytes;
+use domain::audit::{ResultWord, push_hex};
+use futures_util::stream;
+use http::{HeaderValue, Response, StatusCode, header};
+use http_body::Frame;
+use http_body_util::{BodyExt as _, StreamBody};
+use pipeline::flow::{Broken, Flow};
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::Serialize;
+use serde_json::value::RawValue;
+use store::{EventRow, Query};
+
+use super::{ACTION, AGENT, DECISION, FORMAT, Listed, SERVICE, SINCE, UNTIL, page::Wanted};
+use crate::{Desk, answer, asked::Asked, problem::Problem};
+
+/// How many events are written at once.
+const PAGE: u32 = 512;
+
+/// One event, to the byte as it was hashed, with its hash as the last member (contract §7).
+#[derive(Serialize)]
+#[serde(transparent)]
+pub(crate) struct EventView(Box<RawValue>);
+
+impl JsonSchema for EventView {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "EventView".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "type": "object",
+            "description": "One event of the trail. Members that do not apply are left out.",
+            "required": ["seq", "writer", "prev", "at", "kind", "hash"],
+            "properties": {
+                "seq": { "type": "integer" },
+                "writer": { "type": "string" },
+                "prev": { "type": "string" },
+                "at": { "type": "string", "format": "date-time" },
+                "kind": { "type": "string", "enum": domain::audit::Kind::ALL.map(domain::audit::Kind::as_str) },
+                "result": { "type": "string", "enum": ResultWord::ALL.map(ResultWord::as_str) },
+                "call_id": { "type": "string" },
+                "agent": { "type": "string" },
+                "key_id": { "type": "string" },
+                "role": { "type": "string" },
+                "service": { "type": "string" },
+                "method": { "type": "string" },
+                "action": { "type": "string" },
+                "decision": { "type": "object" },
+                "args": true,
+                "digest": { "type": "string" },
+                "approval_id": { "type": "string" },
+                "operator": { "type": "string" },
+                "status": { "type": "integer" },
+                "error": { "type": "object" },
+                "bytes": { "type": "integer" },
+                "latency_ms": { "type": "number" },
+                "count": { "type": "integer" },
+                "hash": { "type": "string" }
+            }
+        })
+    }
+}
+
+/// Whether the trail holds.
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct VerificationView {
+    ok: bool,
+    /// How many events hold, up to the first that does not.
+    events: u64,
+    chains: u64,
+    /// The newest event that holds; a copy kept elsewhere shows a cut tail.
+    newest: Option<NewestView>,
+    first_broken: Option<BrokenView>,
+}
+
+/// The end of a chain.
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct NewestView {
+    writer: String,
+    seq: i64,
+    hash: String,
+}
+
+/// Where a chain breaks.
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct BrokenView {
+    writer: String,
+    seq: i64,
+    why: String,
+}
+
+pub(crate) async fn list(asked: Asked) -> Result<Response<Flow>, Problem> {
+    let wanted = Wanted::of(&asked)?;
+    let before = wanted.cursor(|text| text.parse::<i64>().ok().filter(|seq| *seq > 0))?;
+    let (events, next) = asked.desk.admin.events(&query(&wanted), before, wanted.limit()).await?;
+    answer::ok(&Listed { items: views(&events)?, next: next.map(|next| next.to_string()) })
+}
+
+pub(crate) async fn show(asked: Asked) -> Result<Response<Flow>, Problem> {
+    let events = asked.desk.admin.call(asked.part("call")).await?;
+    answer::ok(&Listed::all(views(&events)?))
+}
+
+pub(crate) async fn verify(asked: Asked) -> Result<Response<Flow>, Problem> {
+    let Ok(_one) = asked.desk.verifying.try_acquire() else {
+        return Err(Problem::unavailable(
+            "the trail is being verified for somebody else; repeat in a moment",
+        ));
+    };
+    let found = asked.desk.admin.verify_trail().await?;
+    let newest = found.newest.map(|newest| {
+        let mut hash = String::with_capacity(64);
+        push_hex(&mut hash, &newest.hash);
+        NewestView { writer: newest.writer, seq: newest.seq, hash }
+    });
+    let first_broken = found.first_broken.map(|broken| BrokenView {
+        writer: broken.writer,
+        seq: broken.seq,
+        why: broken.why,
+    });
+    answer::ok(&VerificationView {
+        ok: found.ok,
+        events: found.events,
+        chains: found.chains,
+        newest,
+        first_broken,
+    })
+}
+
+/// Everything that fits, as it is read: a long trail is never in memory.
+pub(crate) async fn export(asked: Asked) -> Result<Response<Flow>, Problem> {
+    let wanted = Wanted::of(&asked)?;
+    let csv = wanted.text(FORMAT).as_deref() == Some("csv");
+    let query = query(&wanted);
+    let (media, name) = match csv {
+        true => ("text/csv; charset=utf-8; header=present", "attachment; filename=\"toolgate-trail.csv\""),
+        false => ("application/jsonl; charset=utf-8", "attachment; filename=\"toolgate-trail.jsonl\""),
+    };
+    // What is appended while it is written is not in it.
+    let end = asked.desk.admin.newest_event().await?;
+    let begin = Export { after: 0, end, first: true, ended: false };
+    let desk = asked.desk.clone();
+    let chunks = stream::try_unfold(begin, move |state| {
+        let (desk, query) = (desk.clone(), query.clone());
+        async move { state.next(&desk, &query, csv).await }
+    });
+    let mut response = Response::new(StreamBody::new(chunks).boxed_unsync());
+    *response.status_mut() = StatusCode::OK;
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(media));
+    response.headers_mut().insert(header::CONTENT_DISPOSITION, HeaderValue::from_static(name));
+    Ok(response)
+}
+
+/// How far an export is.
+struct Export {
+    after: i64,
+    end: i64,
+    first: bool,
+    ended: bool,
+}
+
+impl Export {
+    /// The next lines.
+    async fn next(
+        mut self,
+        desk: &Desk,
+        query: &Query,
+        csv: bool,
+    ) -> Result<Option<(Frame<Bytes>, Self)>, Broken> {
+        if self.ended {
+            return Ok(None);
+        }
+        let events = desk.admin.events_after(query, self.after, PAGE).await;
+        let events = events.map_err(|error| Broken::Upstream(error.to_string()))?;
+        let mut text = String::new();
+        if csv && self.first {
+            text.push_str(&admin::csv_head());
+        }
+        for event in events.iter().filter(|event| event.seq <= self.end) {
+            match csv {
+                true => text.push_str(&admin::csv_line(event)),
+                false => {
+                    text.push_str(&event.json());
+                    text.push('\n');
+                }
+            }
+        }
+        self.after = events.last().map_or(self.after, |last| last.seq);
+        self.ended = events.len() < PAGE as usize || self.after >= self.end;
+        self.first = false;
+        Ok(Some((Frame::data(text.into()), self)))
+    }
+}
+
+/// The query of the trail's filters.
+fn query(wanted: &Wanted) -> Query {
+    Query {
+        agent: wanted.text(AGENT),
+        service: wanted.text(SERVICE),
+        action: wanted.text(ACTION),
+        result: wanted.text(DECISION),
+        since: wanted.time(SINCE),
+        until: wanted.time(UNTIL),
+        ..Query::default()
+    }
+}
+
+fn views(events: &[EventRow]) -> Result<Vec<EventView>, Problem> {
+    let view = |event: &EventRow| {
+        RawValue::from_string(event.json()).map(EventView).map_err(|_| {
+            Problem::internal("an event of the trail cannot be read; look at: toolgate audit verify")
+        })
+    };
+    events.iter().map(view).collect()
+}

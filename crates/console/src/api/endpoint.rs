@@ -1,0 +1,131 @@
+//! One row of the table: a route with what comes in and what goes out.
+
+use schemars::{JsonSchema, Schema, SchemaGenerator};
+
+use crate::route::Route;
+
+/// A route of the API, described.
+pub(crate) struct Endpoint {
+    pub(crate) route: Route,
+    /// One sentence.
+    pub(crate) summary: &'static str,
+    pub(crate) query: &'static [Param],
+    /// The JSON that it takes.
+    pub(crate) body: Option<SchemaOf>,
+    /// The status of success.
+    pub(crate) status: u16,
+    /// The JSON that it gives then.
+    pub(crate) answer: Answer,
+}
+
+/// What is given.
+pub(crate) enum Answer {
+    Json(SchemaOf),
+    /// Lines of text, whose media type the query chooses.
+    Text,
+    Nothing,
+}
+
+/// Makes the schema of a type, or a reference to it.
+pub(crate) type SchemaOf = fn(&mut SchemaGenerator) -> Schema;
+
+/// The schema of `T`.
+pub(crate) fn schema_of<T: JsonSchema>(generator: &mut SchemaGenerator) -> Schema {
+    generator.subschema_for::<T>()
+}
+
+/// What a query may say.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Param {
+    pub(crate) name: &'static str,
+    /// What values look like.
+    pub(crate) form: Form,
+    pub(crate) doc: &'static str,
+}
+
+/// What values of a query look like.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Form {
+    Text,
+    /// RFC 3339.
+    Time,
+    /// A whole number, from 1 to this.
+    Count(u32),
+    OneOf(fn() -> Vec<&'static str>),
+}
+
+const fn param(name: &'static str, form: Form, doc: &'static str) -> Param {
+    Param { name, form, doc }
+}
+
+/// How many rows a page has where nobody says.
+pub(crate) const LIMIT_DEFAULT: u32 = 50;
+/// How many it has at most.
+pub(crate) const LIMIT_MAX: u32 = 500;
+
+pub(crate) const AGENT: Param = param("agent", Form::Text, "Of this agent.");
+pub(crate) const SERVICE: Param = param("service", Form::Text, "At this service.");
+pub(crate) const ACTION: Param = param("action", Form::Text, "With this action, exactly.");
+pub(crate) const DECISION: Param = param(
+    "decision",
+    Form::OneOf(|| domain::audit::ResultWord::ALL.map(domain::audit::ResultWord::as_str).to_vec()),
+    "How the call ended, in the words of X-Proxy-Status.",
+);
+pub(crate) const SINCE: Param = param("since", Form::Time, "From this moment on.");
+pub(crate) const UNTIL: Param = param("until", Form::Time, "Before this moment.");
+pub(crate) const STATUS: Param = param(
+    "status",
+    Form::OneOf(|| domain::approval::Status::ALL.map(domain::approval::Status::as_str).to_vec()),
+    "In this status.",
+);
+pub(crate) const CURSOR: Param = param("cursor", Form::Text, "The `next` of the page before.");
+pub(crate) const LIMIT: Param =
+    param("limit", Form::Count(LIMIT_MAX), "How many at most; 50 where nothing is said.");
+pub(crate) const FORMAT: Param =
+    param("format", Form::OneOf(|| vec!["jsonl", "csv"]), "How lines are written.");
+pub(crate) const RANGE: Param = param(
+    "range",
+    Form::OneOf(|| vec!["hour", "day", "week"]),
+    "How far back; an hour where nothing is said.",
+);
+
+/// `METHOD "path" LEAST handler (body)? -> (status answer?) [query] "summary"`, a row each.
+macro_rules! endpoints {
+    ($($method:ident $path:literal $least:ident $($open:ident)::+ ($($body:ty)?) -> ($status:literal $($answer:tt)*)
+        [$($param:ident),*] $summary:literal)*) => {
+        /// Every route of the API, and the least that somebody must be to use it.
+        pub(crate) const ENDPOINTS: &[Endpoint] = &[$(Endpoint {
+            route: crate::route::Route {
+                method: http::Method::$method,
+                path: $path,
+                least: crate::route::$least,
+                open: |asked| Box::pin($($open)::+(asked)),
+            },
+            summary: $summary,
+            query: &[$($param),*],
+            body: crate::api::endpoint::body!($($body)?),
+            status: $status,
+            answer: crate::api::endpoint::answer!($($answer)*),
+        }),*];
+    };
+}
+macro_rules! body {
+    () => {
+        None
+    };
+    ($body:ty) => {
+        Some($crate::api::endpoint::schema_of::<$body>)
+    };
+}
+macro_rules! answer {
+    () => {
+        crate::api::endpoint::Answer::Nothing
+    };
+    (text) => {
+        crate::api::endpoint::Answer::Text
+    };
+    ($answer:ty) => {
+        crate::api::endpoint::Answer::Json(crate::api::endpoint::schema_of::<$answer>)
+    };
+}
+pub(crate) use {answer, body, endpoints};

@@ -1,0 +1,172 @@
+//! The description of the API (OpenAPI 3.1.0), made of the table of its routes and the types that go in and out.
+
+use http::Response;
+use pipeline::flow::Flow;
+use schemars::{JsonSchema, Schema, SchemaGenerator, generate::SchemaSettings, json_schema};
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+
+use super::{
+    ENDPOINTS, Endpoint,
+    endpoint::{Answer, Form, Param},
+};
+use crate::{answer, asked::Asked, problem::Problem, route::Least};
+
+/// The description itself.
+#[derive(Serialize)]
+#[serde(transparent)]
+pub(crate) struct Document(Value);
+
+impl JsonSchema for Document {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "OpenApi".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "object", "required": ["openapi", "paths"] })
+    }
+}
+
+pub(crate) async fn show(_asked: Asked) -> Result<Response<Flow>, Problem> {
+    answer::ok(&Document(document()))
+}
+
+fn document() -> Value {
+    let settings = SchemaSettings::draft2020_12().with(|settings| {
+        settings.definitions_path = "/components/schemas".into();
+        settings.meta_schema = None;
+    });
+    let mut generator = settings.into_generator();
+    let mut paths = Map::new();
+    for endpoint in ENDPOINTS {
+        let operation = operation(endpoint, &mut generator);
+        let path = paths.entry(endpoint.route.path).or_insert_with(|| json!({}));
+        if let Some(path) = path.as_object_mut() {
+            path.insert(endpoint.route.method.as_str().to_ascii_lowercase(), operation);
+        }
+    }
+    let mut schemas = generator.take_definitions(true);
+    schemas.insert("Problem".to_owned(), problem());
+    json!({
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Toolgate console",
+            "version": env!("CARGO_PKG_VERSION"),
+            "description": "What operators may do. Sessions and operators' tokens come as `Authorization: Bearer`, or in \
+                            a browser as cookies; a write by cookie carries the session's token in `X-CSRF-Token`. \
+                            Each role may do what the one before it may: viewer, approver, owner.",
+        },
+        "security": [{ "bearer": [] }],
+        "paths": paths,
+        "components": {
+            "securitySchemes": { "bearer": { "type": "http", "scheme": "bearer" } },
+            "schemas": schemas,
+        },
+    })
+}
+
+fn operation(endpoint: &Endpoint, generator: &mut SchemaGenerator) -> Value {
+    let route = &endpoint.route;
+    let mut parameters: Vec<Value> = route
+        .path
+        .split('/')
+        .filter_map(|segment| segment.strip_prefix('{')?.strip_suffix('}'))
+        .map(|name| json!({ "name": name, "in": "path", "required": true, "schema": { "type": "string", "minLength": 1 } }))
+        .collect();
+    parameters.extend(endpoint.query.iter().map(parameter));
+    let mut success = json!({ "description": "Done." });
+    let content = match endpoint.answer {
+        Answer::Nothing => None,
+        Answer::Json(schema) => Some(json!({ "application/json": { "schema": schema(generator) } })),
+        Answer::Text => Some(json!({
+            "application/jsonl": { "schema": { "type": "string" } }, "text/csv": { "schema": { "type": "string" } }
+        })),
+    };
+    if let (Some(content), Some(success)) = (content, success.as_object_mut()) {
+        success.insert("content".to_owned(), content);
+    }
+    let mut responses = Map::new();
+    responses.insert(endpoint.status.to_string(), success);
+    let refused = json!({
+        "description": "Not done; `detail` says why.",
+        "content": { "application/problem+json": { "schema": { "$ref": "#/components/schemas/Problem" } } },
+    });
+    responses.insert("default".to_owned(), refused);
+    let mut operation = json!({
+        "operationId": operation_id(endpoint),
+        "summary": endpoint.summary,
+        "responses": responses,
+    });
+    let Some(members) = operation.as_object_mut() else { return operation };
+    match route.least {
+        Least::Anyone => members.insert("security".to_owned(), json!([])),
+        Least::Role(role) => members.insert("x-role".to_owned(), json!(role.as_str())),
+    };
+    if !parameters.is_empty() {
+        members.insert("parameters".to_owned(), json!(parameters));
+    }
+    if let Some(body) = endpoint.body {
+        let schema = body(generator);
+        members.insert(
+            "requestBody".to_owned(),
+            json!({ "required": true, "content": { "application/json": { "schema": schema } } }),
+        );
+    }
+    operation
+}
+
+/// `get_agents_name`.
+fn operation_id(endpoint: &Endpoint) -> String {
+    let path =
+        endpoint.route.path.trim_start_matches("/api/").replace(['/', '.'], "_").replace(['{', '}'], "");
+    format!("{}_{path}", endpoint.route.method.as_str().to_ascii_lowercase())
+}
+
+fn parameter(param: &Param) -> Value {
+    let schema = match param.form {
+        Form::Text => json!({ "type": "string", "minLength": 1 }),
+        Form::Time => json!({ "type": "string", "format": "date-time" }),
+        Form::Count(most) => json!({ "type": "integer", "minimum": 1, "maximum": most }),
+        Form::OneOf(words) => json!({ "type": "string", "enum": words() }),
+    };
+    json!({ "name": param.name, "in": "query", "required": false, "description": param.doc, "schema": schema })
+}
+
+/// RFC 9457.
+fn problem() -> Value {
+    json!({
+        "type": "object",
+        "required": ["type", "title", "status", "detail"],
+        "properties": {
+            "type": { "type": "string" },
+            "title": { "type": "string" },
+            "status": { "type": "integer" },
+            "detail": { "type": "string" },
+            "retry_after": { "type": "integer", "description": "Seconds." },
+        },
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_route_is_described_once_and_every_reference_leads_somewhere() {
+        let document = document();
+        let paths = document["paths"].as_object().unwrap();
+        let described: usize = paths.values().map(|path| path.as_object().unwrap().len()).sum();
+        assert_eq!(described, ENDPOINTS.len());
+        let mut ids = std::collections::BTreeSet::new();
+        for operation in paths.values().flat_map(|path| path.as_object().unwrap().values()) {
+            assert!(ids.insert(operation["operationId"].as_str().unwrap().to_owned()));
+            assert!(operation["summary"].as_str().unwrap().ends_with('.'));
+        }
+        let text = document.to_string();
+        for reference in text.split("\"$ref\":\"#/components/schemas/").skip(1) {
+            let name = reference.split('"').next().unwrap();
+            assert!(document["components"]["schemas"].get(name).is_some(), "{name}");
+        }
+        assert!(!text.contains("#/$defs/"), "everything is in components");
+    }
+}
