@@ -240,14 +240,6 @@ impl Admin {
         Ok(self.stored_service(name).await?.service)
     }
 
-    /// What agents may read about a service.
-    ///
-    /// # Errors
-    /// [`AdminError::Store`].
-    pub async fn documentation(&self, name: &ServiceName) -> Result<Option<String>, AdminError> {
-        Ok(self.store.documentation(name).await?)
-    }
-
     /// One service, and the revision of its row.
     pub(crate) async fn stored_service(&self, name: &str) -> Result<StoredService, AdminError> {
         let mut all = self.store.load_services().await?;

@@ -65,11 +65,19 @@ pub(crate) const ROUTES: &[Route] = &[
     page("/favicon.ico", ANYONE, |asked| Box::pin(files::icon(asked))),
 ];
 
-const fn page(path: &'static str, least: crate::route::Least, open: fn(crate::asked::Asked) -> Opening) -> Route {
+const fn page(
+    path: &'static str,
+    least: crate::route::Least,
+    open: fn(crate::asked::Asked) -> Opening,
+) -> Route {
     Route { method: Method::GET, path, least, open }
 }
 
-const fn form(path: &'static str, least: crate::route::Least, open: fn(crate::asked::Asked) -> Opening) -> Route {
+const fn form(
+    path: &'static str,
+    least: crate::route::Least,
+    open: fn(crate::asked::Asked) -> Opening,
+) -> Route {
     Route { method: Method::POST, path, least, open }
 }
 

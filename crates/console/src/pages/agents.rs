@@ -26,8 +26,12 @@ use crate::{
 };
 
 /// How long new keys may last, with the word in the form.
-const LIVES: [(&str, &str, Option<i64>); 4] =
-    [("90d", "in 90 days", Some(90)), ("30d", "in 30 days", Some(30)), ("7d", "in 7 days", Some(7)), ("never", "never", None)];
+const LIVES: [(&str, &str, Option<i64>); 4] = [
+    ("90d", "in 90 days", Some(90)),
+    ("30d", "in 30 days", Some(30)),
+    ("7d", "in 7 days", Some(7)),
+    ("never", "never", None),
+];
 /// A key that ends within this is marked (seconds).
 const SOON: u64 = 7 * 86_400;
 
@@ -55,8 +59,15 @@ pub(super) async fn create(asked: Asked) -> Result<Response<Flow>, Problem> {
         let bad = |error: &dyn std::fmt::Display| Problem::invalid(error.to_string());
         let name = AgentName::parse(form.get("name").unwrap_or_default()).map_err(|error| bad(&error))?;
         let admin = &asked.desk.admin;
-        if admin.list_agents().await?.iter().any(|view| view.agent.name == name && view.agent.state != AgentState::Deleted) {
-            return Err(Problem::conflict(format!("there is an agent `{name}` already; choose another name")));
+        if admin
+            .list_agents()
+            .await?
+            .iter()
+            .any(|view| view.agent.name == name && view.agent.state != AgentState::Deleted)
+        {
+            return Err(Problem::conflict(format!(
+                "there is an agent `{name}` already; choose another name"
+            )));
         }
         let new = NewKey {
             agent: name,
@@ -77,7 +88,12 @@ pub(super) async fn create(asked: Asked) -> Result<Response<Flow>, Problem> {
     }
 }
 
-async fn list(asked: &Asked, said: Option<Markup>, typed: Typed, code: StatusCode) -> Result<Response<Flow>, Problem> {
+async fn list(
+    asked: &Asked,
+    said: Option<Markup>,
+    typed: Typed,
+    code: StatusCode,
+) -> Result<Response<Flow>, Problem> {
     let frame = Frame::of(asked).await?;
     let deleted = asked.query()?.get("deleted").is_some();
     let mut agents = asked.desk.admin.list_agents().await?;
@@ -219,7 +235,7 @@ pub(super) async fn update(asked: Asked) -> Result<Response<Flow>, Problem> {
         let role = form.get("role").map(RoleName::parse).transpose();
         let role = role.map_err(|error| Problem::invalid(error.to_string()))?;
         known_role(&asked, role.as_ref())?;
-        let update = AgentUpdate { role, scope: Some(scope(form.get("scope"))?) };
+        let update = AgentUpdate { role, scope: Some(scope(form.get("scope"))?), seen: None };
         let actor = asked.who()?.operator.actor();
         asked.desk.admin.update_agent(&actor, asked.now.wall, &name, update).await?;
         Ok::<_, Problem>(name)
@@ -267,10 +283,16 @@ pub(super) async fn revoke(asked: Asked) -> Result<Response<Flow>, Problem> {
     Ok(see(&format!("/agents/{}?done=revoked", part(revoked.key.agent.as_str()))))
 }
 
-async fn after(asked: &Asked, done: Result<AgentName, Problem>, word: &str) -> Result<Response<Flow>, Problem> {
+async fn after(
+    asked: &Asked,
+    done: Result<AgentName, Problem>,
+    word: &str,
+) -> Result<Response<Flow>, Problem> {
     match done {
         Ok(name) => Ok(see(&format!("/agents/{}?done={word}", part(name.as_str())))),
-        Err(problem) if problem.status.is_server_error() || problem.status == StatusCode::NOT_FOUND => Err(problem),
+        Err(problem) if problem.status.is_server_error() || problem.status == StatusCode::NOT_FOUND => {
+            Err(problem)
+        }
         Err(problem) => {
             let status = problem.status;
             single(asked, asked.part("name"), Some(wrong(&problem)), None, status).await
@@ -458,7 +480,9 @@ fn name(asked: &Asked) -> Result<AgentName, Problem> {
 fn known_role(asked: &Asked, role: Option<&RoleName>) -> Result<(), Problem> {
     match role.filter(|role| !asked.desk.freshness.current().policy.defines(role.as_str())) {
         None => Ok(()),
-        Some(role) => Err(Problem::invalid(format!("the policy has no role `{role}`; choose one that it defines"))),
+        Some(role) => {
+            Err(Problem::invalid(format!("the policy has no role `{role}`; choose one that it defines")))
+        }
     }
 }
 

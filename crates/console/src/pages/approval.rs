@@ -15,7 +15,8 @@ use super::{
     layout::{Frame, Tab},
     refused::sentence,
     ui::{
-        Tone, ago, badge, code, count, icon, length, marked, moment, moment_text, note, number, part, risk, seconds, sign,
+        Tone, ago, badge, code, count, icon, length, marked, moment, moment_text, note, number, part, risk,
+        seconds, sign,
     },
 };
 use crate::{asked::Asked, problem::Problem};
@@ -101,32 +102,58 @@ fn state(page: &ApprovalPage, frame: &Frame) -> Markup {
     let when = last.map(|decided| ago(decided.at, now)).unwrap_or_default();
     let ended = approval.ended_at.map(|at| moment_text(at, now)).unwrap_or_default();
     match approval.status {
-        Status::Pending if page.decidable(now).is_err() => {
-            note(Tone::Plain, "clock", &html! { b { "Nobody decided in time." } " Nothing was sent. The agent is told 410 and may ask again." })
-        }
+        Status::Pending if page.decidable(now).is_err() => note(
+            Tone::Plain,
+            "clock",
+            &html! { b { "Nobody decided in time." } " Nothing was sent. The agent is told 410 and may ask again." },
+        ),
         Status::Pending => html! {},
-        Status::Approved => note(Tone::Plain, "user", &html! { b { (who) " approved this call " (when) "." } " It is sent next, once; your decision is no longer needed." }),
-        Status::Executing => note(Tone::Plain, "user", &html! { b { (who) " approved this call " (when) "." } " It is being sent." }),
-        Status::Denied => note(Tone::Bad, "x", &html! {
-            b { (who) " denied this call " (when) "." } " Nothing was sent."
-            @if let Some(reason) = last.and_then(|decided| decided.reason.as_deref()) { " “" (super::ui::foreign(reason)) "”" }
-        }),
-        Status::Expired => note(Tone::Plain, "clock", &html! { b { "Expired at " (ended) " UTC." } " Nothing was sent. The agent was told 410 and may ask again." }),
-        Status::Cancelled => note(Tone::Plain, "ban", &html! { b { "Its agent took it back at " (ended) " UTC." } " Nothing was sent." }),
+        Status::Approved => note(
+            Tone::Plain,
+            "user",
+            &html! { b { (who) " approved this call " (when) "." } " It is sent next, once; your decision is no longer needed." },
+        ),
+        Status::Executing => note(
+            Tone::Plain,
+            "user",
+            &html! { b { (who) " approved this call " (when) "." } " It is being sent." },
+        ),
+        Status::Denied => note(
+            Tone::Bad,
+            "x",
+            &html! {
+                b { (who) " denied this call " (when) "." } " Nothing was sent."
+                @if let Some(reason) = last.and_then(|decided| decided.reason.as_deref()) { " “" (super::ui::foreign(reason)) "”" }
+            },
+        ),
+        Status::Expired => note(
+            Tone::Plain,
+            "clock",
+            &html! { b { "Expired at " (ended) " UTC." } " Nothing was sent. The agent was told 410 and may ask again." },
+        ),
+        Status::Cancelled => note(
+            Tone::Plain,
+            "ban",
+            &html! { b { "Its agent took it back at " (ended) " UTC." } " Nothing was sent." },
+        ),
         Status::Executed | Status::Failed => html! {},
-        Status::Unknown => note(Tone::Look, "dash", &html! {
-            div.stack {
-                p { b { "Outcome unknown." } " It was sent, and its answer was lost. Toolgate does not send twice: look in " (approval.held.service) ", then say what happened." }
-                @if frame.may(OperatorRole::Approver) {
-                    form.row method="post" action={ "/approvals/" (approval.held.id) "/resolve" } {
-                        (frame.token())
-                        label.field { span { "What you found" } input name="reason" required maxlength="500"; }
-                        button.btn name="outcome" value="executed" { "It was executed" }
-                        button.btn name="outcome" value="failed" { "It was not" }
+        Status::Unknown => note(
+            Tone::Look,
+            "dash",
+            &html! {
+                div.stack {
+                    p { b { "Outcome unknown." } " It was sent, and its answer was lost. Toolgate does not send twice: look in " (approval.held.service) ", then say what happened." }
+                    @if frame.may(OperatorRole::Approver) {
+                        form.row method="post" action={ "/approvals/" (approval.held.id) "/resolve" } {
+                            (frame.token())
+                            label.field { span { "What you found" } input name="reason" required maxlength="500"; }
+                            button.btn name="outcome" value="executed" { "It was executed" }
+                            button.btn name="outcome" value="failed" { "It was not" }
+                        }
                     }
                 }
-            }
-        }),
+            },
+        ),
     }
 }
 
@@ -135,7 +162,12 @@ fn result(approval: &Approval, answer: Option<&ShownAnswer>) -> Markup {
     if !matches!(approval.status, Status::Executed | Status::Failed) {
         return html! {};
     }
-    let by = approval.decisions.iter().map(|decided| decided.operator.to_string()).collect::<Vec<_>>().join(" and ");
+    let by = approval
+        .decisions
+        .iter()
+        .map(|decided| decided.operator.to_string())
+        .collect::<Vec<_>>()
+        .join(" and ");
     html! {
         section.panel aria-labelledby="result" {
             header { h2 id="result" { "Result" } (status(approval)) }
@@ -269,7 +301,12 @@ fn digests(page: &ApprovalPage) -> Markup {
 
 fn before(page: &ApprovalPage, frame: &Frame) -> Markup {
     let (before, held) = (&page.before, &page.approval.held);
-    let calls = format!("/calls?agent={}&service={}&q={}&time=month", part(held.agent.as_str()), part(held.service.as_str()), part(&held.action));
+    let calls = format!(
+        "/calls?agent={}&service={}&q={}&time=month",
+        part(held.agent.as_str()),
+        part(held.service.as_str()),
+        part(&held.action)
+    );
     html! {
         section.panel aria-labelledby="hist" {
             header { h2 id="hist" { "This agent, this action" } p { "30 days" } }
@@ -347,7 +384,9 @@ fn decision(page: &ApprovalPage, frame: &Frame, open: bool, reason: Option<&str>
         (wants, then) if then >= usize::from(wants) => {
             format!("You are the last of {wants}. Toolgate then sends this call once, exactly as shown.")
         }
-        (wants, then) => format!("You are number {then} of {wants}. Nothing is sent before all have approved."),
+        (wants, then) => {
+            format!("You are number {then} of {wants}. Nothing is sent before all have approved.")
+        }
     };
     html! {
         section.panel.decision id="decide" aria-labelledby="dh" data-after="end-of-call" {

@@ -36,6 +36,11 @@ pub(super) async fn show(asked: Asked) -> Result<Response<Flow>, Problem> {
 
 /// The list, with what checking the whole trail found.
 pub(super) async fn verify(asked: Asked) -> Result<Response<Flow>, Problem> {
+    let Ok(_one) = asked.desk.verifying.try_acquire() else {
+        return Err(Problem::unavailable(
+            "the trail is being verified for somebody else; repeat in a moment",
+        ));
+    };
     let began = asked.desk.clock.now().monotonic;
     let found = asked.desk.admin.verify_trail().await?;
     let took = asked.desk.clock.now().monotonic.saturating_sub(began);
@@ -50,11 +55,13 @@ async fn list(asked: &Asked, said: Option<&Markup>) -> Result<Response<Flow>, Pr
     let filter = filter(&query, chosen, frame.now)?;
     let before = query.get("before").and_then(|before| before.parse::<i64>().ok());
     let page = admin.calls(frame.now, &filter, before, ROWS).await?;
-    let agents: Vec<String> = admin.list_agents().await?.iter().map(|view| view.agent.name.to_string()).collect();
+    let agents: Vec<String> =
+        admin.list_agents().await?.iter().map(|view| view.agent.name.to_string()).collect();
     let services: Vec<String> = admin.list_services().await?.iter().map(|one| one.name.to_string()).collect();
     let older = page.next.map(|next| address(&query, Some(next)));
     let export = |format: &str| export_address(&filter, format);
-    let filtered = filter.agent.is_some() || filter.service.is_some() || filter.end.is_some() || filter.text.is_some();
+    let filtered =
+        filter.agent.is_some() || filter.service.is_some() || filter.end.is_some() || filter.text.is_some();
     let content = html! {
         div.head.no-print {
             div { h1 { "Calls" } p { "The trail: one row a call, its events inside. Append-only and chained by hash." } }
@@ -113,7 +120,9 @@ async fn list(asked: &Asked, said: Option<&Markup>) -> Result<Response<Flow>, Pr
 fn filter(query: &Pairs, chosen: &str, now: Timestamp) -> Result<CallFilter, Problem> {
     let text = |name: &str| query.get(name).map(|value| value.chars().take(200).collect::<String>());
     let end = match query.get("decision") {
-        Some(word) => Some(CallEnd::parse(word).ok_or_else(|| Problem::invalid("there is no such decision"))?),
+        Some(word) => {
+            Some(CallEnd::parse(word).ok_or_else(|| Problem::invalid("there is no such decision"))?)
+        }
         None => None,
     };
     let back = TIMES.into_iter().find(|(word, _, _)| *word == chosen).and_then(|(_, _, back)| back);
@@ -144,9 +153,10 @@ fn address(query: &Pairs, before: Option<i64>) -> String {
 /// Where the events of a filter come as a file.
 fn export_address(filter: &CallFilter, format: &str) -> String {
     let mut address = format!("/api/audit/export?format={format}");
-    let decision = filter.end.map(CallEnd::as_str).filter(|word| {
-        domain::audit::ResultWord::ALL.into_iter().any(|result| result.as_str() == *word)
-    });
+    let decision = filter
+        .end
+        .map(CallEnd::as_str)
+        .filter(|word| domain::audit::ResultWord::ALL.into_iter().any(|result| result.as_str() == *word));
     let since = filter.since.map(|since| since.to_string());
     let until = filter.until.map(|until| until.to_string());
     for (name, value) in [
@@ -274,8 +284,10 @@ pub(super) async fn one(asked: Asked) -> Result<Response<Flow>, Problem> {
         return Err(Problem::not_found("there is no such call"));
     };
     let end = record.end(last, frame.now);
-    let first = |pick: fn(&EventRow) -> &Option<String>| events.iter().find_map(|event| pick(event).as_deref());
-    let known = |pick: fn(&Record) -> &Option<String>| records.iter().find_map(|record| pick(record).as_deref());
+    let first =
+        |pick: fn(&EventRow) -> &Option<String>| events.iter().find_map(|event| pick(event).as_deref());
+    let known =
+        |pick: fn(&Record) -> &Option<String>| records.iter().find_map(|record| pick(record).as_deref());
     let (agent, service) = (first(|event| &event.agent), first(|event| &event.service));
     let action = first(|event| &event.action).or_else(|| known(|record| &record.method));
     let decision = records.iter().find_map(|record| record.decision.as_ref());
@@ -386,7 +398,8 @@ fn hex(bytes: &[u8]) -> String {
 }
 
 fn short(hash: &str) -> String {
-    let (begin, end) = (hash.get(..6).unwrap_or_default(), hash.get(hash.len().saturating_sub(4)..).unwrap_or_default());
+    let (begin, end) =
+        (hash.get(..6).unwrap_or_default(), hash.get(hash.len().saturating_sub(4)..).unwrap_or_default());
     format!("{begin}…{end}")
 }
 

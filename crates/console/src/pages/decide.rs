@@ -6,7 +6,8 @@ use maud::{Markup, html};
 use pipeline::flow::Flow;
 
 use super::{
-    approval::again, see,
+    approval::again,
+    see,
     ui::{Tone, count, icon, note},
 };
 use crate::{
@@ -126,13 +127,25 @@ pub(super) fn said(query: &Pairs) -> Option<Markup> {
     };
     let were = if number("calls") > 1 { "were" } else { "was" };
     let (tone, drawing, text) = match query.get("done")? {
-        "approved" => (Tone::Good, "check", format!("{calls} {were} approved. Each is sent once, as soon as all have approved who must.")),
-        "denied" => (Tone::Good, "check", format!("{calls} {were} denied. Nothing was sent; the agent gets your reason.")),
+        "approved" => (
+            Tone::Good,
+            "check",
+            format!("{calls} {were} approved. Each is sent once, as soon as all have approved who must."),
+        ),
+        "denied" => (
+            Tone::Good,
+            "check",
+            format!("{calls} {were} denied. Nothing was sent; the agent gets your reason."),
+        ),
         "resolved" => (Tone::Good, "check", "The outcome is noted. The agent is told so.".to_owned()),
         _ => return None,
     };
     let left = number("left");
-    let text = if left > 0 { format!("{text} {} could not be decided any more.", count(left, "call")) } else { text };
+    let text = if left > 0 {
+        format!("{text} {} could not be decided any more.", count(left, "call"))
+    } else {
+        text
+    };
     Some(note(tone, drawing, &html! { b { (text) } }))
 }
 

@@ -22,8 +22,9 @@ pub(super) struct File {
 pub(super) static STYLE: LazyLock<File> =
     LazyLock::new(|| File::of("app", "css", "text/css; charset=utf-8", include_str!("../../static/app.css")));
 /// The script: everything it does is also there without it.
-pub(super) static SCRIPT: LazyLock<File> =
-    LazyLock::new(|| File::of("app", "js", "text/javascript; charset=utf-8", include_str!("../../static/app.js")));
+pub(super) static SCRIPT: LazyLock<File> = LazyLock::new(|| {
+    File::of("app", "js", "text/javascript; charset=utf-8", include_str!("../../static/app.js"))
+});
 /// The icon while nothing waits.
 pub(super) static ICON: LazyLock<File> =
     LazyLock::new(|| File::of("icon", "svg", "image/svg+xml", include_str!("../../static/favicon.svg")));

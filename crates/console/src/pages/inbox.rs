@@ -16,8 +16,8 @@ use super::{
     decide::{choice, said},
     layout::{Frame, Tab},
     ui::{
-        Tone, ago, badge, code, count, foreign, foreign_cut, icon, length, marked, moment, note, number, part, risk,
-        seconds,
+        Tone, ago, badge, code, count, foreign, foreign_cut, icon, length, marked, moment, note, number,
+        part, risk, seconds,
     },
 };
 use crate::{asked::Asked, problem::Problem};
@@ -152,7 +152,9 @@ fn kin(approval: &Approval) -> String {
 /// `PATCH /contacts/17` is of the family `PATCH /contacts/*`.
 fn family(action: &str) -> String {
     match (action.starts_with(char::is_uppercase) && action.contains(" /"), action.rsplit_once('/')) {
-        (true, Some((before, last))) if last.bytes().any(|byte| byte.is_ascii_digit()) => format!("{before}/*"),
+        (true, Some((before, last))) if last.bytes().any(|byte| byte.is_ascii_digit()) => {
+            format!("{before}/*")
+        }
         _ => action.to_owned(),
     }
 }
@@ -195,7 +197,8 @@ fn here(page: &ApprovalPage) -> Option<&[String]> {
         && !super::ui::is_odd(&page.action)
         && !call.headers.iter().any(|(name, value)| super::ui::is_odd(name) || super::ui::is_odd(value));
     let low = held.risk.as_ref().is_none_or(|risk| risk.score.thousandths() < RISK_MAX);
-    let fits = plain && low && held.quorum.get() == 1 && call.bytes <= BYTES_MAX && page.before.identical.is_none();
+    let fits =
+        plain && low && held.quorum.get() == 1 && call.bytes <= BYTES_MAX && page.before.identical.is_none();
     (fits && !call.body.lines.is_empty()).then_some(&call.body.lines)
 }
 
@@ -208,7 +211,8 @@ fn score(page: &ApprovalPage) -> Markup {
 
 /// The arguments in one line, as the trail keeps them.
 pub(super) fn what(approval: &Approval) -> Markup {
-    let args = approval.held.args.as_deref().and_then(|args| serde_json::from_str::<serde_json::Value>(args).ok());
+    let args =
+        approval.held.args.as_deref().and_then(|args| serde_json::from_str::<serde_json::Value>(args).ok());
     let members = args.as_ref().and_then(|args| args.as_object());
     let text = members.map(|members| {
         let one = |(name, value): (&String, &serde_json::Value)| match value {

@@ -78,7 +78,13 @@ impl Frame {
     }
 
     /// The whole page.
-    pub fn page(&self, status: StatusCode, title: &str, here: Option<Tab>, content: &Markup) -> Response<Flow> {
+    pub fn page(
+        &self,
+        status: StatusCode,
+        title: &str,
+        here: Option<Tab>,
+        content: &Markup,
+    ) -> Response<Flow> {
         let body = html! {
             a.skip href="#main" { "Skip to content" }
             (sprite())

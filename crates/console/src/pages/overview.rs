@@ -25,12 +25,14 @@ pub(super) async fn show(asked: Asked) -> Result<Response<Flow>, Problem> {
     let frame = Frame::of(&asked).await?;
     let query = asked.query()?;
     let word = query.get("range").unwrap_or("hour");
-    let range = Range::WORDS.into_iter().find(|(known, _)| *known == word).map_or(Range::Hour, |(_, range)| range);
+    let range =
+        Range::WORDS.into_iter().find(|(known, _)| *known == word).map_or(Range::Hour, |(_, range)| range);
     let admin = &asked.desk.admin;
     let overview = admin.overview(frame.now, range).await?;
     let services = admin.list_services().await?;
     let agents = admin.list_agents().await?;
-    let nothing_yet = overview.total() == 0 && admin.calls(frame.now, &admin::CallFilter::default(), None, 1).await?.rows.is_empty();
+    let nothing_yet = overview.total() == 0
+        && admin.calls(frame.now, &admin::CallFilter::default(), None, 1).await?.rows.is_empty();
     let content = if nothing_yet {
         first::steps(&asked, &frame, &services, &agents)
     } else {
@@ -40,7 +42,12 @@ pub(super) async fn show(asked: Asked) -> Result<Response<Flow>, Problem> {
     Ok(frame.page(StatusCode::OK, title, Some(Tab::Overview), &content))
 }
 
-async fn figures(asked: &Asked, frame: &Frame, overview: &Overview, services: &[Service]) -> Result<Markup, Problem> {
+async fn figures(
+    asked: &Asked,
+    frame: &Frame,
+    overview: &Overview,
+    services: &[Service],
+) -> Result<Markup, Problem> {
     let range = word(overview.range);
     Ok(html! {
         div.head {
@@ -140,8 +147,11 @@ async fn waiting(asked: &Asked, frame: &Frame) -> Result<Markup, Problem> {
 fn health(asked: &Asked, overview: &Overview, services: &[Service]) -> Markup {
     let desk = &asked.desk;
     let recorder = desk.recorder.is_healthy();
-    let failing: Vec<String> =
-        overview.failing.iter().map(|(service, failed)| format!("{service}: {}", count(*failed, "failure"))).collect();
+    let failing: Vec<String> = overview
+        .failing
+        .iter()
+        .map(|(service, failed)| format!("{service}: {}", count(*failed, "failure")))
+        .collect();
     let bad = usize::from(!recorder) + usize::from(!failing.is_empty());
     html! {
         section.panel aria-labelledby="hl" {

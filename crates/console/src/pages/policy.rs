@@ -45,7 +45,9 @@ fn answer(asked: &Asked, form: &Pairs) -> Result<Explanation, Problem> {
     let agent = name.ok().and_then(|name| world.agents.get(&name).cloned());
     let agent = agent.ok_or_else(|| Problem::invalid("choose an agent; it must be one that may call"))?;
     let service = form.get("service").ok_or_else(|| Problem::invalid("choose a service"))?;
-    let action = form.get("action").ok_or_else(|| Problem::invalid("say which tool, or which request such as GET /v1/x"))?;
+    let action = form
+        .get("action")
+        .ok_or_else(|| Problem::invalid("say which tool, or which request such as GET /v1/x"))?;
     let args = form.get("args").map(policy::arguments).transpose().map_err(Problem::invalid)?;
     let question = if action.contains(' ') {
         let request = Question::request(&world, service, action, args);
@@ -78,7 +80,12 @@ fn told(explanation: &Explanation) -> Markup {
     )
 }
 
-async fn page(asked: &Asked, typed: &Pairs, said: Option<Markup>, status: StatusCode) -> Result<Response<Flow>, Problem> {
+async fn page(
+    asked: &Asked,
+    typed: &Pairs,
+    said: Option<Markup>,
+    status: StatusCode,
+) -> Result<Response<Flow>, Problem> {
     let frame = Frame::of(asked).await?;
     let world = asked.desk.freshness.current();
     let policy = &world.policy;
@@ -91,7 +98,8 @@ async fn page(asked: &Asked, typed: &Pairs, said: Option<Markup>, status: Status
         *by_role.entry(agent.role.to_string()).or_default() += 1;
     }
     let summary = policy.summary();
-    let lines: Vec<String> = policy.text().lines().map(|line| domain::foreign::escape_foreign(line).into_owned()).collect();
+    let lines: Vec<String> =
+        policy.text().lines().map(|line| domain::foreign::escape_foreign(line).into_owned()).collect();
     let content = html! {
         div.head {
             div {

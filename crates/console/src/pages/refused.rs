@@ -16,7 +16,11 @@ pub(crate) fn page(problem: &Problem, asked: &Asked) -> Response<Flow> {
     let reads = *asked.method() == http::Method::GET;
     if problem.status == StatusCode::UNAUTHORIZED && asked.who.is_none() && asked.path() != "/login" {
         let next = asked.head.uri.path_and_query().map_or("/", |path| path.as_str());
-        return see(&if reads && next != "/" { format!("/login?next={}", part(next)) } else { "/login".to_owned() });
+        return see(&if reads && next != "/" {
+            format!("/login?next={}", part(next))
+        } else {
+            "/login".to_owned()
+        });
     }
     bare(problem.status, title(problem.status), &content(problem))
 }

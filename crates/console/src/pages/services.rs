@@ -8,7 +8,8 @@ use domain::{
     names::{CredentialName, ServiceName},
     operator::OperatorRole,
     service::{
-        ApiUpstream, HttpUpstream, Network, OddPaths, RefusalForm, Service, UnknownMethods, Upstream, parse_declarations,
+        ApiUpstream, HttpUpstream, Network, OddPaths, RefusalForm, Service, UnknownMethods, Upstream,
+        parse_declarations,
     },
 };
 use http::{Response, StatusCode};
@@ -62,7 +63,12 @@ pub(super) async fn create(asked: Asked) -> Result<Response<Flow>, Problem> {
     }
 }
 
-async fn list(asked: &Asked, said: Option<Markup>, typed: Option<&Pairs>, code: StatusCode) -> Result<Response<Flow>, Problem> {
+async fn list(
+    asked: &Asked,
+    said: Option<Markup>,
+    typed: Option<&Pairs>,
+    code: StatusCode,
+) -> Result<Response<Flow>, Problem> {
     let frame = Frame::of(asked).await?;
     let services = asked.desk.admin.list_services().await?;
     let owner = frame.may(OperatorRole::Owner);
@@ -168,7 +174,9 @@ fn network(chosen: Network) -> Markup {
 pub(super) async fn one(asked: Asked) -> Result<Response<Flow>, Problem> {
     let query = asked.query()?;
     let done = match query.get("done") {
-        Some("made") => Some("The service is there. Put it into the scope of an agent, and allow something on it in the policy."),
+        Some("made") => Some(
+            "The service is there. Put it into the scope of an agent, and allow something on it in the policy.",
+        ),
         Some("saved") => Some("Saved. Running gateways know within a second."),
         Some("sealed") => Some("Sealed. Running gateways use it within a second; nobody reads it back."),
         Some("dropped") => Some("The value is dropped. The service is not called without it."),
@@ -194,7 +202,7 @@ async fn single(asked: &Asked, said: Option<Markup>, code: StatusCode) -> Result
     let admin = &asked.desk.admin;
     let service = admin.show_service(asked.part("name")).await?;
     let credentials = admin.list_credentials(service.name.as_str()).await?;
-    let documentation = admin.documentation(&service.name).await?;
+    let documentation = admin.documentation(service.name.as_str()).await?;
     let owner = frame.may(OperatorRole::Owner);
     let name = part(service.name.as_str());
     let content = html! {
@@ -395,7 +403,9 @@ pub(super) async fn update(asked: Asked) -> Result<Response<Flow>, Problem> {
                 *old = HttpUpstream { ca_pem: old.ca_pem.take(), ..new.clone() };
             }
             _ => {
-                return Err(Problem::invalid("a service with a command is changed with: toolgate services apply -f FILE"));
+                return Err(Problem::invalid(
+                    "a service with a command is changed with: toolgate services apply -f FILE",
+                ));
             }
         }
         apply(&asked, service, &form).await
@@ -414,13 +424,16 @@ pub(super) async fn set_credential(asked: Asked) -> Result<Response<Flow>, Probl
     let form = asked.form()?;
     let done = async {
         let bad = |what: String| Problem::invalid(what);
-        let name = CredentialName::parse(form.get("name").unwrap_or_default()).map_err(|error| bad(error.to_string()))?;
+        let name = CredentialName::parse(form.get("name").unwrap_or_default())
+            .map_err(|error| bad(error.to_string()))?;
         let given: BTreeMap<&'static str, String> = PARAMETERS
             .into_iter()
             .filter_map(|parameter| Some((parameter, form.get(&format!("p.{parameter}"))?.to_owned())))
             .collect();
         let kind = match form.get("kind") {
-            Some(word) => Some(kind_of(word, &given).map_err(|wrong| bad(format!("{}; {}", wrong.what, wrong.advice)))?),
+            Some(word) => Some(
+                kind_of(word, &given).map_err(|wrong| bad(format!("{}; {}", wrong.what, wrong.advice)))?,
+            ),
             None => None,
         };
         let value = form.get("value").ok_or_else(|| bad("the value is missing; type it".to_owned()))?;
@@ -443,7 +456,9 @@ pub(super) async fn drop_value(asked: Asked) -> Result<Response<Flow>, Problem> 
         let name = CredentialName::parse(form.get("name").unwrap_or_default());
         let name = name.map_err(|error| Problem::invalid(error.to_string()))?;
         let actor = asked.who()?.operator.actor();
-        Ok::<_, Problem>(asked.desk.admin.remove_credential(&actor, asked.now.wall, asked.part("name"), &name).await?)
+        Ok::<_, Problem>(
+            asked.desk.admin.remove_credential(&actor, asked.now.wall, asked.part("name"), &name).await?,
+        )
     };
     match done.await {
         Ok(()) => Ok(see(&format!("/services/{}?done=dropped", part(asked.part("name"))))),
@@ -453,9 +468,11 @@ pub(super) async fn drop_value(asked: Asked) -> Result<Response<Flow>, Problem> 
 
 /// The service goes.
 pub(super) async fn remove(asked: Asked) -> Result<Response<Flow>, Problem> {
-    let name = ServiceName::parse(asked.part("name")).map_err(|_| Problem::not_found("there is no such service"))?;
+    let name =
+        ServiceName::parse(asked.part("name")).map_err(|_| Problem::not_found("there is no such service"))?;
     if asked.form()?.get("sure") != Some(name.as_str()) {
-        return again(&asked, Problem::invalid("to remove a service, type its name; nothing was changed")).await;
+        return again(&asked, Problem::invalid("to remove a service, type its name; nothing was changed"))
+            .await;
     }
     let actor = asked.who()?.operator.actor();
     asked.desk.admin.remove_service(&actor, asked.now.wall, &name).await?;

@@ -43,7 +43,9 @@ pub(super) async fn kill(asked: Asked) -> Result<Response<Flow>, Problem> {
     let done = async {
         if form.get("on") == Some("true") {
             if form.get("confirm") != Some(STOP) {
-                return Err(Problem::invalid(format!("to stop everything, type `{STOP}`; nothing was changed")));
+                return Err(Problem::invalid(format!(
+                    "to stop everything, type `{STOP}`; nothing was changed"
+                )));
             }
             let reason = KillReason::parse(form.get("reason").unwrap_or_default());
             let reason = reason.map_err(|bad| Problem::invalid(bad.to_string()))?;
@@ -64,7 +66,8 @@ pub(super) async fn kill(asked: Asked) -> Result<Response<Flow>, Problem> {
 pub(super) async fn create_operator(asked: Asked) -> Result<Response<Flow>, Problem> {
     let form = asked.form()?;
     let done = async {
-        let email = Email::parse(form.get("email").unwrap_or_default()).map_err(|bad| Problem::invalid(bad.to_string()))?;
+        let email = Email::parse(form.get("email").unwrap_or_default())
+            .map_err(|bad| Problem::invalid(bad.to_string()))?;
         let role = OperatorRole::parse(form.get("role").unwrap_or_default());
         let role = role.ok_or_else(|| Problem::invalid("choose a role: viewer, approver or owner"))?;
         let password = form.get("password").unwrap_or_default().to_owned();
@@ -84,7 +87,8 @@ pub(super) async fn create_operator(asked: Asked) -> Result<Response<Flow>, Prob
 pub(super) async fn change_operator(asked: Asked) -> Result<Response<Flow>, Problem> {
     let form = asked.form()?;
     let done = async {
-        let email = Email::parse(form.get("email").unwrap_or_default()).map_err(|bad| Problem::invalid(bad.to_string()))?;
+        let email = Email::parse(form.get("email").unwrap_or_default())
+            .map_err(|bad| Problem::invalid(bad.to_string()))?;
         let (admin, who, now) = (&asked.desk.admin, asked.who()?, asked.now.wall);
         match form.get("state") {
             Some("disabled") if email == *who.operator.email() => {
@@ -123,7 +127,11 @@ pub(super) async fn end_session(asked: Asked) -> Result<Response<Flow>, Problem>
     Ok(see("/settings?done=ended#sessions"))
 }
 
-async fn after(asked: &Asked, done: Result<&'static str, Problem>, place: &str) -> Result<Response<Flow>, Problem> {
+async fn after(
+    asked: &Asked,
+    done: Result<&'static str, Problem>,
+    place: &str,
+) -> Result<Response<Flow>, Problem> {
     match done {
         Ok(word) => Ok(see(&format!("/settings?done={word}{place}"))),
         Err(problem) if problem.status.is_server_error() => Err(problem),
@@ -143,8 +151,11 @@ async fn page(asked: &Asked, said: Option<Markup>, status: StatusCode) -> Result
     let sessions = desk.admin.list_sessions(now, &desk.sessions, whose).await?;
     let tokens: Vec<Token> = desk.admin.list_tokens().await?;
     let mine = |token: &&Token| owner || token.operator == *frame.who.email();
-    let tokens: Vec<&Token> =
-        tokens.iter().filter(|token| token.revoked_at.is_none() && now < token.expires_at).filter(mine).collect();
+    let tokens: Vec<&Token> = tokens
+        .iter()
+        .filter(|token| token.revoked_at.is_none() && now < token.expires_at)
+        .filter(mine)
+        .collect();
     let content = html! {
         div.head { div { h1 { "Settings" } p { "People, their sessions, the vault and the kill switch. The rest is in " code { "toolgate.yaml" } "." } } }
         @if let Some(said) = said { (said) }
@@ -298,9 +309,23 @@ fn session_panel(asked: &Asked, frame: &Frame, sessions: &[Session]) -> Markup {
 
 /// What a browser calls itself, in two words where they are known.
 fn browser(agent: &str) -> Markup {
-    let find = |known: &[(&str, &'static str)]| known.iter().find(|(word, _)| agent.contains(word)).map(|(_, name)| *name);
-    let program = find(&[("Edg/", "Edge"), ("Firefox/", "Firefox"), ("Chrome/", "Chrome"), ("Safari/", "Safari"), ("curl/", "curl")]);
-    let system = find(&[("iPhone", "iPhone"), ("Android", "Android"), ("Windows", "Windows"), ("Mac OS", "macOS"), ("Linux", "Linux")]);
+    let find = |known: &[(&str, &'static str)]| {
+        known.iter().find(|(word, _)| agent.contains(word)).map(|(_, name)| *name)
+    };
+    let program = find(&[
+        ("Edg/", "Edge"),
+        ("Firefox/", "Firefox"),
+        ("Chrome/", "Chrome"),
+        ("Safari/", "Safari"),
+        ("curl/", "curl"),
+    ]);
+    let system = find(&[
+        ("iPhone", "iPhone"),
+        ("Android", "Android"),
+        ("Windows", "Windows"),
+        ("Mac OS", "macOS"),
+        ("Linux", "Linux"),
+    ]);
     match (program, system) {
         (Some(program), Some(system)) => html! { (program) " on " (system) },
         (Some(program), None) => html! { (program) },

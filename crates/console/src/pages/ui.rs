@@ -34,18 +34,33 @@ const DRAWINGS: [(&str, &str); 27] = [
     ("chart", r#"<path d="M2.5 13.5h11M4.5 11V7.5M8 11V3.5M11.5 11V6"/>"#),
     ("inbox", r#"<path d="M2 9.5 4 3h8l2 6.5V13H2zM2 9.5h3.5l1 1.5h3l1-1.5H14"/>"#),
     ("list", r#"<path d="M5.5 4h8M5.5 8h8M5.5 12h8M2.5 4h.01M2.5 8h.01M2.5 12h.01"/>"#),
-    ("agent", r#"<rect x="3" y="5.5" width="10" height="8" rx="2"/><path d="M8 5.5V3M6 9v1.2M10 9v1.2"/><circle cx="8" cy="2.2" r=".7"/>"#),
+    (
+        "agent",
+        r#"<rect x="3" y="5.5" width="10" height="8" rx="2"/><path d="M8 5.5V3M6 9v1.2M10 9v1.2"/><circle cx="8" cy="2.2" r=".7"/>"#,
+    ),
     ("plug", r#"<path d="M5.5 2v3.5M10.5 2v3.5M3.5 5.5h9V8a4.5 4.5 0 0 1-9 0zM8 12.5V14.5"/>"#),
-    ("policy", r#"<path d="M8 1.8 13 3.6v4c0 3.2-2.1 5.4-5 6.6-2.9-1.2-5-3.4-5-6.6v-4zM5.8 8l1.6 1.6 2.9-3.1"/>"#),
-    ("sliders", r#"<path d="M2.5 5h6M12 5h1.5M2.5 11h1.5M7.5 11h6"/><circle cx="10.2" cy="5" r="1.7"/><circle cx="5.8" cy="11" r="1.7"/>"#),
+    (
+        "policy",
+        r#"<path d="M8 1.8 13 3.6v4c0 3.2-2.1 5.4-5 6.6-2.9-1.2-5-3.4-5-6.6v-4zM5.8 8l1.6 1.6 2.9-3.1"/>"#,
+    ),
+    (
+        "sliders",
+        r#"<path d="M2.5 5h6M12 5h1.5M2.5 11h1.5M7.5 11h6"/><circle cx="10.2" cy="5" r="1.7"/><circle cx="5.8" cy="11" r="1.7"/>"#,
+    ),
     ("check", r#"<path d="m3 8.5 3.2 3.2L13 4.8"/>"#),
     ("out", r#"<path d="M6.5 2.5h-4v11h4M6.5 8h7M10.8 5.2 13.5 8l-2.7 2.8"/>"#),
     ("alert", r#"<path d="M8 2.2 14.3 13H1.7zM8 6.4v3M8 11.2h.01"/>"#),
     ("chev", r#"<path d="m6 3.5 4.5 4.5L6 12.5"/>"#),
     ("x", r#"<path d="m4 4 8 8M12 4l-8 8"/>"#),
-    ("repeat", r#"<path d="M3 7V6a2 2 0 0 1 2-2h8M10.5 1.5 13 4l-2.5 2.5M13 9v1a2 2 0 0 1-2 2H3M5.5 14.5 3 12l2.5-2.5"/>"#),
+    (
+        "repeat",
+        r#"<path d="M3 7V6a2 2 0 0 1 2-2h8M10.5 1.5 13 4l-2.5 2.5M13 9v1a2 2 0 0 1-2 2H3M5.5 14.5 3 12l2.5-2.5"/>"#,
+    ),
     ("clock", r#"<circle cx="8" cy="8" r="5.8"/><path d="M8 4.8V8l2.2 1.5"/>"#),
-    ("users", r#"<circle cx="6" cy="5.3" r="2.5"/><path d="M1.5 13.5c.4-2.5 2.1-3.8 4.5-3.8s4.1 1.3 4.5 3.8M10.5 3a2.5 2.5 0 0 1 0 4.6M12.3 10c1.3.6 2 1.8 2.2 3.5"/>"#),
+    (
+        "users",
+        r#"<circle cx="6" cy="5.3" r="2.5"/><path d="M1.5 13.5c.4-2.5 2.1-3.8 4.5-3.8s4.1 1.3 4.5 3.8M10.5 3a2.5 2.5 0 0 1 0 4.6M12.3 10c1.3.6 2 1.8 2.2 3.5"/>"#,
+    ),
     ("user", r#"<circle cx="8" cy="5.3" r="2.8"/><path d="M2.8 13.8c.5-2.7 2.5-4 5.2-4s4.7 1.3 5.2 4"/>"#),
     ("stack", r#"<rect x="2.5" y="6" width="11" height="7.5" rx="1.5"/><path d="M4 3.8h8M5.5 1.8h5"/>"#),
     ("key", r#"<circle cx="5.2" cy="10.8" r="2.9"/><path d="m7.4 8.6 6-6M11 5l2 2"/>"#),
@@ -55,8 +70,14 @@ const DRAWINGS: [(&str, &str); 27] = [
     ("ban", r#"<circle cx="8" cy="8" r="5.8"/><path d="m4 4 8 8"/>"#),
     ("stop", r#"<path d="M5.4 1.8h5.2l3.6 3.6v5.2l-3.6 3.6H5.4l-3.6-3.6V5.4zM8 4.8V8.6M8 11h.01"/>"#),
     ("plus", r#"<path d="M8 3v10M3 8h10"/>"#),
-    ("copy", r#"<rect x="5.5" y="5.5" width="8" height="8" rx="1.5"/><path d="M10.5 2.5h-6a2 2 0 0 0-2 2v6"/>"#),
-    ("eye", r#"<path d="M1.5 8S4 3.8 8 3.8 14.5 8 14.5 8 12 12.2 8 12.2 1.5 8 1.5 8z"/><circle cx="8" cy="8" r="1.9"/>"#),
+    (
+        "copy",
+        r#"<rect x="5.5" y="5.5" width="8" height="8" rx="1.5"/><path d="M10.5 2.5h-6a2 2 0 0 0-2 2v6"/>"#,
+    ),
+    (
+        "eye",
+        r#"<path d="M1.5 8S4 3.8 8 3.8 14.5 8 14.5 8 12 12.2 8 12.2 1.5 8 1.5 8z"/><circle cx="8" cy="8" r="1.9"/>"#,
+    ),
 ];
 
 /// All drawings; they show nothing themselves.
@@ -274,7 +295,9 @@ pub(super) fn milliseconds(ms: f64) -> String {
     match ms {
         ms if ms < 0.095 => format!("{ms:.2}"),
         ms if ms < 9.95 => format!("{ms:.1}"),
-        ms => number(Duration::try_from_secs_f64(ms / 1_000.0).unwrap_or_default().as_millis().try_into().unwrap_or(0)),
+        ms => number(
+            Duration::try_from_secs_f64(ms / 1_000.0).unwrap_or_default().as_millis().try_into().unwrap_or(0),
+        ),
     }
 }
 
@@ -298,10 +321,16 @@ mod tests {
     #[test]
     fn what_is_written_out_is_marked_and_nothing_is_lost() {
         assert_eq!(foreign("a\u{202e}<b>").into_string(), "a<mark class=\"cp\">\\u{202e}</mark>&lt;b&gt;");
-        assert_eq!(marked("\\x{ff}\\n \\u{ \\u{zz}").into_string(), "<mark class=\"cp\">\\x{ff}</mark>\\n \\u{ \\u{zz}");
+        assert_eq!(
+            marked("\\x{ff}\\n \\u{ \\u{zz}").into_string(),
+            "<mark class=\"cp\">\\x{ff}</mark>\\n \\u{ \\u{zz}"
+        );
         assert_eq!(foreign_cut("abcdef", 3).into_string(), "abc…");
         let line = member("{ \"a\\u{200b}\": \"x\",").into_string();
-        assert_eq!(line, "{ <span class=\"k\">&quot;a<mark class=\"cp\">\\u{200b}</mark>&quot;</span>: &quot;x&quot;,");
+        assert_eq!(
+            line,
+            "{ <span class=\"k\">&quot;a<mark class=\"cp\">\\u{200b}</mark>&quot;</span>: &quot;x&quot;,"
+        );
     }
 
     #[test]

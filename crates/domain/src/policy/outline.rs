@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use super::{Policy, RuleName, rule::RuleEffect};
-use crate::{names::{RoleName, ServiceName}, risk::RiskScore};
+use crate::{
+    names::{RoleName, ServiceName},
+    risk::RiskScore,
+};
 
 /// One rule, told.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -74,12 +77,6 @@ impl Policy {
             line: rule.place.line,
         };
         self.rules.iter().map(outline).collect()
-    }
-
-    /// The file's text, as it was read.
-    #[must_use]
-    pub fn text(&self) -> &str {
-        &self.text
     }
 }
 

@@ -240,6 +240,9 @@ mod tests {
     fn a_line_breaks_where_nothing_was_answered() {
         let bar = |times| Bar { times, ..Bar::default() };
         let bars = [bar(Some((1.0, 2.0))), bar(None), bar(Some((2.0, 2.0))), bar(Some((1.0, 2.0)))];
-        assert_eq!(line(&bars, 2.0, |(half, _)| half), "M75.0 50.0h.1L75.0 50.0M375.0 0.0h.1L375.0 0.0 525.0 50.0");
+        assert_eq!(
+            line(&bars, 2.0, |(half, _)| half),
+            "M75.0 50.0h.1L75.0 50.0M375.0 0.0h.1L375.0 0.0 525.0 50.0"
+        );
     }
 }
