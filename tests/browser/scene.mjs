@@ -1,6 +1,6 @@
 // A house where something has been going on: what screenshots show, and what the accessibility of pages is checked on.
 
-import { APPROVER, logIn, visit } from "./stage.mjs";
+import { APPROVER, decide, visit } from "./stage.mjs";
 
 export async function play(stage, browser) {
   const { keys } = stage;
@@ -17,17 +17,9 @@ export async function play(stage, browser) {
   const intent = { "x-toolgate-intent": "Customer paid invoice 20931 twice and asks for the second payment back." };
   const done = await stage.hold("support-refunds", "POST", "billing", "/v1/refunds", { amount: 89, charge: "ch_1042", reason: "duplicate" }, intent);
   const page = await visit(browser, stage, APPROVER);
-  await page.goto(`/approvals/${done}`);
-  await page.getByRole("radio", { name: "Approve" }).check();
-  await page.getByLabel("Reason").fill("Checked against SUP-20931, two charges visible.");
-  await page.getByRole("button", { name: "Approve and send once" }).click();
-  await page.waitForURL(/done=approved/);
+  await decide(page, done, "approve", "Checked against SUP-20931, two charges visible.");
   const denied = await stage.hold("support-refunds", "POST", "billing", "/v1/refunds", { amount: 640, charge: "ch_9" });
-  await page.goto(`/approvals/${denied}`);
-  await page.getByRole("radio", { name: "Deny" }).check();
-  await page.getByLabel("Reason").fill("Not this customer.");
-  await page.getByRole("button", { name: "Deny this call" }).click();
-  await page.waitForURL(/done=denied/);
+  await decide(page, denied, "deny", "Not this customer.");
 
   const odd = await stage.hold(
     "support-refunds",
@@ -44,11 +36,7 @@ export async function play(stage, browser) {
     },
     intent,
   );
-  await page.goto(`/approvals/${odd}`);
-  await page.getByRole("radio", { name: "Approve" }).check();
-  await page.getByLabel("Reason").fill("Two charges visible.");
-  await page.getByRole("button", { name: "Approve and send once" }).click();
-  await page.waitForURL(/done=approved/);
+  await decide(page, odd, "approve", "Two charges visible.");
   const plain = await stage.hold("support-refunds", "POST", "billing", "/v1/refunds", { amount: 120, charge: "ch_77", currency: "EUR", reason: "returned" }, {
     "x-toolgate-intent": "The parcel came back; the customer wants the money for it.",
   });
@@ -63,5 +51,3 @@ export async function play(stage, browser) {
   await page.context().close();
   return { done, denied, odd, plain, batch, keys };
 }
-
-export { logIn };

@@ -241,4 +241,14 @@ export async function logIn(page, email, password = PASSWORD) {
   await page.waitForURL((url) => url.pathname !== "/login");
 }
 
+// Reads a held call to its end, then decides.
+export async function decide(page, id, decision, reason) {
+  await page.goto(`/approvals/${id}`);
+  await page.locator("#decide").scrollIntoViewIfNeeded();
+  await page.getByRole("radio", { name: decision === "approve" ? "Approve" : "Deny" }).check();
+  if (reason) await page.getByRole("textbox", { name: "Reason" }).fill(reason);
+  await page.getByRole("button", { name: decision === "approve" ? "Approve and send once" : "Deny this call" }).click();
+  await page.waitForURL(/done=/);
+}
+
 export const text = (path) => readFile(path, "utf8");

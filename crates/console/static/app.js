@@ -90,6 +90,7 @@ function rows(part, other) {
 // ---- the connection ----
 
 let lost = null;
+let opened = false;
 
 function connection(good) {
   if (good && lost) {
@@ -112,10 +113,12 @@ function listen() {
   const source = new EventSource("/api/events");
   source.onopen = () => {
     if (lost) soon(0);
+    opened = true;
     connection(true);
   };
   source.onerror = () => {
-    connection(false);
+    // Only what was there can be lost.
+    if (opened) connection(false);
     // A browser tries again by itself, but not after an answer that is no stream.
     if (source.readyState === EventSource.CLOSED) setTimeout(listen, 5000);
   };

@@ -310,14 +310,16 @@ fn before(page: &ApprovalPage, frame: &Frame) -> Markup {
     html! {
         section.panel aria-labelledby="hist" {
             header { h2 id="hist" { "This agent, this action" } p { "30 days" } }
-            dl.facts.body {
-                dt { "Forwarded" } dd { (number(before.forwarded)) @if !before.whole { " in the newest 20,000 events" } }
-                dt { "Denied by people" } dd { (number(before.denied)) }
-                dt { "Same call before" }
-                dd {
-                    @match &before.identical {
-                        Some((id, at)) => { a href={ "/approvals/" (id) } { "executed " (ago(*at, frame.now)) } }
-                        None => { "none that people approved" }
+            div.body {
+                dl.facts {
+                    dt { "Forwarded" } dd { (number(before.forwarded)) @if !before.whole { " in the newest 20,000 events" } }
+                    dt { "Denied by people" } dd { (number(before.denied)) }
+                    dt { "Same call before" }
+                    dd {
+                        @match &before.identical {
+                            Some((id, at)) => { a href={ "/approvals/" (id) } { "executed " (ago(*at, frame.now)) } }
+                            None => { "none that people approved" }
+                        }
                     }
                 }
             }

@@ -291,7 +291,8 @@ pub(super) async fn one(asked: Asked) -> Result<Response<Flow>, Problem> {
     let (agent, service) = (first(|event| &event.agent), first(|event| &event.service));
     let action = first(|event| &event.action).or_else(|| known(|record| &record.method));
     let decision = records.iter().find_map(|record| record.decision.as_ref());
-    let args = records.iter().find_map(|record| record.args.as_ref());
+    let of_call = |(event, _): &(&EventRow, &Record)| event.kind != "decision";
+    let args = events.iter().zip(&records).filter(of_call).find_map(|(_, record)| record.args.as_ref());
     let id = last.call_id.as_deref().unwrap_or_default();
     let content = html! {
         div.head {
@@ -377,7 +378,7 @@ fn what(event: &EventRow, record: &Record) -> Markup {
                 @if let Some(decision) = &record.decision {
                     @if let Some(operator) = &record.operator { (foreign(operator)) " " }
                     (foreign_cut(&decision.reason, 200))
-                    @if let Some(args) = &record.args { @if event.kind == "decision" { ": " (foreign_cut(args.get(), 600)) } }
+                    @if let Some(reason) = said(record).filter(|_| event.kind == "decision") { ": “" (foreign(&reason)) "”" }
                 }
                 @if let Some(error) = &record.error { (foreign(&error.code)) ": " (foreign_cut(&error.message, 300)) " " }
                 @if event.kind == "outcome" || event.kind == "refusal" {
@@ -389,6 +390,12 @@ fn what(event: &EventRow, record: &Record) -> Markup {
             }
         }
     }
+}
+
+/// The reason that an operator gave for a decision.
+fn said(record: &Record) -> Option<String> {
+    let args: serde_json::Value = serde_json::from_str(record.args.as_ref()?.get()).ok()?;
+    Some(args.get("reason")?.as_str()?.to_owned())
 }
 
 fn hex(bytes: &[u8]) -> String {

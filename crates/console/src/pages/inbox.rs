@@ -137,7 +137,7 @@ fn waiting(frame: &Frame, pages: &[ApprovalPage]) -> Markup {
     html! {
         section.panel aria-label="Held calls" data-live="rows" {
             @for (_, group) in &groups {
-                @if let [page] = group.as_slice() { (row(frame, page)) } @else { (batch(frame, group)) }
+                @if is_batch(group) { (batch(frame, group)) } @else { @for page in group { (row(frame, page)) } }
             }
         }
     }
@@ -147,6 +147,17 @@ fn waiting(frame: &Frame, pages: &[ApprovalPage]) -> Markup {
 fn kin(approval: &Approval) -> String {
     let held = &approval.held;
     format!("{}\n{}\n{}\n{}", held.agent, held.service, held.method, family(&held.action))
+}
+
+/// Whether calls are alike enough to be decided together.
+fn is_batch(group: &[&ApprovalPage]) -> bool {
+    group.len() > 1 && group.iter().any(|page| is_usual(group, page))
+}
+
+/// Whether a call is what most of its group are.
+fn is_usual(group: &[&ApprovalPage], page: &ApprovalPage) -> bool {
+    let alike = group.iter().filter(|other| here(other) == here(page)).count();
+    here(page).is_some() && alike * 2 > group.len()
 }
 
 /// `PATCH /contacts/17` is of the family `PATCH /contacts/*`.
@@ -270,11 +281,7 @@ pub(super) fn left(approval: &Approval, now: Timestamp) -> Markup {
 fn batch(frame: &Frame, group: &[&ApprovalPage]) -> Markup {
     let Some(first) = group.first() else { return html! {} };
     let (held, now) = (&first.approval.held, frame.now);
-    let lines = |page: &ApprovalPage| here(page).map(<[String]>::to_vec);
-    let usual = |page: &ApprovalPage| {
-        let alike = group.iter().filter(|other| lines(other) == lines(page)).count();
-        lines(page).is_some() && (alike * 2 > group.len() || group.len() == 2 && alike == 2)
-    };
+    let usual = |page: &ApprovalPage| is_usual(group, page);
     let alike = group.iter().filter(|page| usual(page)).count();
     let differ = group.len() - alike;
     let label = format!("batch-{}", held.id);
@@ -301,14 +308,14 @@ fn batch(frame: &Frame, group: &[&ApprovalPage]) -> Markup {
                         @for page in group {
                             @let held = &page.approval.held;
                             li.one {
-                                @match (lines(page), frame.may(OperatorRole::Approver)) {
+                                @match (here(page), frame.may(OperatorRole::Approver)) {
                                     (Some(lines), true) => {
                                         label.check {
                                             input type="checkbox" name={ "call." (held.id) } value=(page.digest) checked[usual(page)];
                                             code { (marked(&page.action)) }
                                             @if !usual(page) { (badge(Tone::Look, "alert", "Differs")) }
                                         }
-                                        (code(&lines, false, "The arguments"))
+                                        (code(lines, false, "The arguments"))
                                     }
                                     _ => {
                                         p { code { (marked(&page.action)) } " " (badge(Tone::Look, "eye", "Read it on its own page")) }

@@ -132,7 +132,7 @@ async fn page(
                 @let rules: Vec<&RuleOutline> = outline.iter().filter(|rule| rule.role.as_ref() == Some(role)).collect();
                 section.panel aria-label={ "Role " (role) } {
                     header { h2 { (role) } p { (agents_of(by_role.get(role.as_str()).copied())) } }
-                    (rule_list(&rules, role.as_str()))
+                    div.body { (rule_list(&rules, role.as_str())) }
                 }
             }
         }
@@ -177,7 +177,7 @@ pub(super) fn rules_of(asked: &Asked, agent: &Agent) -> Markup {
 
 fn rule_list(rules: &[&RuleOutline], role: &str) -> Markup {
     html! {
-        ul.plain.body.small {
+        ul.plain.small {
             @for rule in rules { (rule_line(rule)) }
             @if role != "admin" { li { (sign(Tone::Bad, "ban")) " Everything else: no rule allows it" } }
         }
@@ -194,8 +194,8 @@ fn rule_line(rule: &RuleOutline) -> Markup {
     html! {
         li {
             (sign) " "
-            @if rule.matches.is_empty() { "Everything" }
-            @for (place, (kind, pattern)) in rule.matches.iter().enumerate() {
+            @if is_everything(rule) { "Everything" }
+            @for (place, (kind, pattern)) in rule.matches.iter().filter(|_| !is_everything(rule)).enumerate() {
                 @if place > 0 { ", " }
                 @if *kind == "resources" || *kind == "prompts" { (kind) " " }
                 code { (foreign_cut(pattern, 120)) }
@@ -216,6 +216,11 @@ fn rule_line(rule: &RuleOutline) -> Markup {
             @if !rule.name.as_str().contains('[') { " (" (foreign_cut(rule.name.as_str(), 60)) ")" }
         }
     }
+}
+
+/// The wildcard `*`: it stands for every name of every kind.
+fn is_everything(rule: &RuleOutline) -> bool {
+    rule.matches.iter().all(|(_, pattern)| pattern == "**") && rule.matches.len() != 1
 }
 
 fn everyone(asked: &Asked, outline: &[RuleOutline]) -> Markup {
