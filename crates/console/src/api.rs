@@ -5,6 +5,7 @@ mod agents;
 mod approvals;
 mod audit;
 mod endpoint;
+mod events;
 mod kill;
 mod openapi;
 mod operators;
@@ -14,6 +15,7 @@ mod policy;
 mod services;
 pub(crate) mod session;
 
+use crate::metrics;
 pub(crate) use endpoint::Endpoint;
 use endpoint::{
     ACTION, AGENT, CURSOR, DECISION, FORMAT, LIMIT, RANGE, SERVICE, SINCE, STATUS, UNTIL, endpoints,
@@ -148,6 +150,12 @@ endpoints! {
         "Adds an operator."
     PATCH "/api/operators/{email}" OWNER operators::update (operators::OperatorPatch) -> (200 operators::OperatorView) []
         "Disables or enables an operator, or gives them another password; both end their logins."
+    POST "/api/welcome" ANYONE session::welcome (session::WelcomeBody) -> (201 session::LoginAnswer) []
+        "Makes the first owner with the token of the link that `serve` printed, and logs them in."
+    GET "/api/events" VIEWER events::open () -> (200 events) []
+        "What happens, as server-sent events: approval, call, change, system, health, and reset where too much happened."
+    GET "/metrics" ANYONE metrics::open () -> (200 metrics) []
+        "Metrics for a monitor with its token, or for operators (docs/metrics.md)."
     GET "/api/openapi.json" ANYONE openapi::show () -> (200 openapi::Document) []
         "This description."
 }

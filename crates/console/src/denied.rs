@@ -8,6 +8,9 @@ use serde_json::json;
 
 use crate::{asked::Asked, problem::Problem};
 
+/// What stands in the place of a method, and tells these refusals from those of calls.
+pub(crate) const METHOD: &str = "console";
+
 /// Queues the event. Floods are counted by the writer, as those of calls are. When even the queue is full, only the
 /// log has it: a denial forwards nothing that would have to wait for its record.
 pub(crate) fn record(asked: &Asked, problem: &Problem) {
@@ -15,7 +18,7 @@ pub(crate) fn record(asked: &Asked, problem: &Problem) {
     let route = asked.route.map_or("–", |route| route.path);
     let mut event = Event::new(asked.now.wall, Kind::Refusal);
     event.result = Some(ResultWord::Refused);
-    event.method = Some("console".into());
+    event.method = Some(METHOD.into());
     event.action = Some(format!("{} {route}", asked.route.map_or("–", |route| route.method.as_str())).into());
     event.operator = asked.who.as_ref().map(|who| who.operator.email().as_str().into());
     event.status = Some(problem.status.as_u16());

@@ -8,10 +8,13 @@ mod cookies;
 mod denied;
 mod etag;
 mod login;
+mod metrics;
+mod news;
 mod origin;
 mod pages;
 mod problem;
 mod route;
+mod welcome;
 mod who;
 
 use std::{net::IpAddr, sync::Arc};
@@ -21,11 +24,16 @@ use domain::clock::Clock;
 use http::{Request, Response};
 use hyper::body::Incoming;
 use jiff::Timestamp;
-use pipeline::{approvals::Approvals, flow::Flow, freshness::Freshness, recorder::Recorder};
+use pipeline::{
+    approvals::Approvals, flow::Flow, freshness::Freshness, recorder::Recorder, timings::Timings,
+};
 use tokio::sync::{Semaphore, watch};
 use vault::Vault;
 
 pub use login::Logins;
+pub use metrics::{METRICS, Metric, MonitorToken, Tally};
+pub use news::News;
+pub use welcome::Welcome;
 
 use crate::{
     asked::Asked,
@@ -53,6 +61,16 @@ pub struct Desk {
     pub vault: Arc<Vault>,
     /// What became of the policy file of late.
     pub policy: watch::Receiver<PolicyStanding>,
+    /// The link for the first operator.
+    pub welcome: Welcome,
+    /// What happens, for who watches.
+    pub news: News,
+    /// What was counted of the trail since the start.
+    pub tally: Arc<Tally>,
+    /// Where the time of calls goes.
+    pub timings: Arc<Timings>,
+    /// What a monitor presents; `None`: only operators read metrics.
+    pub monitor: Option<MonitorToken>,
     /// Who verifies the trail, which reads all of it: one at a time.
     pub verifying: Semaphore,
     /// How the console is reached.

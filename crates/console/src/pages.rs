@@ -30,6 +30,8 @@ pub(crate) const ROUTES: &[Route] = &[
     page("/", VIEWER, |asked| Box::pin(overview::show(asked))),
     page("/login", ANYONE, |asked| Box::pin(login::show(asked))),
     form("/login", ANYONE, |asked| Box::pin(login::log_in(asked))),
+    page("/welcome", ANYONE, |asked| Box::pin(login::welcome(asked))),
+    form("/welcome", ANYONE, |asked| Box::pin(login::begin(asked))),
     form("/logout", ANYONE, |asked| Box::pin(login::log_out(asked))),
     page("/approvals", VIEWER, |asked| Box::pin(inbox::show(asked))),
     form("/approvals/batch", APPROVER, |asked| Box::pin(decide::batch(asked))),

@@ -61,7 +61,7 @@ pub(crate) async fn identify(asked: &Asked, renew: bool) -> Result<Option<(Who, 
 }
 
 /// The text behind `Bearer` (RFC 6750 §2.1).
-fn bearer(authorization: &str) -> Option<&str> {
+pub(crate) fn bearer(authorization: &str) -> Option<&str> {
     let (scheme, text) = authorization.split_once(' ')?;
     scheme.eq_ignore_ascii_case("bearer").then(|| text.trim())
 }

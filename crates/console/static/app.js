@@ -9,6 +9,7 @@ const typing = (target) => target.matches?.("input:not([type=checkbox],[type=rad
 
 let reading = false;
 let again = false;
+let active = Date.now();
 let timer = 0;
 
 // Reads this page once more and moves over what differs. A part that somebody works in stays as it is.
@@ -18,12 +19,19 @@ function refresh() {
     return;
   }
   reading = true;
+  // Reading for nobody would keep a login alive that nobody uses.
+  if (Date.now() - active > 600000) {
+    reading = false;
+    return;
+  }
   const request = new XMLHttpRequest();
   request.open("GET", location.href);
   request.responseType = "document";
   request.onload = () => {
     if (request.status === 200 && request.responseXML && request.responseURL.split("#")[0] === location.href.split("#")[0]) {
       take(request.responseXML);
+    } else if (request.responseURL.includes("/login")) {
+      location.reload();
     }
   };
   request.onloadend = () => {
@@ -87,6 +95,14 @@ function rows(part, other) {
   }
 }
 
+for (const sign of ["pointerdown", "pointermove", "keydown", "focus"]) {
+  addEventListener(sign, () => {
+    const away = Date.now() - active > 600000;
+    active = Date.now();
+    if (away) refresh();
+  }, { passive: true });
+}
+
 // ---- the connection ----
 
 let lost = null;
@@ -122,9 +138,15 @@ function listen() {
     // A browser tries again by itself, but not after an answer that is no stream.
     if (source.readyState === EventSource.CLOSED) setTimeout(listen, 5000);
   };
-  source.addEventListener("approvals", () => soon(20));
   source.addEventListener("approval", () => soon(20));
-  source.addEventListener("health", () => soon(500));
+  source.addEventListener("reset", () => soon(20));
+  source.addEventListener("change", () => soon(500));
+  let first = true;
+  source.addEventListener("health", () => {
+    // The first one tells what the page shows already.
+    if (!first) soon(100);
+    first = false;
+  });
   let calls = 0;
   const call = () => {
     // Calls come by the thousand; a page that shows them is read anew once in a while.
@@ -133,7 +155,6 @@ function listen() {
     calls = now;
     if ($('[data-live="calls"], [data-live="figures"], [data-live="first"]')) soon(1000);
   };
-  source.addEventListener("calls", call);
   source.addEventListener("call", call);
 }
 

@@ -25,7 +25,7 @@ use vault::Pepper;
 use crate::{
     approvals::Approvals, budget::BodyBudget, credentials::Credentials, freshness::Freshness,
     gates::g70_record::Recording, idempotency::IdempotencyKeys, recorder::Recorder, risk::Risk,
-    session::SessionTokens, upstreams::Upstreams,
+    session::SessionTokens, timings::Timings, upstreams::Upstreams,
 };
 
 /// Everything a walk reads or writes, shared by all walks.
@@ -62,6 +62,8 @@ pub struct Gateway {
     pub bounds: Bounds,
     /// What the trail keeps.
     pub recording: Recording,
+    /// Where the time of calls goes.
+    pub timings: Arc<Timings>,
     /// Turns true when the gateway is about to stop: calls finish, streams that only listen end.
     pub stopping: watch::Receiver<bool>,
 }

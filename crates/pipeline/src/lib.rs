@@ -19,6 +19,7 @@ pub mod notify;
 pub mod recorder;
 pub mod risk;
 pub mod session;
+pub mod timings;
 pub mod upstreams;
 mod walk;
 

@@ -127,6 +127,12 @@ impl Recorder {
         self.under_way.load(Ordering::Relaxed)
     }
 
+    /// How many events wait to be written.
+    #[must_use]
+    pub fn queued(&self) -> usize {
+        self.queue.max_capacity().saturating_sub(self.queue.capacity())
+    }
+
     /// Whether the last group could be written.
     #[must_use]
     pub fn is_healthy(&self) -> bool {

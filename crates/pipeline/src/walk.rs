@@ -66,7 +66,11 @@ pub async fn walk(arrival: Arrival, gateway: &Gateway) -> Result<Reply, Stop> {
         let call = approve(call, &world, gateway, &mut record).await?;
         let call = record.intent(call, &gateway.freshness, &gateway.recording).await?;
         let call = inject_credential(call, &gateway.freshness, &gateway.credentials).await?;
-        forward(call, gateway).await
+        let sent = gateway.clock.now().monotonic;
+        gateway.timings.gates.observe(sent.saturating_sub(at.monotonic));
+        let answer = forward(call, gateway).await;
+        gateway.timings.upstream.observe(gateway.clock.now().monotonic.saturating_sub(sent));
+        answer
     }
     .await;
 

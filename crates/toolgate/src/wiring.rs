@@ -1,6 +1,7 @@
 //! Builds a running gateway out of settings and a home, in one place, and takes it apart again.
 
 mod call_log;
+mod desk;
 mod notify;
 mod policy_watch;
 mod risk;
@@ -12,7 +13,7 @@ use std::{
     time::Duration,
 };
 
-use admin::{Admin, SessionKeys};
+use admin::Admin;
 use anyhow::{Context as _, anyhow};
 use counters::Counters;
 use console::PolicyStanding;
@@ -80,6 +81,8 @@ pub struct Running {
     pub gateway_address: SocketAddr,
     /// Where people look.
     pub console_address: SocketAddr,
+    /// The token of the link for the first operator, where there is none.
+    pub welcome: Option<String>,
     /// Everything a walk uses.
     pub gateway: Arc<Gateway>,
     /// What survives restarts.
@@ -116,6 +119,7 @@ pub async fn start(
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
     let sinks = notify::sinks(settings)?;
     let store = Arc::new(open_store(settings, &*clock).await?);
+    let setup = desk::Setup::of(settings)?;
     let unlocked = secrets::open(&settings.root_key, &store, &*clock).await?;
 
     let dialler = Dialler::new();
@@ -159,7 +163,7 @@ pub async fn start(
             .await?;
     let outbound = dialler.clone();
     let (recorder, recorder_task) =
-        Recorder::start(Arc::clone(&store), Arc::clone(&clock), call_log.map(CallLog::into_listener));
+        Recorder::start(Arc::clone(&store), Arc::clone(&clock), Some(setup.told(call_log)));
     let bounds = Bounds {
         body_bytes_max: settings.gateway.body_limit,
         upstream_timeout: settings.gateway.upstream_timeout,
@@ -184,6 +188,7 @@ pub async fn start(
         approvals,
         risk,
         upstreams: Upstreams::new(dialler, Arc::clone(&clock), LINE_BYTES_MAX),
+        timings: Arc::default(),
         sessions: SessionTokens::new(secrets.sessions),
         idempotency: IdempotencyKeys::new(Arc::clone(&store), Arc::clone(&secrets.vault)),
         credentials,
@@ -239,18 +244,18 @@ pub async fn start(
     };
     let [gateway_entrance, console_entrance] = &entrances;
     gateway_entrance.open(front(&settings.gateway.listener, DOORS, None));
-    let sessions = SessionKeys {
-        pepper: gateway.pepper.clone(),
-        access: secrets.access,
-        terms: settings.console.session,
-    };
     let (standing, policy_standing) =
         watch::channel(PolicyStanding { loaded_at: clock.now().wall, refused: None });
-    let desk = console_desk(settings, &gateway, &secrets.vault, sessions, policy_standing);
-    console_entrance.open(front(&settings.console.listener, CONSOLE_DOORS, Some(desk)));
+    let desk = setup.desk(settings, &gateway, &secrets.vault, secrets.access, policy_standing);
+    let welcome = desk.invite(vault::random::bytes()).await?;
+    let at_desk = Arc::clone(&desk);
+    let answers: Desk =
+        Box::new(move |source, request| Box::pin(Arc::clone(&at_desk).answer(source, request)));
+    console_entrance.open(front(&settings.console.listener, CONSOLE_DOORS, Some(answers)));
     let listeners = waiting.unwrap_or_else(listen);
     let helpers = vec![
         tokio::spawn(Arc::clone(&freshness).run()),
+        tokio::spawn(desk.tell_news()),
         tokio::spawn(sweep(Arc::clone(&gateway))),
         tokio::spawn(Arc::clone(&gateway.risk.hints).run(Arc::clone(&store))),
         tokio::spawn(notifier.run()),
@@ -271,6 +276,7 @@ pub async fn start(
         dispatcher,
         gateway_address,
         console_address,
+        welcome,
         gateway,
         store,
         vault: secrets.vault,
@@ -335,31 +341,6 @@ pub async fn open_store(settings: &Settings, clock: &dyn Clock) -> anyhow::Resul
     };
     let birth = Birth { install: vault::random::bytes(), now: clock.now().wall };
     Ok(Store::open(&StoreOptions { path: settings.store_file.clone(), sync, create: Some(birth) }).await?)
-}
-
-/// What the console's listener serves beside its health.
-fn console_desk(
-    settings: &Settings,
-    gateway: &Gateway,
-    vault: &Arc<Vault>,
-    sessions: SessionKeys,
-    policy: watch::Receiver<PolicyStanding>,
-) -> Desk {
-    let desk = Arc::new(console::Desk {
-        admin: Admin::new(Arc::clone(&gateway.store)),
-        clock: Arc::clone(&gateway.clock),
-        freshness: Arc::clone(&gateway.freshness),
-        recorder: Arc::clone(&gateway.recorder),
-        approvals: Arc::clone(&gateway.approvals),
-        sessions,
-        vault: Arc::clone(vault),
-        logins: console::Logins::default(),
-        policy,
-        verifying: tokio::sync::Semaphore::new(1),
-        manner: console::Manner { secure: settings.console.listener.url().starts_with("https://") },
-        stopping: gateway.stopping.clone(),
-    });
-    Box::new(move |source, request| Box::pin(Arc::clone(&desk).answer(source, request)))
 }
 
 fn bind(which: &str, listener: &settings::Listener) -> anyhow::Result<Listener> {

@@ -21,8 +21,8 @@ pub(crate) struct Endpoint {
 /// What is given.
 pub(crate) enum Answer {
     Json(SchemaOf),
-    /// Lines of text, whose media type the query chooses.
-    Text,
+    /// Text of one of these media types.
+    Text(&'static [&'static str]),
     Nothing,
 }
 
@@ -122,7 +122,13 @@ macro_rules! answer {
         crate::api::endpoint::Answer::Nothing
     };
     (text) => {
-        crate::api::endpoint::Answer::Text
+        crate::api::endpoint::Answer::Text(&["application/jsonl", "text/csv"])
+    };
+    (events) => {
+        crate::api::endpoint::Answer::Text(&["text/event-stream"])
+    };
+    (metrics) => {
+        crate::api::endpoint::Answer::Text(&["text/plain"])
     };
     ($answer:ty) => {
         crate::api::endpoint::Answer::Json(crate::api::endpoint::schema_of::<$answer>)

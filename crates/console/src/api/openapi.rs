@@ -78,9 +78,11 @@ fn operation(endpoint: &Endpoint, generator: &mut SchemaGenerator) -> Value {
     let content = match endpoint.answer {
         Answer::Nothing => None,
         Answer::Json(schema) => Some(json!({ "application/json": { "schema": schema(generator) } })),
-        Answer::Text => Some(json!({
-            "application/jsonl": { "schema": { "type": "string" } }, "text/csv": { "schema": { "type": "string" } }
-        })),
+        Answer::Text(media) => {
+            let media =
+                media.iter().map(|media| ((*media).to_owned(), json!({ "schema": { "type": "string" } })));
+            Some(Value::Object(media.collect()))
+        }
     };
     if let (Some(content), Some(success)) = (content, success.as_object_mut()) {
         success.insert("content".to_owned(), content);

@@ -2,20 +2,31 @@
 
 use admin::OpenedSession;
 use domain::operator::{Session, SessionId};
-use http::Response;
+use http::{Response, StatusCode};
 use pipeline::flow::Flow;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Listed, Time, operators::RoleWord};
 
-use crate::{answer, asked::Asked, cookies, login, problem::Problem};
+use crate::{answer, asked::Asked, cookies, login, problem::Problem, welcome};
 
 /// Who logs in.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct LoginBody {
     email: String,
+    password: String,
+}
+
+/// The first owner.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct WelcomeBody {
+    /// Of the link that `serve` printed.
+    token: String,
+    email: String,
+    /// Twelve characters or more.
     password: String,
 }
 
@@ -63,6 +74,15 @@ pub(crate) async fn log_in(asked: Asked) -> Result<Response<Flow>, Problem> {
     let body: LoginBody = asked.json()?;
     let opened = login::log_in(&asked, &body.email, &body.password).await?;
     opened_answer(&asked, opened)
+}
+
+/// `POST /api/welcome`
+pub(crate) async fn welcome(asked: Asked) -> Result<Response<Flow>, Problem> {
+    let body: WelcomeBody = asked.json()?;
+    let opened = welcome::accept(&asked, &body.token, &body.email, &body.password).await?;
+    let mut response = opened_answer(&asked, opened)?;
+    *response.status_mut() = StatusCode::CREATED;
+    Ok(response)
 }
 
 /// `POST /api/refresh`

@@ -10,7 +10,7 @@ use super::{
     see,
     ui::{Tone, note},
 };
-use crate::{answer, api::session, asked::Asked, cookies, denied, login, problem::Problem};
+use crate::{answer, api::session, asked::Asked, cookies, denied, login, problem::Problem, welcome};
 
 /// The form.
 pub(super) async fn show(asked: Asked) -> Result<Response<Flow>, Problem> {
@@ -80,6 +80,53 @@ fn page(status: StatusCode, said: Option<(Tone, String)>, next: &str, email: &st
         }
     };
     bare(status, "Log in", &content)
+}
+
+/// The form for the first operator, at the link that `serve` prints.
+pub(super) async fn welcome(asked: Asked) -> Result<Response<Flow>, Problem> {
+    let token = asked.query()?.get("token").unwrap_or_default().to_owned();
+    welcome::check(&asked, &token).await?;
+    Ok(first(StatusCode::OK, None, &token, ""))
+}
+
+/// The first operator is made and logged in.
+pub(super) async fn begin(asked: Asked) -> Result<Response<Flow>, Problem> {
+    let form = asked.form()?;
+    let text = |name: &str| form.get(name).unwrap_or_default();
+    let (token, email, password) = (text("token"), text("email"), text("password"));
+    let opened = match password == text("again") {
+        true => welcome::accept(&asked, token, email, password).await,
+        false => Err(Problem::invalid("the two passwords differ; type them again")),
+    };
+    match opened {
+        Ok(opened) => {
+            let mut response = see("/");
+            answer::set_cookies(&mut response, cookies::keeping(&asked, &opened));
+            Ok(response)
+        }
+        Err(problem) if problem.is_denial() || problem.status.is_server_error() => Err(problem),
+        Err(problem) => Ok(first(problem.status, Some(&problem), token, email)),
+    }
+}
+
+fn first(status: StatusCode, problem: Option<&Problem>, token: &str, email: &str) -> Response<Flow> {
+    let least = admin::PASSWORD_CHARACTERS_MIN;
+    let content = html! {
+        h1.brand { (mark()) "toolgate" }
+        form.panel method="post" action="/welcome" {
+            div.body {
+                h2 { "The first owner" }
+                p.small.muted { "Whoever opens this link owns the console. It is good once." }
+                @if let Some(problem) = problem { (note(Tone::Bad, "stop", &html! { b { (sentence(&problem.detail)) } })) }
+                input type="hidden" name="token" value=(token);
+                label.field { span { "E-mail" } input type="email" name="email" value=(email) autocomplete="username" required autofocus; }
+                label.field { span { "Password, " (least) " characters or more" } input type="password" name="password" minlength=(least) autocomplete="new-password" required; }
+                label.field { span { "The same again" } input type="password" name="again" minlength=(least) autocomplete="new-password" required; }
+                button.btn.primary { "Make the owner and log in" }
+            }
+        }
+    };
+    bare(status, "Welcome", &content)
 }
 
 #[cfg(test)]

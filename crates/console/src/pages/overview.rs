@@ -9,7 +9,10 @@ use domain::{operator::OperatorRole, service::Service};
 use http::{Response, StatusCode};
 use jiff::{Timestamp, tz::TimeZone};
 use maud::{Markup, html};
-use pipeline::flow::Flow;
+use pipeline::{
+    flow::Flow,
+    timings::{BOUNDS_US, Counted},
+};
 
 use super::{
     layout::{Frame, Tab},
@@ -62,7 +65,7 @@ async fn figures(
             }
         }
         div data-live="figures" {
-            (stats(frame, overview, range))
+            (stats(asked, frame, overview, range))
             (chart::calls(overview))
             div.grid {
                 (waiting(asked, frame).await?)
@@ -100,7 +103,8 @@ fn layer_words(layer: Layer) -> (&'static str, &'static str) {
     }
 }
 
-fn stats(frame: &Frame, overview: &Overview, range: &str) -> Markup {
+fn stats(asked: &Asked, frame: &Frame, overview: &Overview, range: &str) -> Markup {
+    let gates = asked.desk.timings.gates.counted();
     let [_, _, _, refused, limited, failed] = overview.calls;
     let total = overview.total();
     let share = |part: u64| {
@@ -113,15 +117,27 @@ fn stats(frame: &Frame, overview: &Overview, range: &str) -> Markup {
             a href={ "/calls?time=" (range) "&decision=refused" } { span { "Refused or limited" } b { (number(refused + limited)) } span { (share(refused + limited)) } }
             a href="/approvals" { span { "Waiting for a person" } b { (number(frame.waiting)) } span { "held calls" } }
             a href={ "/calls?time=" (range) "&decision=upstream-error" } { span { "Failed" } b { (number(failed)) } span { (share(failed)) } }
-            @match overview.times {
-                Some((half, most)) => {
-                    a href={ "/calls?time=" (range) "&decision=forwarded" } { span { "Answer time p50" } b { (milliseconds(half)) " ms" } span { "with the upstream" } }
-                    a href={ "/calls?time=" (range) "&decision=forwarded" } { span { "Answer time p99" } b { (milliseconds(most)) " ms" } span { "with the upstream" } }
-                }
-                None => { a href={ "/calls?time=" (range) } { span { "Answer time" } b { "–" } span { "nothing was answered" } } }
-            }
+            a href={ "/calls?time=" (range) } { span { "Gateway time p50" } b { (own(&gates, 50)) } span { "its own, since the start" } }
+            a href={ "/calls?time=" (range) } { span { "Gateway time p99" } b { (own(&gates, 99)) } span { "without the upstream" } }
         }
     }
+}
+
+/// Within which time so many of a hundred calls were through the gates, from the buckets that are counted.
+fn own(gates: &Counted, share: u64) -> String {
+    let wanted = (gates.count * share).div_ceil(100).max(1);
+    let bounds = BOUNDS_US.iter().zip(gates.up_to);
+    let (mut below_us, mut below) = (0, 0);
+    for (bound, up_to) in bounds {
+        if up_to >= wanted {
+            // Within a bucket they are taken to be spread evenly.
+            let within = (bound - below_us) * (wanted - below) / (up_to - below).max(1);
+            let us = u32::try_from(below_us + within).unwrap_or(u32::MAX);
+            return format!("{} ms", milliseconds(f64::from(us) / 1_000.0));
+        }
+        (below_us, below) = (*bound, up_to);
+    }
+    if gates.count == 0 { "–".to_owned() } else { "over 30 s".to_owned() }
 }
 
 async fn waiting(asked: &Asked, frame: &Frame) -> Result<Markup, Problem> {
@@ -220,4 +236,24 @@ fn axis(second: i64, range: Range) -> String {
 
 fn chevron(text: &str) -> Markup {
     html! { summary { (icon("chev")) " " (text) } }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use pipeline::timings::Histogram;
+
+    use super::own;
+
+    #[test]
+    fn half_of_the_calls_are_within_the_middle_bucket() {
+        let histogram = Histogram::default();
+        assert_eq!(own(&histogram.counted(), 50), "–");
+        for us in [300, 300, 300, 300, 9_000] {
+            histogram.observe(Duration::from_micros(us));
+        }
+        assert_eq!(own(&histogram.counted(), 50), "0.4 ms");
+        assert_eq!(own(&histogram.counted(), 99), "10 ms");
+    }
 }

@@ -16,7 +16,7 @@ use super::{
     see,
     ui::{Tone, ago, badge, count, day, foreign, foreign_cut, icon, length, moment, note, number, seconds},
 };
-use crate::{answer, asked::Asked, cookies, problem::Problem};
+use crate::{answer, asked::Asked, cookies, login, problem::Problem};
 
 /// What must be typed to stop everything.
 const STOP: &str = "stop everything";
@@ -71,13 +71,11 @@ pub(super) async fn create_operator(asked: Asked) -> Result<Response<Flow>, Prob
         let role = OperatorRole::parse(form.get("role").unwrap_or_default());
         let role = role.ok_or_else(|| Problem::invalid("choose a role: viewer, approver or owner"))?;
         let password = form.get("password").unwrap_or_default().to_owned();
-        let (desk, actor, now) = (asked.desk.clone(), asked.who()?.operator.actor(), asked.now.wall);
-        // Hashing keeps its thread busy for a tenth of a second.
-        let hashed = tokio::task::spawn_blocking(move || {
-            let made = desk.admin.create_operator(&actor, now, email, role, &password);
-            tokio::runtime::Handle::current().block_on(made)
-        });
-        hashed.await.map_err(|_| Problem::internal("the operator could not be added"))??;
+        let (actor, now) = (asked.who()?.operator.actor(), asked.now.wall);
+        login::hashing(&asked, async move |desk| {
+            desk.admin.create_operator(&actor, now, email, role, &password).await
+        })
+        .await?;
         Ok("operator")
     };
     after(&asked, done.await, "#operators").await

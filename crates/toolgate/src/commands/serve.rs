@@ -20,7 +20,7 @@ use super::{Context, Verdict, kill::in_words};
 use crate::{
     logging,
     output::{Mark, Output, figures::count_of},
-    settings::{LogForm, RootKeySource, Settings, Sync},
+    settings::{self, LogForm, RootKeySource, Settings, Sync},
     wiring::{self, CallLog, PolicyNews, Running},
 };
 
@@ -84,6 +84,7 @@ async fn serve(
             home = %context.home.path().display(),
             gateway = %running.gateway_address,
             console = %running.console_address,
+            welcome = welcome_url(settings, &running),
             policy = policy_line,
             "ready"
         ),
@@ -147,6 +148,9 @@ async fn introduce(
         scheme(settings.console.listener.tls.is_some()),
         running.console_address
     ));
+    if let Some(url) = welcome_url(settings, running) {
+        output.talk(format!("welcome   {url}   makes the first owner; good once, for an hour"));
+    }
     output.talk(format!("policy    {policy_line}"));
     let mut services: Vec<&Service> = world.services.values().map(AsRef::as_ref).collect();
     services.sort_by(|one, other| one.name.cmp(&other.name));
@@ -165,6 +169,14 @@ async fn introduce(
     }
     output.talk(format!("ready in {} ms, Ctrl-C drains and stops", took.as_millis()));
     Ok(())
+}
+
+/// Where the first owner is made, while there is no operator.
+fn welcome_url(settings: &Settings, running: &Running) -> Option<String> {
+    let token = running.welcome.as_ref()?;
+    let listener =
+        settings::Listener { listen: running.console_address, ..settings.console.listener.clone() };
+    Some(format!("{}/welcome?token={token}", listener.url()))
 }
 
 fn policy_line(policy: &Policy, warnings: &[Problem], context: &Context) -> String {

@@ -4,6 +4,7 @@
 mod agent;
 mod api;
 mod child;
+mod console;
 mod counted;
 mod desk;
 mod gateway;
@@ -18,6 +19,7 @@ use std::time::Duration;
 pub use agent::{Agent, call};
 pub use api::{API_POLICY, ApiStage, SECRET};
 pub use child::{ChildServer, is_running};
+pub use console::{Browser, PASSWORD};
 pub use counted::{COUNTED_POLICY, Counted, CountedStage, Does, Way};
 pub use desk::{Desk, is_busy, now};
 pub use gateway::Gateway;

@@ -206,6 +206,12 @@ impl Reply {
         find(&self.headers, name)
     }
 
+    /// Every value of a header, in their order.
+    pub fn all(&self, name: &str) -> Vec<&str> {
+        let fits = |(known, _): &&(String, String)| known.eq_ignore_ascii_case(name);
+        self.headers.iter().filter(fits).map(|(_, value)| value.as_str()).collect()
+    }
+
     /// The call's id, which every answer to a call must carry.
     pub fn call_id(&self) -> &str {
         self.header("x-call-id").expect("every answer carries X-Call-Id")

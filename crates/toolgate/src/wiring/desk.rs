@@ -1,0 +1,81 @@
+//! The console's desk: what it needs of the gateway, and who is told what the trail's writer has written.
+
+use std::sync::Arc;
+
+use admin::{Admin, SessionKeys};
+use anyhow::anyhow;
+use console::{Desk, Logins, Manner, MonitorToken, News, PolicyStanding, Tally, Welcome};
+use pipeline::{Gateway, recorder::Told};
+use tokio::sync::{Semaphore, watch};
+use vault::{AccessKeys, Vault};
+
+use super::CallLog;
+use crate::{settings::Settings, unlock::variable};
+
+/// What the console is opened with, looked at before anything starts.
+pub struct Setup {
+    pub tally: Arc<Tally>,
+    monitor: Option<MonitorToken>,
+}
+
+impl Setup {
+    /// # Errors
+    /// One sentence when the variable of `console.metrics_token_env` is not set.
+    pub fn of(settings: &Settings) -> anyhow::Result<Self> {
+        let monitor = match &settings.console.metrics_token_env {
+            None => None,
+            Some(name) => {
+                let unset = || {
+                    anyhow!("${name} is not set (console.metrics_token_env); set it to the monitor's token")
+                };
+                Some(MonitorToken::new(&variable(name).ok_or_else(unset)?))
+            }
+        };
+        Ok(Self { tally: Arc::default(), monitor })
+    }
+
+    /// Who is told what was written: the log of calls, and the figures for monitors.
+    pub fn told(&self, call_log: Option<CallLog>) -> Told {
+        let tally = Arc::clone(&self.tally);
+        let mut log = call_log.map(CallLog::into_listener);
+        Box::new(move |events| {
+            let mut counted = events.inspect(|event| tally.count(event));
+            match &mut log {
+                Some(log) => log(&mut counted),
+                None => counted.for_each(drop),
+            }
+        })
+    }
+
+    /// The desk over a gateway that is built.
+    pub fn desk(
+        self,
+        settings: &Settings,
+        gateway: &Gateway,
+        vault: &Arc<Vault>,
+        access: AccessKeys,
+        policy: watch::Receiver<PolicyStanding>,
+    ) -> Arc<Desk> {
+        let sessions =
+            SessionKeys { pepper: gateway.pepper.clone(), access, terms: settings.console.session };
+        Arc::new(Desk {
+            admin: Admin::new(Arc::clone(&gateway.store)),
+            clock: Arc::clone(&gateway.clock),
+            freshness: Arc::clone(&gateway.freshness),
+            recorder: Arc::clone(&gateway.recorder),
+            approvals: Arc::clone(&gateway.approvals),
+            sessions,
+            logins: Logins::default(),
+            vault: Arc::clone(vault),
+            policy,
+            welcome: Welcome::default(),
+            news: News::default(),
+            tally: self.tally,
+            timings: Arc::clone(&gateway.timings),
+            monitor: self.monitor,
+            verifying: Semaphore::new(1),
+            manner: Manner { secure: settings.console.listener.url().starts_with("https://") },
+            stopping: gateway.stopping.clone(),
+        })
+    }
+}
