@@ -142,6 +142,23 @@ pub(super) fn bare(status: StatusCode, title: &str, content: &Markup) -> Respons
     answer::of(status, HTML, document(title, 0, false, &body).into_string())
 }
 
+/// A page that opens another one of ours at once: cookies then go along, as they do not with a link from elsewhere.
+pub(super) fn onward(path: &str) -> Response<Flow> {
+    let page = html! {
+        (DOCTYPE)
+        html lang="en" {
+            head {
+                meta charset="utf-8";
+                meta http-equiv="refresh" content={ "0;url=" (path) };
+                title { "Toolgate" }
+                link rel="stylesheet" href=(STYLE.path);
+            }
+            body { main.gate id="main" { p { a href=(path) { "Go on to Toolgate" } } } }
+        }
+    };
+    answer::of(StatusCode::OK, HTML, page.into_string())
+}
+
 /// The mark and the name.
 pub(super) fn mark() -> Markup {
     html! {

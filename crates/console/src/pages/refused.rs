@@ -5,22 +5,24 @@ use maud::{Markup, html};
 use pipeline::flow::Flow;
 
 use super::{
-    layout::{bare, mark},
+    layout::{bare, mark, onward},
     see,
     ui::part,
 };
-use crate::{asked::Asked, problem::Problem};
+use crate::{asked::Asked, cookies, problem::Problem};
 
 /// The page of a problem. Who is not logged in is sent to the login, and back from there.
 pub(crate) fn page(problem: &Problem, asked: &Asked) -> Response<Flow> {
-    let reads = *asked.method() == http::Method::GET;
     if problem.status == StatusCode::UNAUTHORIZED && asked.who.is_none() && asked.path() != "/login" {
-        let next = asked.head.uri.path_and_query().map_or("/", |path| path.as_str());
-        return see(&if reads && next != "/" {
-            format!("/login?next={}", part(next))
-        } else {
-            "/login".to_owned()
-        });
+        let reads = *asked.method() == http::Method::GET;
+        let here = asked.head.uri.path_and_query().map_or("/", |path| path.as_str());
+        // A link in a chat comes without the cookies of who follows it.
+        let from_elsewhere = matches!(asked.header("sec-fetch-site"), Some("cross-site" | "same-site"));
+        return match (reads, here) {
+            (true, here) if from_elsewhere && !cookies::any(asked) => onward(here),
+            (true, here) if here != "/" => see(&format!("/login?next={}", part(here))),
+            _ => see("/login"),
+        };
     }
     bare(problem.status, title(problem.status), &content(problem))
 }
