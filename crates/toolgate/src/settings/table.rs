@@ -140,12 +140,7 @@ pub const SETTINGS: &[Setting] = &[
         "7d",
         "How long a login lasts at most, however much it is used.",
     ),
-    setting(
-        "console.session.idle",
-        Kind::Duration,
-        "30m",
-        "How long a login lasts that is not used; not longer than `console.session.refresh`.",
-    ),
+    setting("console.session.idle", Kind::Duration, "30m", "How long a login lasts that is not used."),
     setting(
         "console.metrics_token_env",
         Kind::Variable,

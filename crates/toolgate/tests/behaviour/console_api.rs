@@ -181,7 +181,8 @@ fn the_trail_is_read_page_by_page_exported_and_verified() {
             None => break,
         }
     }
-    assert_eq!(found.len(), 11, "{found:?}");
+    // The agent, its key, five calls of two events, one refusal.
+    assert_eq!(found.len(), 13, "{found:?}");
     assert!(found.windows(2).all(|pair| pair[0]["seq"].as_i64() > pair[1]["seq"].as_i64()));
     let refusals = browser.get("/api/audit?decision=refused&agent=laptop").json();
     assert_eq!(refusals["items"][0]["call_id"], json!(refused.call_id()), "{refusals}");
@@ -189,10 +190,10 @@ fn the_trail_is_read_page_by_page_exported_and_verified() {
     assert_eq!(one["items"].as_array().unwrap().len(), 2);
 
     let export = browser.get("/api/audit/export?agent=laptop");
-    assert_eq!(export.text().lines().count(), 11);
+    assert_eq!(export.text().lines().count(), 13);
     assert_eq!(export.header("content-disposition"), Some("attachment; filename=\"toolgate-trail.jsonl\""));
     let csv = browser.get("/api/audit/export?format=csv&agent=laptop").text();
-    assert_eq!(csv.lines().count(), 12, "with its head");
+    assert_eq!(csv.lines().count(), 14, "with its head");
     let verified = browser.get("/api/audit/verify").json();
     assert_eq!((&verified["ok"], &verified["first_broken"]), (&json!(true), &json!(null)), "{verified}");
 

@@ -97,7 +97,7 @@ fn an_agents_key_opens_nothing_here_and_a_persons_tokens_nothing_there() {
     let in_header = Request::new("GET", "/api/agents").header("X-API-Key", &stage.key);
     assert_eq!(send(stage.gateway.console(), &in_header).status, 401);
     for secret in [&*token, access, &browser.cookies["toolgate-refresh"]] {
-        let reply = stage.gateway.send(&Request::post("/mcp/web", call("echo").to_string()).key(secret));
+        let reply = stage.gateway.send(&Request::post("/mcp/web", call(1, "echo", "{}")).key(secret));
         assert_eq!(reply.status, 401, "{}", reply.text());
     }
     let with_cookies = browser.dressed(Request::new("GET", "/v1/services"));
