@@ -143,7 +143,13 @@ async fn receive(
 
 /// Refuses a request for its head, and reads no other one on its connection.
 fn refuse(front: &Front, request: &Request<Incoming>, refusal: Refusal) -> Response<Flow> {
+    let withheld = refusal == Refusal::MethodNotAllowed;
     let mut response = answer::refused_at_the_door(front, request.uri().path(), refusal);
+    if withheld {
+        // A 405 says what is taken instead (RFC 9110 §15.5.6); that much holds whatever the path.
+        let taken = HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE");
+        response.headers_mut().insert(header::ALLOW, taken);
+    }
     // HTTP/2 frames its requests itself: the others on the connection are sound (RFC 9113 §8.2.2).
     if request.version() < Version::HTTP_2 {
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
