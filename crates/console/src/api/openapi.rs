@@ -130,7 +130,9 @@ fn parameter(param: &Param) -> Value {
     let schema = match param.form {
         Form::Text => json!({ "type": "string" }),
         Form::Time => json!({ "anyOf": [{ "type": "string", "format": "date-time" }, empty] }),
-        Form::Count(most) => json!({ "anyOf": [{ "type": "integer", "minimum": 1, "maximum": most }, empty] }),
+        Form::Count(most) => {
+            json!({ "anyOf": [{ "type": "integer", "minimum": 1, "maximum": most }, empty] })
+        }
         Form::OneOf(words) => json!({ "anyOf": [{ "type": "string", "enum": words() }, empty] }),
     };
     json!({ "name": param.name, "in": "query", "required": false, "description": param.doc, "schema": schema })

@@ -55,8 +55,7 @@ fn the_dashboard_shows_what_is_measured() {
         for target in panel["targets"].as_array().unwrap() {
             let question = target["expr"].as_str().unwrap();
             let words = question.split(|letter: char| !(letter.is_ascii_alphanumeric() || letter == '_'));
-            let metrics: Vec<&str> =
-                words.filter(|word| word.starts_with("toolgate_")).map(family).collect();
+            let metrics: Vec<&str> = words.filter(|word| word.starts_with("toolgate_")).map(family).collect();
             assert!(!metrics.is_empty(), "{question}");
             for metric in metrics {
                 assert!(known.contains(metric), "{question}: `{metric}` is in no docs/metrics.md");

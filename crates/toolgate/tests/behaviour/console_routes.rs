@@ -54,8 +54,13 @@ fn rows() -> Vec<Row> {
     let rows: Vec<Row> = table
         .lines()
         .filter_map(|line| {
-            let [method, path, least] =
-                line.strip_prefix("| ")?.strip_suffix(" |")?.split(" | ").collect::<Vec<_>>().try_into().ok()?;
+            let [method, path, least] = line
+                .strip_prefix("| ")?
+                .strip_suffix(" |")?
+                .split(" | ")
+                .collect::<Vec<_>>()
+                .try_into()
+                .ok()?;
             Some(Row { method, path: path.strip_prefix('`')?.strip_suffix('`')?, least })
         })
         .collect();
@@ -124,7 +129,14 @@ fn nobody_comes_in_but_people_with_the_role() {
             }
             let reply = ask(gateway, &row, Some(token));
             let too_low = reply.status == 403 && reply.text().contains("akes the role");
-            assert_eq!(too_low, rank < least, "{shown} as {}: {} {}", RANKS[rank], reply.status, reply.text());
+            assert_eq!(
+                too_low,
+                rank < least,
+                "{shown} as {}: {} {}",
+                RANKS[rank],
+                reply.status,
+                reply.text()
+            );
             assert_ne!(reply.status, 401, "{shown} as {}", RANKS[rank]);
             assert!(reply.status < 500, "{shown} as {}: {}", RANKS[rank], reply.text());
         }
@@ -143,7 +155,11 @@ fn a_browser_does_nothing_without_the_token_of_its_session_or_for_another_site()
         let foreign = browser.dressed(request(row)).header("Origin", "https://evil.test");
         assert_eq!(send(address, &foreign).status, 403, "{shown} for another site");
         if row.least != "anyone" {
-            assert_eq!(send(address, &browser.dressed(request(row))).status, 403, "{shown} without the token");
+            assert_eq!(
+                send(address, &browser.dressed(request(row))).status,
+                403,
+                "{shown} without the token"
+            );
             let wrong = browser.dressed(request(row)).header("X-CSRF-Token", "wrong");
             assert_eq!(send(address, &wrong).status, 403, "{shown} with another token");
         }
