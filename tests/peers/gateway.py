@@ -94,8 +94,9 @@ class Gateway:
         What nobody waits for (outcomes, refusals) gets there a moment after its answer: see `recorded`.
         """
         flags = [word for name, value in filters.items() for word in (f"--{name}", value)]
-        lines = self.run("audit", "list", "--json", "--limit", "10000", *flags).splitlines()
-        return sorted((json.loads(line) for line in lines), key=lambda event: event["seq"])
+        # Not `splitlines`: texts inside JSON may hold what Unicode calls a line break.
+        lines = self.run("audit", "list", "--json", "--limit", "10000", *flags).split("\n")
+        return sorted((json.loads(line) for line in lines if line), key=lambda event: event["seq"])
 
     def recorded(self, count: int, kinds: tuple[str, ...] = ("intent", "outcome", "refusal"), **filters: str) -> list[dict]:
         """The events of these kinds, as soon as there are `count` of them; one more is a failure."""
