@@ -3,8 +3,10 @@
 What it makes of the description reaches real things: a service, an agent with a key, a held call, an operator.
 """
 
+import copy
 import json
 import pathlib
+import re
 import subprocess
 import urllib.error
 import urllib.request
@@ -90,26 +92,33 @@ class Desk:
         return answer["call_id"], answer["approval"]["id"]
 
     def description(self) -> dict:
-        """What the console says of itself, with names in its paths that are there, and some that are not."""
+        """What the console says of itself, each name in a path replaced by one that is there, and by one that is not.
+
+        In a path everything is text: a number, where a text is wanted, cannot be told from that text.
+        """
         with urllib.request.urlopen(f"{self.address}/api/openapi.json", timeout=PATIENCE) as answer:
             document = json.load(answer)
         there = {
             "/api/services/{name}": ["billing", "nothing"],
             "/api/agents/{name}": ["laptop", "nobody"],
             "/api/keys/{id}": [self.tokens["agent"].split("_")[1], "00000000"],
-            "/api/approvals/{id}": [self.approval, "ap_0000000000", "ap_"],
+            "/api/approvals/{id}": [self.approval, "ap_0000000000"],
             "/api/audit/{call}": [self.call, "c_000000000000"],
             "/api/operators/{email}": ["leaver@example.com", "stranger@example.com"],
-            "/api/sessions/{id}": ["0", "1", "no-session"],
+            "/api/sessions/{id}": ["no-session", "1"],
         }
-        document["paths"].pop(ENDLESS)
-        for path, operations in document["paths"].items():
+        described, document["paths"] = document["paths"], {}
+        assert described.pop(ENDLESS)
+        for path, operations in described.items():
             names = [names for start, names in there.items() if path.startswith(start)]
             assert bool(names) == ("{" in path), f"{path} wants names that are there"
-            for operation in operations.values():
-                for parameter in operation.get("parameters", []):
-                    if parameter["in"] == "path":
-                        parameter["schema"]["enum"] = names[0]
+            for number, name in enumerate(names[0] if names else [""]):
+                these = copy.deepcopy(operations)
+                for operation in these.values():
+                    operation["operationId"] += f"_{number}"
+                    kept = [parameter for parameter in operation.get("parameters", []) if parameter["in"] != "path"]
+                    operation["parameters"] = kept
+                document["paths"][re.sub("{[a-z]+}", name, path)] = these
         return document
 
 
