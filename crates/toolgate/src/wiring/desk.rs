@@ -58,7 +58,7 @@ impl Setup {
         let sessions =
             SessionKeys { pepper: gateway.pepper.clone(), access, terms: settings.console.session };
         Arc::new(Desk {
-            admin: Admin::new(Arc::clone(&gateway.store)),
+            admin: Admin::new(Arc::new(gateway.store.for_people())),
             clock: Arc::clone(&gateway.clock),
             freshness: Arc::clone(&gateway.freshness),
             recorder: Arc::clone(&gateway.recorder),
