@@ -2,6 +2,7 @@
 //! an agent's key leads nowhere here.
 
 mod body;
+mod inbox;
 mod json;
 mod page;
 
@@ -20,6 +21,7 @@ use store::{ApprovalQuery, Before, Change, FoundApproval};
 use crate::{ActingOperator, Admin, AdminError, redacted};
 
 pub use body::ShownBody;
+pub use inbox::{InboxPage, ShownAnswer};
 pub use json::{approval_json, page_json};
 pub use page::{AddedCredential, ApprovalPage, Sees, ShownCall, WholeCall};
 

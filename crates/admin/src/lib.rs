@@ -6,7 +6,6 @@ mod approvals;
 mod credentials;
 mod csv;
 mod fault;
-mod inbox;
 mod keys;
 mod kill;
 mod operators;
@@ -34,13 +33,12 @@ use store::{Applied, Change, Entry, Store};
 
 pub use agents::{AgentUpdate, AgentView};
 pub use approvals::{
-    AddedCredential, ApprovalPage, ApprovalView, REASON_CHARACTERS_MAX, Sees, ShownBody, ShownCall,
-    WholeCall, approval_json, page_json,
+    AddedCredential, ApprovalPage, ApprovalView, InboxPage, REASON_CHARACTERS_MAX, Sees, ShownAnswer,
+    ShownBody, ShownCall, WholeCall, approval_json, page_json,
 };
 pub use credentials::{CredentialView, SetCredential, StoredValue};
 pub use csv::{csv_head, csv_line};
 pub use fault::{AdminError, Blame};
-pub use inbox::InboxPage;
 pub use keys::{CreatedKey, KeyView, NewKey, Revoked, Warning};
 pub use operators::PASSWORD_CHARACTERS_MIN;
 pub use overview::{Bar, Layer, Overview, Range};

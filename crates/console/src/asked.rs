@@ -161,6 +161,11 @@ impl Pairs {
         Some(found.1.as_str()).filter(|value| !value.is_empty())
     }
 
+    /// All of them, in their order.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.iter().map(|(name, value)| (name.as_str(), value.as_str()))
+    }
+
     /// The first name that is none of these.
     pub(crate) fn stranger(&self, known: &[&str]) -> Option<&str> {
         self.0.iter().map(|(name, _)| name.as_str()).find(|name| !known.contains(name))

@@ -23,6 +23,7 @@ use admin::{Admin, SessionKeys};
 use domain::clock::Clock;
 use http::{Request, Response};
 use hyper::body::Incoming;
+use jiff::Timestamp;
 use pipeline::{
     approvals::Approvals, flow::Flow, freshness::Freshness, recorder::Recorder, timings::Timings,
 };
@@ -58,6 +59,8 @@ pub struct Desk {
     pub logins: Logins,
     /// What credentials are sealed with.
     pub vault: Arc<Vault>,
+    /// What became of the policy file of late.
+    pub policy: watch::Receiver<PolicyStanding>,
     /// The link for the first operator.
     pub welcome: Welcome,
     /// What happens, for who watches.
@@ -74,6 +77,15 @@ pub struct Desk {
     pub manner: Manner,
     /// Turns true when the gateway is about to stop: streams end.
     pub stopping: watch::Receiver<bool>,
+}
+
+/// What became of the policy file of late.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PolicyStanding {
+    /// When the policy in force was read.
+    pub loaded_at: Timestamp,
+    /// A newer file that was refused: when, and what is wrong with it.
+    pub refused: Option<(Timestamp, String)>,
 }
 
 /// How the console is reached.

@@ -8,7 +8,7 @@ use http::{HeaderValue, Method, Response, StatusCode, header};
 use pipeline::flow::Flow;
 use serde_json::json;
 
-use crate::{answer, asked::Asked};
+use crate::{answer, asked::Asked, pages};
 
 /// A request that was not done.
 #[derive(Debug, Clone)]
@@ -112,10 +112,11 @@ impl Problem {
     }
 
     /// As an answer to that request.
-    pub(crate) fn into_response(self, _asked: &Asked) -> Response<Flow> {
-        let mut response = self.document();
+    pub(crate) fn into_response(self, asked: &Asked) -> Response<Flow> {
+        let mut response = if asked.is_api() { self.document() } else { pages::problem(&self, asked) };
+        let status = response.status();
         let headers = response.headers_mut();
-        if self.status == StatusCode::UNAUTHORIZED {
+        if status == StatusCode::UNAUTHORIZED {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"toolgate\""));
         }
         if let Some(wait) = self.retry_after {

@@ -10,6 +10,7 @@ mod fixture;
 mod index;
 mod judge;
 mod limits;
+mod outline;
 mod parse;
 mod pattern;
 mod question;
@@ -29,6 +30,7 @@ pub use self::{
     explain::{Effect, Explanation, LimitLine, explain},
     judge::{Args, Refused, Rights, Verdict, judge, may_list},
     limits::{Limits, Override},
+    outline::{OutlineEffect, RuleOutline},
     parse::parse,
     pattern::Pattern,
     question::{BadRequest, Question, arguments},

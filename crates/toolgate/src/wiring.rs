@@ -16,6 +16,7 @@ use std::{
 use admin::Admin;
 use anyhow::{Context as _, anyhow};
 use counters::Counters;
+use console::PolicyStanding;
 use domain::{
     audit::{Event, Kind, redact},
     clock::Clock,
@@ -67,6 +68,8 @@ const SWEEP_EVERY: Duration = Duration::from_secs(5);
 /// How often idempotency keys whose time has passed are looked for, and the pause between two groups of them.
 const FORGET_EVERY: Duration = Duration::from_secs(60);
 const FORGET_PAUSE: Duration = Duration::from_millis(50);
+/// How often the trail is counted for the overview.
+const COUNT_EVERY: Duration = Duration::from_secs(10);
 /// How long requests under way are waited for when the gateway stops.
 const DRAIN_MAX: Duration = Duration::from_secs(30);
 /// How long children may take to end.
@@ -241,7 +244,9 @@ pub async fn start(
     };
     let [gateway_entrance, console_entrance] = &entrances;
     gateway_entrance.open(front(&settings.gateway.listener, DOORS, None));
-    let desk = setup.desk(settings, &gateway, &secrets.vault, secrets.access);
+    let (standing, policy_standing) =
+        watch::channel(PolicyStanding { loaded_at: clock.now().wall, refused: None });
+    let desk = setup.desk(settings, &gateway, &secrets.vault, secrets.access, policy_standing);
     let welcome = desk.invite(vault::random::bytes()).await?;
     let at_desk = Arc::clone(&desk);
     let answers: Desk =
@@ -256,7 +261,15 @@ pub async fn start(
         tokio::spawn(notifier.run()),
         tokio::spawn(forget(Arc::clone(&gateway))),
         tokio::spawn(Arc::clone(&gateway.approvals).run()),
-        tokio::spawn(policy_watch::run(settings.policy_file.clone(), invocation.clone(), freshness, tell)),
+        tokio::spawn(count_trail(Arc::clone(&gateway))),
+        tokio::spawn(policy_watch::run(
+            settings.policy_file.clone(),
+            invocation.clone(),
+            freshness,
+            Arc::clone(&clock),
+            standing,
+            tell,
+        )),
     ];
     let dispatcher = tokio::spawn(dispatcher::run(Arc::clone(&gateway)));
     Ok(Running {
@@ -377,6 +390,28 @@ async fn lose_executions(gateway: &Gateway) -> anyhow::Result<()> {
         );
     }
     Ok(())
+}
+
+/// Counts what the trail tells, for the overview, so that nobody who looks at it has to wait.
+async fn count_trail(gateway: Arc<Gateway>) {
+    let (admin, clock) = (Admin::new(Arc::clone(&gateway.store)), &gateway.clock);
+    let mut tick = tokio::time::interval(COUNT_EVERY);
+    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tick.tick().await;
+        let mut more = Ok(true);
+        while let Ok(true) = more {
+            more = admin.count_trail(clock.now().wall).await;
+            // Calls go first.
+            tokio::time::sleep(FORGET_PAUSE).await;
+        }
+        if let Err(error) = more {
+            tracing::warn!("the trail could not be counted: {error}");
+        }
+        if let Err(error) = admin.forget_figures(clock.now().wall).await {
+            tracing::warn!("old figures could not be forgotten: {error}");
+        }
+    }
 }
 
 /// Forgets idempotency keys, logins and held calls whose time has passed, a few at a time.

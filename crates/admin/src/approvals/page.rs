@@ -117,14 +117,31 @@ impl Admin {
             .iter()
             .map(|stored| &stored.service)
             .find(|service| service.name == approval.held.service);
+        let sealed = self.store.held_call(&approval.held.id).await?;
+        ApprovalPage::of(approval, before, service, (vault, sees), sealed.as_deref())
+    }
+}
+
+impl ApprovalPage {
+    /// Lays out what is known of a held call; `sealed` is the call itself, where it is still kept.
+    ///
+    /// # Errors
+    /// [`AdminError::CallUnseen`].
+    pub(super) fn of(
+        approval: Approval,
+        before: Before,
+        service: Option<&Service>,
+        (vault, sees): (&Vault, Sees),
+        sealed: Option<&[u8]>,
+    ) -> Result<Self, AdminError> {
         let held = &approval.held;
         let kept = || held.args.as_deref().map(|args| ShownBody::of(args.as_bytes(), true));
-        let call = match (sees, self.store.held_call(&held.id).await?) {
+        let call = match (sees, sealed) {
             (Sees::Redacted, _) => ShownCall::Redacted(kept()),
             (Sees::Whole, Some(sealed)) => {
                 let unseen = |_| AdminError::CallUnseen(held.id);
                 let label = Label::of_held_call(&held.agent, &held.id);
-                let opened = vault.open_sealed(&label, &sealed).map_err(unseen)?;
+                let opened = vault.open_sealed(&label, sealed).map_err(unseen)?;
                 let call = HeldCall::from_bytes(opened.reveal()).ok_or(AdminError::CallUnseen(held.id))?;
                 ShownCall::Whole(whole(&call, &held.method, service))
             }
@@ -140,7 +157,7 @@ impl Admin {
         let safe = |text: &Option<String>| text.as_deref().map(|text| escape_foreign(text).into_owned());
         let mut digest = String::with_capacity(64);
         domain::audit::push_hex(&mut digest, &held.approval_digest);
-        Ok(ApprovalPage {
+        Ok(Self {
             action: escape_foreign(&held.action).into_owned(),
             call,
             adds: adds.collect(),
@@ -154,9 +171,7 @@ impl Admin {
             before,
         })
     }
-}
 
-impl ApprovalPage {
     /// Whether somebody can still decide on it at `now`.
     ///
     /// # Errors

@@ -5,7 +5,7 @@ use domain::{
     names::ApprovalId,
 };
 use jiff::Timestamp;
-use sqlx::Connection as _;
+use sqlx::{Connection as _, SqliteConnection};
 
 use crate::{
     Store, StoreError,
@@ -36,7 +36,7 @@ impl Store {
     /// # Errors
     /// [`StoreError`] when the store does not answer or a row is damaged.
     pub async fn before(&self, approval: &Approval, since: Timestamp) -> Result<Before, StoreError> {
-        let Held { id, agent, service, action, call_digest, .. } = &approval.held;
+        let Held { agent, service, action, .. } = &approval.held;
         let mut connection = self.readers.acquire().await?;
         let mut transaction = connection.begin().await?;
         let newest = "SELECT coalesce(max(seq), 0) FROM audit";
@@ -53,15 +53,35 @@ impl Store {
                      AND created_at >= $2 AND service = $3 AND action = $4";
         let query = sqlx::query_scalar(count).bind(agent.as_str()).bind(micros(since));
         let denied: i64 = query.bind(service.as_str()).bind(action).fetch_one(&mut *transaction).await?;
-        let same = "SELECT id, ended_at FROM approvals WHERE agent = $1 AND call_digest = $2 \
-                    AND status = 'executed' AND id <> $3 ORDER BY ended_at DESC LIMIT 1";
-        let query = sqlx::query_as::<_, (String, i64)>(same).bind(agent.as_str()).bind(&call_digest[..]);
-        let same = query.bind(id.as_str()).fetch_optional(&mut *transaction).await?;
+        let identical = identical(&mut transaction, approval).await?;
         Ok(Before {
             forwarded: u64::try_from(forwarded).unwrap_or(0),
             denied: u64::try_from(denied).unwrap_or(0),
             whole: oldest.is_none_or(|at| at < micros(since)),
-            identical: same.and_then(|(id, at)| Some((ApprovalId::parse(&id)?, time(at)?))),
+            identical,
         })
     }
+
+    /// The newest execution of the identical call that people approved.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the store does not answer.
+    pub async fn identical(
+        &self,
+        approval: &Approval,
+    ) -> Result<Option<(ApprovalId, Timestamp)>, StoreError> {
+        identical(&mut *self.readers.acquire().await?, approval).await
+    }
+}
+
+async fn identical(
+    connection: &mut SqliteConnection,
+    approval: &Approval,
+) -> Result<Option<(ApprovalId, Timestamp)>, StoreError> {
+    let Held { id, agent, call_digest, .. } = &approval.held;
+    let same = "SELECT id, ended_at FROM approvals WHERE agent = $1 AND call_digest = $2 \
+                AND status = 'executed' AND id <> $3 ORDER BY ended_at DESC LIMIT 1";
+    let query = sqlx::query_as::<_, (String, i64)>(same).bind(agent.as_str()).bind(&call_digest[..]);
+    let same = query.bind(id.as_str()).fetch_optional(connection).await?;
+    Ok(same.and_then(|(id, at)| Some((ApprovalId::parse(&id)?, time(at)?))))
 }

@@ -6,7 +6,7 @@ use domain::{
 };
 use jiff::Timestamp;
 
-use super::row::Value;
+use super::row::{HELD_CALL, Value};
 use crate::{Store, StoreError, row::micros};
 
 /// Where a page of the inbox begins: behind this row.
@@ -60,5 +60,16 @@ impl Store {
         which.push_str(" ORDER BY created_at DESC, id DESC LIMIT ?");
         values.push(Value::Number(limit.into()));
         self.select(&which, &values).await
+    }
+
+    /// The whole call as it was held, sealed, where that is at most `bytes` long.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the store does not answer.
+    pub async fn short_held_call(&self, id: &ApprovalId, bytes: u32) -> Result<Option<Vec<u8>>, StoreError> {
+        let select = "SELECT sealed FROM approval_bodies \
+                      WHERE approval = $1 AND purpose = $2 AND length(sealed) <= $3";
+        let query = sqlx::query_scalar(select).bind(id.as_str()).bind(HELD_CALL).bind(bytes);
+        Ok(query.fetch_optional(&self.readers).await?)
     }
 }

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use admin::{Admin, SessionKeys};
 use anyhow::anyhow;
-use console::{Desk, Logins, Manner, MonitorToken, News, Tally, Welcome};
+use console::{Desk, Logins, Manner, MonitorToken, News, PolicyStanding, Tally, Welcome};
 use pipeline::{Gateway, recorder::Told};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 use vault::{AccessKeys, Vault};
 
 use super::CallLog;
@@ -54,6 +54,7 @@ impl Setup {
         gateway: &Gateway,
         vault: &Arc<Vault>,
         access: AccessKeys,
+        policy: watch::Receiver<PolicyStanding>,
     ) -> Arc<Desk> {
         let sessions =
             SessionKeys { pepper: gateway.pepper.clone(), access, terms: settings.console.session };
@@ -66,6 +67,7 @@ impl Setup {
             sessions,
             logins: Logins::default(),
             vault: Arc::clone(vault),
+            policy,
             welcome: Welcome::default(),
             news: News::default(),
             tally: self.tally,

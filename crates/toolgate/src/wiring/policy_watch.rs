@@ -9,12 +9,17 @@ use std::{
     time::Duration,
 };
 
+use console::PolicyStanding;
 use domain::{
+    clock::Clock,
     policy::{self, Policy},
     yaml::Problem,
 };
 use pipeline::freshness::Freshness;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::watch,
+};
 
 use crate::{commands::read_trusted, output::Invocation, settings::Faults};
 
@@ -47,7 +52,14 @@ pub fn read_policy(path: &Path, invocation: &Invocation) -> anyhow::Result<(Poli
 }
 
 /// Watches for ever. Run it as a task of its own.
-pub(super) async fn run(path: PathBuf, invocation: Invocation, freshness: Arc<Freshness>, tell: TellPolicy) {
+pub(super) async fn run(
+    path: PathBuf,
+    invocation: Invocation,
+    freshness: Arc<Freshness>,
+    clock: Arc<dyn Clock>,
+    standing: watch::Sender<PolicyStanding>,
+    tell: TellPolicy,
+) {
     let mut seen = Stamp::of(&path);
     let mut tick = tokio::time::interval(LOOK_EVERY);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -69,14 +81,19 @@ pub(super) async fn run(path: PathBuf, invocation: Invocation, freshness: Arc<Fr
         seen = stamp;
         let old = freshness.current().policy.hash().clone();
         match read_policy(&path, &invocation) {
-            Ok((policy, _)) if !asked && *policy.hash() == old => {}
+            Ok((policy, _)) if !asked && *policy.hash() == old => {
+                standing.send_modify(|standing| standing.refused = None);
+            }
             Ok((policy, warnings)) => {
                 let new = policy.hash().clone();
                 freshness.set_policy(Arc::new(policy));
+                standing.send_replace(PolicyStanding { loaded_at: clock.now().wall, refused: None });
                 let line = format!("policy reloaded {} → {}{}", old.short(), new.short(), count(&warnings));
                 tell(PolicyNews::Reloaded(line));
             }
             Err(error) => {
+                let refused = Some((clock.now().wall, error.to_string()));
+                standing.send_modify(|standing| standing.refused = refused);
                 let why = match error.downcast_ref::<Faults>() {
                     Some(Faults::File(problems)) => problems
                         .first()

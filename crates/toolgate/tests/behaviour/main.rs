@@ -31,6 +31,7 @@ mod connect_sets_up_clients;
 mod console_api;
 mod console_events;
 mod console_logins;
+mod console_pages;
 mod console_requests;
 mod console_roles;
 mod credentials_go_in_and_never_out;

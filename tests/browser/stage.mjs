@@ -1,0 +1,254 @@
+// The stage of the browser tests: the real binary on a home of its own, an HTTP API that counts, agents that call, and
+// Debian's Chromium. What is started here is stopped here, by its id.
+
+import { execFile, spawn } from "node:child_process";
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { createServer, request } from "node:http";
+import { createServer as createSocket } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { promisify } from "node:util";
+
+import { chromium } from "playwright-core";
+
+const BIN = process.env.TOOLGATE_BIN;
+const DEBIAN = process.env.BROWSER_DEBIAN;
+const run = promisify(execFile);
+
+export const PASSWORD = "a horse of 12 letters";
+export const OWNER = "mara@northwind.example";
+export const APPROVER = "jonas@northwind.example";
+export const SECOND = "priya@northwind.example";
+export const VIEWER = "audit@northwind.example";
+
+export const POLICY = `version: 1
+roles:
+  admin:
+    allow: ["*"]
+  user:
+    allow:
+      - { service: billing, requests: ["GET /v1/**"] }
+      - { service: crm, requests: ["GET /**"], read: true }
+    approve:
+      - name: big refunds
+        service: billing
+        requests: ["POST /v1/refunds"]
+        when: args.amount > 1000
+        approvals: 2
+      - { name: refunds, service: billing, requests: ["POST /v1/refunds"] }
+      - { name: contact edits, service: crm, requests: ["PATCH /contacts/**"] }
+  readonly:
+    allow:
+      - { service: crm, requests: ["GET /contacts/**"], read: true }
+deny:
+  - { name: no deletes, service: "*", requests: ["DELETE /**"] }
+limits:
+  per_key: 600/1m
+  per_tool: 300/1m
+`;
+
+// Waits until something is there. A slow machine waits longer; only a broken promise waits in vain.
+export async function eventually(what, look) {
+  for (let tries = 0; tries < 600; tries += 1) {
+    const found = await look();
+    if (found) return found;
+    await new Promise((done) => setTimeout(done, 100));
+  }
+  throw new Error(`never: ${what}`);
+}
+
+async function freePort() {
+  const socket = createSocket();
+  await new Promise((done) => socket.listen(0, "127.0.0.1", done));
+  const { port } = socket.address();
+  await new Promise((done) => socket.close(done));
+  return port;
+}
+
+// An HTTP API that answers with what it was asked, and counts.
+async function upstream() {
+  const hits = [];
+  const server = createServer((asked, answer) => {
+    const parts = [];
+    asked.on("data", (part) => parts.push(part));
+    asked.on("end", () => {
+      hits.push({ method: asked.method, path: asked.url, body: Buffer.concat(parts).toString() });
+      const fails = asked.url.includes("/broken");
+      answer.writeHead(fails ? 500 : asked.method === "POST" ? 201 : 200, { "content-type": "application/json" });
+      answer.end(JSON.stringify({ id: `re_${hits.length}`, status: "pending", seen: asked.url }));
+    });
+  });
+  await new Promise((done) => server.listen(0, "127.0.0.1", done));
+  return { hits, port: server.address().port, stop: () => new Promise((done) => server.close(done)) };
+}
+
+export class Stage {
+  static async open({ services = true, agents = true, operators = true, policy = POLICY } = {}) {
+    const stage = new Stage();
+    stage.home = await mkdtemp(join(tmpdir(), "toolgate-browser-"));
+    stage.api = await upstream();
+    stage.ports = [await freePort(), await freePort()];
+    await stage.toolgate(["init", "--email", OWNER, "--password-stdin"], PASSWORD);
+    await writeFile(join(stage.home, "policy.yaml"), policy);
+    if (operators) {
+      for (const [email, role] of [[APPROVER, "approver"], [SECOND, "approver"], [VIEWER, "viewer"]]) {
+        await stage.toolgate(["operators", "create", email, "--role", role, "--password-stdin"], PASSWORD);
+      }
+    }
+    if (services) {
+      const file = join(stage.home, "services.yaml");
+      const service = (name, path) =>
+        `  - name: ${name}\n    kind: http\n    url: http://127.0.0.1:${stage.api.port}${path}\n    network: private\n` +
+        `    credentials:\n      - { name: secret_key, kind: bearer }\n`;
+      await writeFile(file, `services:\n${service("billing", "")}${service("crm", "/crm")}`);
+      await stage.toolgate(["services", "apply", "-f", file]);
+      for (const name of ["billing", "crm"]) {
+        await stage.toolgate(["credentials", "set", name, "secret_key"], "sk_live_not_to_be_seen");
+      }
+    }
+    stage.keys = {};
+    if (services && agents) {
+      for (const [agent, role, scope] of [
+        ["support-refunds", "user", "billing"],
+        ["crm-sync", "user", "crm"],
+        ["ops-oncall", "readonly", "crm"],
+      ]) {
+        stage.keys[agent] = await stage.key(agent, role, scope);
+      }
+    }
+    await stage.serve();
+    return stage;
+  }
+
+  get url() {
+    return `http://127.0.0.1:${this.ports[1]}`;
+  }
+
+  async key(agent, role, scope) {
+    return (await this.toolgate(["keys", "create", agent, "--role", role, "--scope", scope])).trim();
+  }
+
+  async toolgate(words, input) {
+    const running = run(BIN, [...words, "--home", this.home], { encoding: "utf8", env: { ...process.env, TOOLGATE_HOME: "" } });
+    running.child.stdin.end(input ?? "");
+    return (await running).stdout;
+  }
+
+  async serve() {
+    const [gateway, console] = this.ports;
+    this.output = "";
+    this.process = spawn(
+      BIN,
+      ["serve", "--home", this.home],
+      {
+        env: {
+          ...process.env,
+          TOOLGATE_HOME: "",
+          TOOLGATE_GATEWAY_LISTEN: `127.0.0.1:${gateway}`,
+          TOOLGATE_CONSOLE_LISTEN: `127.0.0.1:${console}`,
+          TOOLGATE_GATEWAY_HOLD: "1s",
+        },
+        stdio: ["ignore", "pipe", "pipe"],
+      },
+    );
+    // Whatever becomes of the tests, the gateway goes with them.
+    process.once("exit", () => this.process.kill("SIGKILL"));
+    for (const stream of [this.process.stdout, this.process.stderr]) stream.on("data", (text) => (this.output += text));
+    await eventually("the gateway is ready", async () => {
+      if (this.process.exitCode !== null) throw new Error(this.output);
+      return (await fetch(`http://127.0.0.1:${gateway}/readyz`).catch(() => null))?.ok;
+    });
+  }
+
+  // One call of an agent; what it was answered.
+  async call(agent, method, service, path, body, headers = {}) {
+    const url = `http://127.0.0.1:${this.ports[0]}/http/${service}${path}`;
+    const text = body === undefined || typeof body === "string" || Buffer.isBuffer(body) ? body : JSON.stringify(body);
+    return new Promise((done, fail) => {
+      const asked = request(
+        url,
+        {
+          method,
+          headers: {
+            authorization: `Bearer ${this.keys[agent] ?? agent}`,
+            ...(text === undefined ? {} : { "content-type": "application/json" }),
+            ...headers,
+          },
+        },
+        (answer) => {
+          const parts = [];
+          answer.on("data", (part) => parts.push(part));
+          answer.on("end", () => done({ status: answer.statusCode, text: Buffer.concat(parts).toString() }));
+        },
+      );
+      asked.on("error", fail);
+      asked.end(text);
+    });
+  }
+
+  // A call that is held; the id of its approval.
+  async hold(agent, method, service, path, body, headers) {
+    const answer = await this.call(agent, method, service, path, body, headers);
+    if (answer.status !== 428) throw new Error(`not held: ${answer.status} ${answer.text}`);
+    return answer.text.match(/ap_[0-9a-z]{10}/)[0];
+  }
+
+  async close() {
+    if (this.process?.exitCode === null) {
+      const ended = new Promise((done) => this.process.once("exit", done));
+      this.process.kill("SIGTERM");
+      await ended;
+    }
+    await this.api.stop();
+    await rm(this.home, { recursive: true, force: true });
+  }
+}
+
+// Debian's Chromium, unpacked below target or installed on this machine.
+export async function openBrowser() {
+  const libraries = `${DEBIAN}/usr/lib/x86_64-linux-gnu`;
+  const unpacked = DEBIAN && `${DEBIAN}/usr/lib/chromium/chromium`;
+  return chromium.launch({
+    executablePath: process.env.BROWSER_BIN ?? unpacked,
+    args: ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"],
+    env: { ...process.env, LD_LIBRARY_PATH: `${libraries}:${libraries}/pulseaudio` },
+  });
+}
+
+// A page that somebody is logged in to. `faults` collects what must never be: errors of the page, and what its security
+// policy had to stop.
+export async function visit(browser, stage, email, options = {}) {
+  const context = await browser.newContext({ baseURL: stage.url, ...options });
+  const page = await context.newPage();
+  page.faults = [];
+  page.on("pageerror", (error) => page.faults.push(`error: ${error.message}`));
+  page.on("console", (message) => {
+    if (message.type() === "error" && !/status of 4\d\d/.test(message.text())) page.faults.push(message.text());
+  });
+  page.on("dialog", (dialog) => {
+    page.faults.push(`dialog: ${dialog.message()}`);
+    dialog.dismiss();
+  });
+  if (email) await logIn(page, email);
+  return page;
+}
+
+export async function logIn(page, email, password = PASSWORD) {
+  await page.goto("/login");
+  await page.getByLabel("E-mail").fill(email);
+  await page.getByLabel("Password").fill(password);
+  await page.getByRole("button", { name: "Log in" }).click();
+  await page.waitForURL((url) => url.pathname !== "/login");
+}
+
+// Reads a held call to its end, then decides.
+export async function decide(page, id, decision, reason) {
+  await page.goto(`/approvals/${id}`);
+  await page.locator("#decide").scrollIntoViewIfNeeded();
+  await page.getByRole("radio", { name: decision === "approve" ? "Approve" : "Deny" }).check();
+  if (reason) await page.getByRole("textbox", { name: "Reason" }).fill(reason);
+  await page.getByRole("button", { name: decision === "approve" ? "Approve and send once" : "Deny this call" }).click();
+  await page.waitForURL(/done=/);
+}
+
+export const text = (path) => readFile(path, "utf8");
