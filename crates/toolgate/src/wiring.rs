@@ -15,8 +15,8 @@ use std::{
 
 use admin::Admin;
 use anyhow::{Context as _, anyhow};
-use counters::Counters;
 use console::PolicyStanding;
+use counters::Counters;
 use domain::{
     audit::{Event, Kind, redact},
     clock::Clock,
