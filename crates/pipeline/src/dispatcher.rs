@@ -18,7 +18,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use jiff::Timestamp;
 use store::{Change, Closed, Entry, StoreError};
 use tokio::{sync::oneshot, task::JoinSet};
-use wire::{Limits, Message, OddTargets, Shape, Target, mcp::Class};
+use wire::{Limits, Message, OddTargets, Target, mcp::Class};
 
 use crate::{
     arrival::{ApiRequest, Arrival, CallBody, Exchange, Presented},
@@ -84,8 +84,8 @@ pub async fn run(gateway: Arc<Gateway>) {
 /// # Errors
 /// [`StoreError`] when the store does not answer.
 pub async fn lose_executions(gateway: &Gateway) -> Result<usize, StoreError> {
-    let now = gateway.clock.now().wall;
-    lose(gateway, now.checked_add(Duration::from_secs(1)).unwrap_or(now)).await
+    // Whatever moment they began at: the wall clock may have been set back since.
+    lose(gateway, Timestamp::MAX, &HashSet::new()).await
 }
 
 async fn look(
@@ -97,7 +97,7 @@ async fn look(
     let now = gateway.clock.now().wall;
     gateway.approvals.expire().await?;
     let lost_after = gateway.bounds.upstream_timeout.saturating_mul(2).saturating_add(LOST_AFTER);
-    lose(gateway, now.checked_sub(lost_after).unwrap_or(Timestamp::MIN)).await?;
+    lose(gateway, now.checked_sub(lost_after).unwrap_or(Timestamp::MIN), ids).await?;
     Ok(())
 }
 
@@ -155,7 +155,7 @@ async fn execute(gateway: &Gateway, approval: Approval) -> Result<(), String> {
         HeldExchange::Message { modern, session, .. } => (*modern, session.clone()),
         HeldExchange::Request { .. } => (false, None),
     };
-    let asked = asked(&exchange);
+    let asked = Asked::of(&exchange);
     let arrival = Arrival {
         at,
         source: std::net::Ipv4Addr::LOCALHOST.into(),
@@ -205,16 +205,6 @@ fn rebuilt(mut call: HeldCall, odd: OddTargets) -> Option<(Exchange, HeaderMap, 
     Some((exchange, headers, call))
 }
 
-fn asked(exchange: &Exchange) -> Asked {
-    match exchange {
-        Exchange::Post(message) => match message.shape() {
-            Shape::Request { id, .. } => Asked::Message { id: Some(id.text().into()) },
-            Shape::Notification { .. } | Shape::Response { .. } => Asked::Message { id: None },
-        },
-        Exchange::Request(_) | Exchange::Listen | Exchange::End => Asked::Request,
-    }
-}
-
 /// A call that cannot be read any more ends without being sent. Nothing may have happened: it is no fault of the kind
 /// that leaves that open.
 async fn give_up(gateway: &Gateway, approval: &Approval, at: Timestamp) -> Result<(), Fault> {
@@ -230,38 +220,50 @@ async fn give_up(gateway: &Gateway, approval: &Approval, at: Timestamp) -> Resul
     event.result = Some(ResultWord::Refused);
     event.status = Some(void.status());
     event.error = Some((void.code().into(), WHY.into()));
-    let ended_with = Some(void.code().to_owned());
-    close(gateway, id, Ending::Failed, Some(void.status()), ended_with, event, at).await
+    let closed = Closed {
+        id,
+        ending: Ending::Failed,
+        http_status: Some(void.status()),
+        ended_with: Some(void.code().to_owned()),
+        answer: None,
+        key: None,
+        at,
+    };
+    close(gateway, closed, event).await
 }
 
-/// Gives up what has been executing since before `before`; how many there were.
-async fn lose(gateway: &Gateway, before: Timestamp) -> Result<usize, StoreError> {
+/// Gives up what has been executing since before `before`; how many there were. What is being sent here, in `ids`, is
+/// not lost, however far the wall clock was moved on.
+async fn lose(gateway: &Gateway, before: Timestamp, ids: &HashSet<ApprovalId>) -> Result<usize, StoreError> {
     const AT_MOST: u32 = 1_000;
     let at = gateway.clock.now().wall;
-    let lost = gateway.store.executing_approvals(before, AT_MOST).await?;
+    let mut lost = gateway.store.executing_approvals(before, AT_MOST).await?;
+    lost.retain(|approval| !ids.contains(&approval.held.id));
     for approval in &lost {
         let mut event = approval.decision(at, Effect::Allow, "its gateway ended while it was being sent");
         event.kind = Kind::Outcome;
         event.result = Some(ResultWord::Fault);
         event.error = Some(("outcome-unknown".into(), "its gateway ended while it was being sent".into()));
         event.decision = None;
-        if close(gateway, approval.held.id, Ending::Unknown, None, None, event, at).await.is_err() {
+        // Its idempotency key must never pass a second call.
+        let key = gateway.idempotency.of_execution(&approval.held, None, at);
+        let closed = Closed {
+            id: approval.held.id,
+            ending: Ending::Unknown,
+            http_status: None,
+            ended_with: None,
+            answer: None,
+            key,
+            at,
+        };
+        if close(gateway, closed, event).await.is_err() {
             break;
         }
     }
     Ok(lost.len())
 }
 
-async fn close(
-    gateway: &Gateway,
-    id: ApprovalId,
-    ending: Ending,
-    http_status: Option<u16>,
-    ended_with: Option<String>,
-    event: domain::audit::Event,
-    at: Timestamp,
-) -> Result<(), Fault> {
-    let closed = Closed { id, ending, http_status, ended_with, answer: None, key: None, at };
+async fn close(gateway: &Gateway, closed: Closed, event: domain::audit::Event) -> Result<(), Fault> {
     let change = Some(Change::CloseApproval(Box::new(closed)));
     gateway.recorder.durable(Entry { change, event }).await?;
     gateway.approvals.tell();

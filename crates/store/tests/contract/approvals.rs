@@ -327,7 +327,9 @@ async fn an_agent_takes_back_its_own_calls_only() {
     let world = world().await;
     assert!(world.change(hold(held(1, "laptop", 1))).await);
     assert!(!world.change(cancel(1, "tablet")).await);
+    assert!(world.store.held_call(&id(1)).await.unwrap().is_some());
     assert!(world.change(cancel(1, "laptop")).await);
+    assert_eq!(world.store.held_call(&id(1)).await.unwrap(), None, "or agents could fill the disk");
 }
 
 #[tokio::test]
