@@ -40,7 +40,9 @@ pub(crate) struct Resumed {
     pub(crate) arrival: Arrival,
     pub(crate) mac: KeyMac,
     /// Where the service was when it was held.
-    pub(crate) origin: String,
+    pub(crate) destination: String,
+    /// How many of those who approved it may still decide.
+    pub(crate) approvers: usize,
     pub(crate) approval: Approval,
     pub(crate) asked: Asked,
 }
@@ -141,6 +143,7 @@ async fn execute(gateway: &Gateway, approval: Approval) -> Result<(), String> {
     let held = &approval.held;
     let at = gateway.clock.now();
     let opened = gateway.approvals.open(&approval).await.map_err(|error| error.to_string())?;
+    let approvers = gateway.store.count_approvers(&held.id).await.map_err(|error| error.to_string())?;
     let world = gateway.freshness.current();
     // What the service takes for a path may have become stricter since.
     let odd = match world.services.get(held.service.as_str()).map(|service| &service.upstream) {
@@ -176,7 +179,8 @@ async fn execute(gateway: &Gateway, approval: Approval) -> Result<(), String> {
         intent: held.intent.clone(),
         gone,
     };
-    let resumed = Resumed { arrival, mac: call.key, origin: call.origin, approval: approval.clone(), asked };
+    let (mac, destination) = (call.key, call.destination);
+    let resumed = Resumed { arrival, mac, destination, approvers, approval: approval.clone(), asked };
     walk::resume(resumed, gateway).await.map(|_| ()).map_err(|fault| fault.cause())
 }
 

@@ -10,6 +10,7 @@ use domain::{
     approval::{Approval, ApprovalsRevision, Status},
     idempotency::IdempotencyKey,
     names::{AgentName, ApprovalId},
+    operator::OperatorRole,
 };
 use jiff::Timestamp;
 use sqlx::{Connection as _, SqliteConnection};
@@ -172,6 +173,19 @@ impl Store {
     ) -> Result<Vec<Approval>, StoreError> {
         let which = "WHERE status = 'executing' AND claimed_at < ? ORDER BY claimed_at LIMIT ?";
         self.select(which, &[Value::Number(micros(claimed_before)), Value::Number(limit.into())]).await
+    }
+
+    /// How many of the operators who approved it may still decide: some may have been disabled since.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the store does not answer.
+    pub async fn count_approvers(&self, id: &ApprovalId) -> Result<usize, StoreError> {
+        let select = "SELECT role FROM operators JOIN approval_decisions ON operator = email \
+                      WHERE approval = $1 AND approve = 1 AND state = 'active'";
+        let query = sqlx::query_scalar(select).bind(id.as_str());
+        let roles: Vec<String> = query.fetch_all(&self.readers).await?;
+        let may_decide = |role: &&String| OperatorRole::parse(role).is_some_and(OperatorRole::may_decide);
+        Ok(roles.iter().filter(may_decide).count())
     }
 
     /// The whole call as it was held, sealed (`vault::Label::of_held_call`); `None` when it was forgotten.

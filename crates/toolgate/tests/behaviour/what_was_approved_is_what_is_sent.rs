@@ -77,7 +77,7 @@ const CASES: [Case; 18] = [
     case("a larger quorum", "laptop", "doubled", "approved by fewer than its rule wants now"),
     case("another rule", "laptop", "renamed", "approved under another rule"),
     case("the credential", "laptop", "vaulted", "approved with another credential"),
-    case("the origin", "laptop", "moving", "approved for another origin"),
+    case("the origin", "laptop", "moving", "approved for another address"),
     case("the service", "laptop", "going", "not in scope"),
     case("a byte of the call digest", "laptop", "api", "it is another call"),
     case("a byte of the approval digest", "laptop", "api", "what was shown is another call"),
@@ -210,7 +210,7 @@ impl Trial {
 }
 
 /// Runs statements behind the back of everybody.
-fn edit(home: &Home, statements: &[String]) {
+pub fn edit(home: &Home, statements: &[String]) {
     let file = format!("sqlite://{}", home.path().join("toolgate.db").display());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
@@ -266,4 +266,37 @@ fn what_changes_while_a_gateway_runs_is_not_sent_and_who_waits_is_told() {
         assert_eq!(reply.verdict(), told, "{}: {}", case.what, reply.text());
         assert!(case.is_sent() || reply.text().contains("Nothing was sent."), "{}", reply.text());
     }
+}
+
+/// Holds a call, approves it while the kill switch is on, lets something happen, and shows that it is not sent.
+fn assert_void(stage: &HeldStage, happens: impl FnOnce(), why: &str) {
+    let id = stage.held_refund(5000);
+    stage.gateway.ok(&["kill", "on", "--reason", "time to look"]);
+    stage.desk.approve(&id);
+    happens();
+    stage.gateway.ok(&["kill", "off"]);
+    let ended = eventually("the call to end", || {
+        Some(stage.desk.all().remove(0)).filter(|approval| !approval.status.is_under_way())
+    });
+    assert_eq!((ended.status, stage.api.count()), (Status::Failed, 0), "{ended:?}");
+    until("the trail to say why", || {
+        let events = stage.gateway.events();
+        events.iter().any(|event| event["error"]["message"] == why && event["approval_id"] == id.as_str())
+    });
+}
+
+#[test]
+fn what_was_approved_for_one_path_is_not_sent_below_another() {
+    let stage = HeldStage::new(SHORT);
+    let moved = stage.api.declare_api("api", "").replace("\", network", "/admin\", network");
+    assert!(moved.contains("/admin\""), "{moved}");
+    assert_void(&stage, || stage.gateway.apply(&[moved]), "approved for another address or command");
+}
+
+#[test]
+fn the_yes_of_somebody_who_was_disabled_since_does_not_count() {
+    let stage = HeldStage::new(SHORT);
+    let _other = Desk::named(&stage.gateway, "grace");
+    let disable = || drop(stage.gateway.ok(&["operators", "disable", "ada@example.com"]));
+    assert_void(&stage, disable, "approved by somebody who may not decide any more");
 }
