@@ -81,10 +81,9 @@ pub(crate) async fn idempotency(
     };
     let asked = Asked::of(&call.exchange);
     let claim = gateway.idempotency.reserve(agent, &key, fingerprint, call.call.id, asked, wait).await?;
-    // Who had the key until now may have been held, and not by the policy that judged this one.
-    if approvals.has_live(agent) {
-        meet(approvals, agent, &fingerprint, Some(&key), draft).await?;
-    }
+    // Who had the key until now may have been held, and not by the policy that judged this one. What memory knows may
+    // be a moment old; the row is asked, as that of the key is.
+    meet(approvals, agent, &fingerprint, Some(&key), draft).await?;
     claim.look(gateway.clock.now().wall).await?;
     Ok(Unique { call, claim: Some(claim) })
 }

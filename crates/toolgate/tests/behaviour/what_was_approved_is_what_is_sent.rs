@@ -300,3 +300,21 @@ fn the_yes_of_somebody_who_was_disabled_since_does_not_count() {
     let disable = || drop(stage.gateway.ok(&["operators", "disable", "ada@example.com"]));
     assert_void(&stage, disable, "approved by somebody who may not decide any more");
 }
+
+#[test]
+fn what_has_become_too_risky_is_not_sent() {
+    let home = Home::new(HELD_POLICY).set(SHORT).set("risk.refuse_at=0.9");
+    let api = Upstream::start(|_| answer("201 Created", "", "{}"));
+    let stage = HeldStage::with(home, Upstream::mcp(), api);
+    let riskier = HELD_POLICY.replace("when: args.amount > 1000", "when: args.amount > 1000, risk: 0.95");
+    let happens = || {
+        stage.gateway.write("policy.yaml", &riskier);
+        until("the policy to be read", || stage.gateway.said().contains("policy reloaded"));
+    };
+    let refusal = domain::stop::Refusal::TooRisky { score: risk("0.95"), refuse_at: risk("0.9") };
+    assert_void(&stage, happens, &refusal.cause());
+}
+
+fn risk(text: &str) -> domain::risk::RiskScore {
+    domain::risk::RiskScore::parse(text).unwrap()
+}
