@@ -105,7 +105,11 @@ fn fields(service: &Service) -> Vec<(&'static str, String)> {
             RefusalForm::Error => "error",
             RefusalForm::Result => "result",
         };
-        fields.extend([("unknown_methods", unknown.to_owned()), ("refusals", refusals.to_owned())]);
+        fields.extend([
+            ("unknown_methods", unknown.to_owned()),
+            ("trust_annotations", service.trust_annotations.to_string()),
+            ("refusals", refusals.to_owned()),
+        ]);
     }
     if !service.credentials.is_empty() {
         let slots: Vec<String> = service.credentials.iter().map(slot_text).collect();

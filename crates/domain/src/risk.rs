@@ -1,6 +1,13 @@
-//! How risky a call is, as a number that is compared, stored and shown.
+//! How risky a call is: a number that is compared, stored and shown, what it is made of, and what follows from it.
+//! A model may be asked; whatever it says, it can only make things stricter.
+
+mod assessment;
+mod weight;
 
 use std::fmt;
+
+pub use assessment::{Assessment, ModelId, ModelSaid, RiskVerdict, Thresholds};
+pub use weight::{ToolHint, Weight};
 
 /// A risk from 0 (none) to 1, in thousandths: so that the number that was compared is the number that is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]

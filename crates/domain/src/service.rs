@@ -27,6 +27,9 @@ pub struct Service {
     pub unknown_methods: UnknownMethods,
     /// How a refused `tools/call` is answered.
     pub refusals: RefusalForm,
+    /// Whether what its tools say about themselves counts for risk. Only services of kind `mcp` have tools.
+    #[serde(default)]
+    pub trust_annotations: bool,
     /// What is added to its requests, or to its child's environment.
     #[serde(default)]
     pub credentials: Vec<CredentialSlot>,

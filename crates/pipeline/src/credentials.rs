@@ -31,7 +31,7 @@ use store::Store;
 use vault::{Label, Purpose, Secret, Vault};
 
 pub use client_certificate::ClientIdentity;
-pub(crate) use injection::Injection;
+pub(crate) use injection::{Injection, sensitive};
 
 use self::oauth2::TokenSource;
 use crate::dial::Dialler;

@@ -32,6 +32,8 @@ pub mod g20_authorize;
 pub mod g30_rate_limit;
 /// Was this call made before?
 pub mod g40_idempotency;
+/// How risky is it?
+pub mod g50_assess_risk;
 /// Has a person said yes?
 pub mod g60_approve;
 /// Write the decision down.

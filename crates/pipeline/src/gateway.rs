@@ -24,8 +24,8 @@ use vault::Pepper;
 
 use crate::{
     approvals::Approvals, budget::BodyBudget, credentials::Credentials, freshness::Freshness,
-    gates::g70_record::Recording, idempotency::IdempotencyKeys, recorder::Recorder, session::SessionTokens,
-    upstreams::Upstreams,
+    gates::g70_record::Recording, idempotency::IdempotencyKeys, recorder::Recorder, risk::Risk,
+    session::SessionTokens, upstreams::Upstreams,
 };
 
 /// Everything a walk reads or writes, shared by all walks.
@@ -50,6 +50,8 @@ pub struct Gateway {
     pub sessions: SessionTokens,
     /// Calls that are made under an idempotency key.
     pub idempotency: Arc<IdempotencyKeys>,
+    /// How risky calls are.
+    pub risk: Risk,
     /// Held calls.
     pub approvals: Arc<Approvals>,
     /// What goes into requests.

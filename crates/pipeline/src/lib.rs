@@ -17,6 +17,7 @@ pub mod idempotency;
 pub mod listing;
 pub mod notify;
 pub mod recorder;
+pub mod risk;
 pub mod session;
 pub mod upstreams;
 mod walk;

@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use domain::policy::Rights;
+use domain::{policy::Rights, service::Service};
 use wire::{
     Limits, Malformed, Raw, Reason, json, list,
     mcp::ListKind::{self, Prompts, ResourceTemplates, Resources, Tools},
 };
 
-use crate::{arrival::Caller, freshness::Freshness};
+use crate::{arrival::Caller, freshness::Freshness, risk::Hints};
 
 const LISTS: [ListKind; 4] = [Tools, Prompts, Resources, ResourceTemplates];
 
@@ -17,18 +17,26 @@ const LISTS: [ListKind; 4] = [Tools, Prompts, Resources, ResourceTemplates];
 #[derive(Clone)]
 pub(crate) struct Catalog {
     freshness: Arc<Freshness>,
+    hints: Arc<Hints>,
     caller: Caller,
-    service: String,
+    service: Arc<Service>,
 }
 
 impl Catalog {
-    pub(crate) fn new(freshness: &Arc<Freshness>, caller: &Caller, service: &str) -> Self {
-        Self { freshness: Arc::clone(freshness), caller: caller.clone(), service: service.to_owned() }
+    pub(crate) fn new(
+        freshness: &Arc<Freshness>,
+        hints: &Arc<Hints>,
+        caller: &Caller,
+        service: &Arc<Service>,
+    ) -> Self {
+        let (freshness, hints) = (Arc::clone(freshness), Arc::clone(hints));
+        Self { freshness, hints, caller: caller.clone(), service: Arc::clone(service) }
     }
 
     /// The message without what the agent may not use; none when nothing has to be cut.
     ///
-    /// Whatever list was asked for, every list that is there is cut: an answer may hold more than its question.
+    /// Whatever list was asked for, every list that is there is cut: an answer may hold more than its question. What
+    /// tools say about themselves is learned before, from the whole list.
     ///
     /// # Errors
     /// When the message cannot be read: a list that cannot be cut is not handed out.
@@ -41,7 +49,7 @@ impl Catalog {
         let mut present = Vec::new();
         for (key, list) in result.members() {
             match LISTS.into_iter().find(|kind| key == *kind.result_member()) {
-                Some(kind) if list.kind() == json::Kind::Array => present.push(kind),
+                Some(kind) if list.kind() == json::Kind::Array => present.push((kind, list)),
                 Some(_) => return Err(Malformed::new(0, Reason::Shape("a list must be an array"))),
                 None => {}
             }
@@ -49,12 +57,15 @@ impl Catalog {
         if present.is_empty() {
             return Ok(None);
         }
+        for (_, tools) in present.iter().filter(|(kind, _)| *kind == Tools) {
+            self.hints.learn(&self.service, *tools);
+        }
         // Today's rights: a stream may be older than the policy.
         let world = self.freshness.current();
         let agent = world.agents.get(&self.caller.agent.name);
-        let rights = agent.and_then(|agent| Rights::of(&world, agent, &self.service).ok());
+        let rights = agent.and_then(|agent| Rights::of(&world, agent, self.service.name.as_str()).ok());
         let mut kept: Option<Vec<u8>> = None;
-        for kind in present {
+        for (kind, _) in present {
             // A cut moves what stands behind it, so the next list is looked for anew.
             let bytes = match &kept {
                 None => cut_one(root, kind, rights),

@@ -17,6 +17,7 @@ use crate::{
         g20_authorize::authorize,
         g30_rate_limit::{charge_housekeeping, charge_refusal, rate_limit},
         g40_idempotency::idempotency,
+        g50_assess_risk::assess_risk,
         g60_approve::{approve, decided},
         g70_record::{Execution, Record},
         g80_inject_credential::inject_credential,
@@ -59,8 +60,8 @@ pub async fn walk(arrival: Arrival, gateway: &Gateway) -> Result<Reply, Stop> {
             authorize(call, &world, &gateway.sessions, &gateway.bodies, &gateway.bounds, &mut record.draft)
                 .await?;
         let call = rate_limit(call, &world, &gateway.counters)?;
-        let call = idempotency(call, &gateway.idempotency, &gateway.bodies, &gateway.bounds, &*gateway.clock)
-            .await?;
+        let call = idempotency(call, gateway, &mut record.draft).await?;
+        let call = assess_risk(call, gateway, &mut record.draft).await?;
         let call = approve(call, &world, gateway, &mut record).await?;
         let call = record.intent(call, &gateway.freshness, &gateway.recording).await?;
         let call = inject_credential(call, &gateway.freshness, &gateway.credentials).await?;

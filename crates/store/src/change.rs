@@ -7,7 +7,7 @@ use sqlx::SqliteConnection;
 
 use crate::{
     Change, StoreError, approvals, credentials, idempotency, identities::state_word, keyring, kill,
-    operators, row::micros, services, verifier,
+    operators, row::micros, services, tool_hints, verifier,
 };
 
 /// Makes the change, if its condition holds; says whether it did.
@@ -73,6 +73,7 @@ pub async fn apply(connection: &mut SqliteConnection, change: &Change) -> Result
             if done.rows_affected() > 0 {
                 services::put_documentation(connection, name, None).await?;
                 credentials::drop_all_but(connection, name, &BTreeSet::new()).await?;
+                tool_hints::forget(connection, name).await?;
             }
             done
         }

@@ -22,6 +22,7 @@ mod schema;
 mod sealed;
 mod services;
 mod snapshot;
+mod tool_hints;
 mod verifier;
 mod verify;
 
@@ -45,6 +46,7 @@ pub use operators::{StoredOperator, WrongPasswords};
 pub use sealed::{SealedPlace, SealedRow, SealedTable};
 pub use services::StoredService;
 pub use snapshot::Snapshot;
+pub use tool_hints::KeptHints;
 pub use verify::{Broken, Newest, Verification};
 
 /// The open store: one connection that writes, and a few that read.

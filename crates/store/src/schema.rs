@@ -14,6 +14,7 @@ const STEPS: &[&str] = &[
     include_str!("../migrations/0006_kill.sql"),
     include_str!("../migrations/0007_ended_with.sql"),
     include_str!("../migrations/0008_notify.sql"),
+    include_str!("../migrations/0009_tool_hints.sql"),
 ];
 
 /// The version that a home needs for this schema: what an older binary tells its user.

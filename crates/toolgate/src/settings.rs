@@ -5,6 +5,7 @@ mod file;
 mod kind;
 mod notify;
 mod reference;
+mod risk;
 mod sources;
 mod table;
 mod variables;
@@ -18,6 +19,7 @@ use std::{
 pub use kind::{AddressRange, duration};
 pub use notify::NotifySink;
 pub use reference::schema;
+pub use risk::{Risk, RiskModel};
 pub use sources::{Choices, Faults, Sources};
 pub use variables::dotenv_variable;
 
@@ -36,6 +38,8 @@ pub struct Settings {
     pub approvals: Approvals,
     /// Where the vault's root key comes from.
     pub root_key: RootKeySource,
+    /// How risk is assessed, and what follows from it.
+    pub risk: Risk,
     /// The trail.
     pub audit: Audit,
     /// Who is told of held calls, decisions and the kill switch.
@@ -239,6 +243,7 @@ impl Settings {
                     .unwrap_or(u32::MAX),
             },
             root_key: RootKeySource::build(choices, needed("vault.key_file"))?,
+            risk: Risk::build(choices)?,
             audit: Audit {
                 sync: match choices.text("audit.sync") {
                     Some("os") => Sync::Os,
@@ -351,7 +356,9 @@ mod tests {
             let other = match setting.kind {
                 Kind::Address => "127.0.0.1:9".to_owned(),
                 Kind::Url => "https://gate.example.com".to_owned(),
-                Kind::Path | Kind::Variable => "other".to_owned(),
+                Kind::Path | Kind::Variable | Kind::Name => "other".to_owned(),
+                Kind::Endpoint => "https://api.example.com/v1".to_owned(),
+                Kind::Risk => "0.9".to_owned(),
                 Kind::Truth => "true".to_owned(),
                 Kind::Size => "7KB".to_owned(),
                 Kind::Duration => "7s".to_owned(),
@@ -374,6 +381,13 @@ mod tests {
                 _ => None,
             };
             let set: Vec<&str> = std::iter::once(set.as_str()).chain(pair.as_deref()).collect();
+            if let Some(of_model) = path.strip_prefix("risk.model.") {
+                // Only a model that is there can differ from another.
+                let model = ["risk.model.url=https://a.example", "risk.model.name=small"];
+                let changed = build(&[&model[..], &set].concat()).unwrap().risk.model.unwrap();
+                assert_ne!(changed, build(&model).unwrap().risk.model.unwrap(), "{of_model}");
+                continue;
+            }
             assert_ne!(build(&set).unwrap(), default, "{path}");
         }
     }

@@ -86,7 +86,7 @@ async fn unlock_with_file(path: &Path, store: &Store, now: Timestamp) -> anyhow:
 }
 
 /// A variable that holds a secret; empty counts as unset.
-fn variable(name: &str) -> Option<Zeroizing<String>> {
+pub fn variable(name: &str) -> Option<Zeroizing<String>> {
     std::env::var(name).ok().filter(|text| !text.is_empty()).map(Zeroizing::new)
 }
 

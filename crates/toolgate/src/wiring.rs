@@ -3,6 +3,7 @@
 mod call_log;
 mod notify;
 mod policy_watch;
+mod risk;
 mod secrets;
 
 use std::{
@@ -111,6 +112,9 @@ pub async fn start(
     let store = Arc::new(open_store(settings, &*clock).await?);
     let unlocked = secrets::open(&settings.root_key, &store, &*clock).await?;
 
+    let dialler = Dialler::new();
+    let model = risk::model(&settings.risk, &dialler, &clock)?;
+
     // Bind before anything is started: a taken port must leave nothing behind.
     let gateway_socket = bind("gateway", &settings.gateway.listener)?;
     let console_socket = bind("console", &settings.console)?;
@@ -142,7 +146,6 @@ pub async fn start(
         }
     };
 
-    let dialler = Dialler::new();
     let credentials =
         Credentials::new(Arc::clone(&secrets.vault), Arc::clone(&store), Arc::clone(&clock), dialler.clone());
     let freshness =
@@ -162,6 +165,7 @@ pub async fn start(
         keep_result: settings.approvals.keep_result,
         pending_max: settings.approvals.max_pending_per_agent,
     };
+    let risk = risk::assemble(&settings.risk, model, &store, &freshness.current().services).await?;
     let (ledger, keys) = (Arc::clone(&store), Arc::clone(&secrets.vault));
     let approvals =
         Approvals::load(ledger, keys, Arc::clone(&clock), Arc::clone(&recorder), terms, bounds).await?;
@@ -172,6 +176,7 @@ pub async fn start(
         store: Arc::clone(&store),
         counters: Counters::new(BUCKETS_MAX),
         approvals,
+        risk,
         upstreams: Upstreams::new(dialler, Arc::clone(&clock), LINE_BYTES_MAX),
         sessions: SessionTokens::new(secrets.sessions),
         idempotency: IdempotencyKeys::new(Arc::clone(&store), Arc::clone(&secrets.vault)),
@@ -231,6 +236,7 @@ pub async fn start(
     let helpers = vec![
         tokio::spawn(Arc::clone(&freshness).run()),
         tokio::spawn(sweep(Arc::clone(&gateway))),
+        tokio::spawn(Arc::clone(&gateway.risk.hints).run(Arc::clone(&store))),
         tokio::spawn(notifier.run()),
         tokio::spawn(forget(Arc::clone(&gateway))),
         tokio::spawn(Arc::clone(&gateway.approvals).run()),
@@ -273,6 +279,9 @@ impl Running {
             helper.abort();
             // Aborted on purpose.
             let _ = helper.await;
+        }
+        if let Err(error) = gateway.risk.hints.save(&store).await {
+            tracing::warn!("what tools say about themselves could not be kept: {error}");
         }
         gateway.upstreams.stop(CHILDREN_MAX).await;
         gateway.credentials.settle().await;

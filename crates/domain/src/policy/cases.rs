@@ -98,6 +98,7 @@ fn stand_in(name: &ServiceName) -> Option<Service> {
         upstream: Upstream::Http(HttpUpstream { url, network: Network::Public, ca_pem: None }),
         unknown_methods: UnknownMethods::Refuse,
         refusals: RefusalForm::Error,
+        trust_annotations: false,
         credentials: Vec::new(),
         documentation: None,
     })

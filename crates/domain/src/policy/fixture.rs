@@ -51,6 +51,7 @@ fn service(name: &str) -> Service {
         upstream: Upstream::Http(HttpUpstream { url, network: Network::Public, ca_pem: None }),
         unknown_methods: if name == "lenient" { UnknownMethods::Pass } else { UnknownMethods::Refuse },
         refusals: RefusalForm::Error,
+        trust_annotations: false,
         credentials: Vec::new(),
         documentation: None,
     }

@@ -19,7 +19,7 @@ use crate::{
 /// Keys of every service.
 const SHARED: [&str; 7] = ["name", "kind", "url", "network", "ca", "credentials", "documentation"];
 /// Keys that the contract names and a later version reads.
-const LATER: [&str; 2] = ["pins", "trust_annotations"];
+const LATER: [&str; 1] = ["pins"];
 
 /// One service of the file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -150,6 +150,7 @@ impl Reader<'_> {
             RefusalForm::Error,
             &[("error", RefusalForm::Error), ("result", RefusalForm::Result)],
         );
+        let trust_annotations = self.bool(&members, "trust_annotations");
         let ca_path = self.ca(&members, upstream.as_ref());
         let documentation_path = self.path(&members, "documentation", "the path of a text file");
         let credentials = self.credentials(&members, upstream.as_ref());
@@ -161,6 +162,7 @@ impl Reader<'_> {
             upstream: upstream?,
             unknown_methods,
             refusals,
+            trust_annotations,
             credentials,
             documentation: None,
         };

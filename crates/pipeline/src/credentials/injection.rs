@@ -96,7 +96,7 @@ impl Injection {
 }
 
 /// A header value that is never shown, nor kept in HTTP/2's compression tables (RFC 7541 §7.1.3).
-pub(super) fn sensitive(parts: &[&[u8]]) -> Result<HeaderValue, String> {
+pub(crate) fn sensitive(parts: &[&[u8]]) -> Result<HeaderValue, String> {
     let bytes = Zeroizing::new(parts.concat());
     let mut value =
         HeaderValue::from_bytes(&bytes).map_err(|_| "its value has a character that no header can carry")?;

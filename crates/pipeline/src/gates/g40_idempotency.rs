@@ -1,23 +1,23 @@
-//! Gate 40: was this call made before? A call under an idempotency key that is known ends here, with the answer of
-//! the first one or with the reason why there is none. It must never let two calls pass under one key.
+//! Gate 40: was this call made before? One that is held, or of whose end its agent was not told, meets its approval. A
+//! call under an idempotency key that is known ends here, with the answer of the first one or with the reason why there
+//! is none. It must never let two calls pass under one key.
 
-use std::{ops::Deref, sync::Arc};
+use std::ops::Deref;
 
 use domain::{
-    clock::Clock,
     idempotency::Repeatable,
     stop::{Refusal, Stop},
 };
-use wire::Shape;
+use wire::{Shape, mcp::Class};
 
-use super::g30_rate_limit::Within;
+use super::{g30_rate_limit::Within, g70_record::Draft};
 use crate::{
     arrival::Exchange,
     budget::BodyBudget,
     credentials::needs_whole_body,
     digest,
-    gateway::Bounds,
-    idempotency::{Asked, Claim, IdempotencyKeys},
+    gateway::{Bounds, Gateway},
+    idempotency::{Asked, Claim},
 };
 
 /// A call that is not known to have been made before. Only this gate can make one.
@@ -50,25 +50,36 @@ impl Unique {
     }
 }
 
-/// Without a key it costs nothing. A body that a signature will cover is read whole here too, before the intent, so
-/// that the trail can hold its digest.
+/// Without a key, and without anything held of its agent, it costs one look at memory. A body that a signature will
+/// cover is read whole here too, before the intent, so that the trail can hold its digest.
 pub(crate) async fn idempotency(
     mut call: Within,
-    keys: &Arc<IdempotencyKeys>,
-    bodies: &BodyBudget,
-    bounds: &Bounds,
-    clock: &dyn Clock,
+    gateway: &Gateway,
+    draft: &mut Draft,
 ) -> Result<Unique, Stop> {
-    if call.repeatable.is_some() || needs_whole_body(&call.service) {
-        call.hold_body(bodies, bounds).await?;
+    let approvals = &gateway.approvals;
+    // Whatever the policy says by now: who asks again gets the answer to what was held.
+    let has_live = call.call.class == Class::Call && approvals.has_live(&call.caller.agent.name);
+    if has_live || call.repeatable.is_some() || needs_whole_body(&call.service) {
+        call.hold_body(&gateway.bodies, &gateway.bounds).await?;
     }
-    let Some(Repeatable { key, wait }) = call.repeatable.clone() else {
+    if !has_live && call.repeatable.is_none() {
         return Ok(Unique { call, claim: None });
-    };
+    }
     let agent = &call.caller.agent.name;
     let Some(fingerprint) = digest::of_exchange(agent, &call.call, &call.exchange, &call.headers) else {
         // Only sessions have no digest, and those are housekeeping.
         return Err(Refusal::MethodNotAllowed.into());
+    };
+    if has_live {
+        let key = call.repeatable.as_ref().map(|repeatable| &repeatable.key);
+        if let Some(approval) = approvals.met_by(agent, &fingerprint, key).await? {
+            draft.of_approval(&approval.held.id);
+            return Err(approvals.answer(&approval).await);
+        }
+    }
+    let Some(Repeatable { key, wait }) = call.repeatable.clone() else {
+        return Ok(Unique { call, claim: None });
     };
     let asked = match &call.exchange {
         Exchange::Post(message) => match message.shape() {
@@ -77,7 +88,8 @@ pub(crate) async fn idempotency(
         },
         Exchange::Request(_) | Exchange::Listen | Exchange::End => Asked::Request,
     };
-    let claim = keys.reserve(agent, &key, fingerprint, call.call.id, asked, wait).await?;
-    claim.look(clock.now().wall).await?;
+    let agent = &call.caller.agent.name;
+    let claim = gateway.idempotency.reserve(agent, &key, fingerprint, call.call.id, asked, wait).await?;
+    claim.look(gateway.clock.now().wall).await?;
     Ok(Unique { call, claim: Some(claim) })
 }

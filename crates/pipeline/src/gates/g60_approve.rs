@@ -17,7 +17,7 @@ use wire::mcp::Class;
 
 use super::{
     g20_authorize::Authorized,
-    g40_idempotency::Unique,
+    g50_assess_risk::Assessed,
     g70_record::{Draft, Record},
 };
 use crate::{
@@ -38,7 +38,7 @@ pub struct Approved(Cleared);
 /// The two doors into the proof.
 enum Cleared {
     /// It needs nobody.
-    Now(Unique),
+    Now(Assessed),
     /// People said yes to exactly this.
     Decided(Authorized),
 }
@@ -70,40 +70,32 @@ impl Approved {
     /// Takes the proof apart; only the last gate has a use for the pieces.
     pub(crate) fn into_inner(self) -> Authorized {
         match self.0 {
-            Cleared::Now(call) => call.into_inner().into_inner(),
+            Cleared::Now(call) => call.into_inner().into_inner().into_inner(),
             Cleared::Decided(call) => call,
         }
     }
 }
 
-/// Where nobody is wanted and nothing of the agent is held, it costs one look at memory.
+/// Where nobody is wanted it costs nothing.
 pub(crate) async fn approve(
-    mut call: Unique,
+    mut call: Assessed,
     world: &World,
     gateway: &Gateway,
     record: &mut Record,
 ) -> Result<Approved, Stop> {
-    let approvals = &gateway.approvals;
-    // Who asks again after the policy has changed still gets the answer to what was held.
-    if call.call.class == Class::Housekeeping
-        || (call.wants.is_none() && !approvals.has_live(&call.caller.agent.name))
-    {
+    if call.call.class == Class::Housekeeping || !call.wants_people() {
         return Ok(Approved(Cleared::Now(call)));
     }
     call.hold_body(&gateway.bodies, &gateway.bounds).await?;
+    let approvals = &gateway.approvals;
     let agent = call.caller.agent.name.clone();
     let Some(digest) = digest::of_exchange(&agent, &call.call, &call.exchange, &call.headers) else {
         return Err(Refusal::MethodNotAllowed.into());
     };
-    let key = call.repeatable.as_ref().map(|repeatable| repeatable.key.clone());
     for _ in 0..TRIES_MAX {
-        if let Some(approval) = approvals.met_by(&agent, &digest, key.as_ref()).await? {
-            record.draft.of_approval(&approval.held.id);
-            return Err(approvals.answer(&approval).await);
-        }
-        let Some(wants) = &call.wants else { return Ok(Approved(Cleared::Now(call))) };
         let id = ApprovalId::new(u64::from_be_bytes(vault::random::bytes()));
-        let held = held(id, digest, &call, wants, world, gateway);
+        let held = call.wants().map(|wants| held(id, digest, &call, &wants, world, gateway));
+        let Some(held) = held else { return Err(Fault::Internal.into()) };
         let ticket = Ticket {
             id,
             agent: agent.clone(),
@@ -113,19 +105,18 @@ pub(crate) async fn approve(
         };
         let sealed = approvals.seal(&agent, &id, &sealed_form(&call)?);
         let hold = HoldCall { held, call: sealed, pending_max: approvals.terms.pending_max };
-        match record.hold(hold).await? {
-            Written::Done => {
-                approvals.note_live(&agent);
-                return Err(Stop::Held(Box::new(ticket)));
-            }
-            // An identical call was quicker, or the agent has as many as it may, or the id was taken.
-            Written::ConditionFailed if approvals.is_full(&agent).await? => {
-                return match approvals.met_by(&agent, &digest, key.as_ref()).await? {
-                    Some(approval) => Err(approvals.answer(&approval).await),
-                    None => Err(Refusal::PendingFull(approvals.terms.pending_max).into()),
-                };
-            }
-            Written::ConditionFailed => {}
+        if record.hold(hold).await? == Written::Done {
+            approvals.note_live(&agent);
+            return Err(Stop::Held(Box::new(ticket)));
+        }
+        // An identical call was quicker, or the agent has as many as it may, or the id was taken.
+        let key = call.repeatable.as_ref().map(|repeatable| &repeatable.key);
+        if let Some(approval) = approvals.met_by(&agent, &digest, key).await? {
+            record.draft.of_approval(&approval.held.id);
+            return Err(approvals.answer(&approval).await);
+        }
+        if approvals.is_full(&agent).await? {
+            return Err(Refusal::PendingFull(approvals.terms.pending_max).into());
         }
     }
     Err(Fault::StoreUnavailable.into())
@@ -135,7 +126,7 @@ pub(crate) async fn approve(
 fn held(
     id: ApprovalId,
     call_digest: [u8; 32],
-    call: &Authorized,
+    call: &Assessed,
     wants: &Wants,
     world: &World,
     gateway: &Gateway,
@@ -156,9 +147,9 @@ fn held(
         call_digest,
         approval_digest: approval_digest(&call_digest, &wants.rule, &credentials, None),
         rule: wants.rule.clone(),
-        rule_place: Some(wants.place.clone()),
+        rule_place: Some(wants.place.clone()).filter(|place| !place.is_empty()),
         because: wants.because.clone(),
-        risk: None,
+        risk: call.held_risk(),
         intent: call.intent.clone(),
         args: arguments::of(&call.exchange, &call.headers, &gateway.recording.values).map(Into::into),
         quorum: wants.quorum,

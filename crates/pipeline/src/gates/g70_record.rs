@@ -13,6 +13,7 @@ use domain::{
     key::KeyId,
     names::ApprovalId,
     policy::{PolicyHash, Verdict},
+    risk::{Assessment, ModelSaid},
     stop::{Fault, Gate, KeyFault, Refusal, Stop},
 };
 use http::HeaderMap;
@@ -53,6 +54,8 @@ pub struct Recording {
 /// The facts about a call, collected as they are learned, so that a refusal is recorded as fully as a success.
 pub struct Draft {
     event: Event,
+    /// What the call's risk is made of, where a model was asked.
+    risk_parts: Option<Box<str>>,
     /// Why an approved call is not sent, where its refusal does not say it.
     void: Option<&'static str>,
 }
@@ -111,6 +114,20 @@ impl Draft {
             policy: Some(policy.clone()),
         });
     }
+
+    /// How risky the call is. What a model said is told in words: which one, how it was asked, its number.
+    pub(crate) fn assessed(&mut self, assessment: &Assessment) {
+        let asked = assessment.model != ModelSaid::NotAsked;
+        let parts =
+            asked.then(|| format!("risk {} = {}", assessment.score(), assessment.recorded_parts()).into());
+        self.risk_parts = parts;
+        if let Some(decision) = &mut self.event.decision {
+            decision.risk = Some(assessment.score());
+            if let Some(parts) = &self.risk_parts {
+                decision.reason = format!("{}; {parts}", decision.reason).into();
+            }
+        }
+    }
 }
 
 /// One call's record, open until the answer has ended.
@@ -155,7 +172,7 @@ impl Record {
         event.method = Some(call.method.clone());
         event.action = Some(bounded(call.action_text()));
         Ok(Self {
-            draft: Draft { event, void: None },
+            draft: Draft { event, risk_parts: None, void: None },
             state: State::Open,
             slot: Some(slot),
             owed: None,
@@ -237,7 +254,10 @@ impl Record {
             gate: Gate::Approve,
             effect: Effect::Hold,
             rule: Some(held.rule.clone()),
-            reason: "wants approval".into(),
+            reason: match &self.draft.risk_parts {
+                Some(parts) => format!("wants approval; {parts}").into(),
+                None => "wants approval".into(),
+            },
             risk: held.risk.as_ref().map(|risk| risk.score),
             policy: Some(held.policy.clone()),
         });
@@ -417,8 +437,16 @@ impl Record {
                         Refusal::Forbidden { rule, .. } => rule.clone(),
                         _ => None,
                     },
-                    reason: cause(refusal),
-                    risk: None,
+                    reason: match (refusal, self.draft.risk_parts.take()) {
+                        (Refusal::TooRisky { .. }, Some(parts)) => {
+                            format!("{}; {parts}", cause(refusal)).into()
+                        }
+                        _ => cause(refusal),
+                    },
+                    risk: match refusal {
+                        Refusal::TooRisky { score, .. } => Some(*score),
+                        _ => None,
+                    },
                     policy: None,
                 });
                 event.error = Some((refusal.code().into(), cause(refusal).into_owned()));

@@ -186,6 +186,7 @@ pub fn service(url: &str) -> Service {
         upstream: Upstream::Http(HttpUpstream { url, network: Network::Public, ca_pem: None }),
         unknown_methods: UnknownMethods::Refuse,
         refusals: RefusalForm::Error,
+        trust_annotations: false,
         credentials: Vec::new(),
         documentation: None,
     }

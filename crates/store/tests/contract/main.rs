@@ -20,5 +20,6 @@ mod opening;
 mod operators;
 mod reading;
 mod tampering;
+mod tool_hints;
 mod vault;
 mod world;

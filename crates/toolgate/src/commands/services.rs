@@ -218,6 +218,7 @@ fn as_json(service: &Service) -> Value {
             UnknownMethods::Pass => "pass",
         };
         put("unknown_methods", json!(unknown));
+        put("trust_annotations", json!(service.trust_annotations));
         let refusals = match service.refusals {
             RefusalForm::Error => "error",
             RefusalForm::Result => "result",

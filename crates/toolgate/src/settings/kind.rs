@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use domain::{service::UpstreamUrl, yaml::did_you_mean};
+use domain::{risk::RiskScore, service::UpstreamUrl, yaml::did_you_mean};
 
 use super::notify::{self, NotifySink};
 
@@ -17,6 +17,10 @@ pub enum Kind {
     Address,
     /// Scheme, host and port; or nothing.
     Url,
+    /// An `http` or `https` URL with a path; or nothing.
+    Endpoint,
+    /// A name that somebody else has given; or nothing.
+    Name,
     /// A path, relative to the home; or nothing.
     Path,
     /// The name of an environment variable; or nothing.
@@ -29,6 +33,8 @@ pub enum Kind {
     Duration,
     /// How many: a whole number from 1 on.
     Count,
+    /// A risk from 0 to 1; or nothing.
+    Risk,
     /// Host names, each with an optional port.
     Hosts,
     /// Origins of web pages: scheme, host, optional port.
@@ -54,6 +60,8 @@ pub enum Value {
     Number(u64),
     /// A length of time.
     Duration(Duration),
+    /// A risk.
+    Risk(RiskScore),
     /// An address to listen on.
     Address(SocketAddr),
     /// A word, path or URL.
@@ -87,7 +95,7 @@ impl Kind {
         let shown = shown(text);
         let wrong = |what: &str, instead: &str| Err((format!("`{shown}` is {what}"), instead.to_owned()));
         match self {
-            Self::Url | Self::Path | Self::Variable
+            Self::Url | Self::Endpoint | Self::Name | Self::Path | Self::Variable | Self::Risk
                 if matches!(text.as_str(), "none" | "null" | "~" | "") =>
             {
                 Ok(Value::None)
@@ -99,6 +107,18 @@ impl Kind {
             Self::Url => match origin(text) {
                 Some(url) => Ok(Value::Text(url)),
                 None => wrong("no base URL", "write scheme, host and port like `https://gate.example.com`"),
+            },
+            Self::Endpoint => match endpoint(text) {
+                Some(url) => Ok(Value::Text(url)),
+                None => wrong("no URL without a query", "write it like `https://api.example.com/v1`"),
+            },
+            Self::Name if (1..=128).contains(&text.chars().count()) && !text.contains(char::is_control) => {
+                Ok(Value::Text(text.clone()))
+            }
+            Self::Name => wrong("no name", "write at most 128 characters on one line"),
+            Self::Risk => match RiskScore::parse(text) {
+                Some(risk) => Ok(Value::Risk(risk)),
+                None => wrong("no risk from 0 to 1", "write it like `0.5`, or `none`"),
             },
             Self::Path if text.starts_with('~') => {
                 wrong("a path for a shell to expand", "write the whole path, or one relative to the home")
@@ -165,6 +185,9 @@ impl Kind {
         match self {
             Self::Address => "address and port".to_owned(),
             Self::Url => "URL".to_owned(),
+            Self::Endpoint => "URL with a path".to_owned(),
+            Self::Name => "name".to_owned(),
+            Self::Risk => "0 to 1, at most three digits behind the point, or `none`".to_owned(),
             Self::Path => "path, relative to the home".to_owned(),
             Self::Variable => "name of an environment variable".to_owned(),
             Self::Truth => "`true` or `false`".to_owned(),
@@ -228,6 +251,12 @@ fn origin(text: &str) -> Option<String> {
     let url = UpstreamUrl::parse(text).ok()?;
     let plain = url.uri().path() == "/" && url.uri().query().is_none();
     plain.then(|| text.trim_end_matches('/').to_ascii_lowercase())
+}
+
+/// An `http` or `https` URL without a query. What is added to its path comes from the program.
+fn endpoint(text: &str) -> Option<String> {
+    let url = UpstreamUrl::parse(text).ok()?;
+    url.uri().query().is_none().then(|| url.to_string())
 }
 
 /// POSIX: letters, digits and underscores, no digit first. A hexadecimal key is longer than such names are.
@@ -311,6 +340,19 @@ mod tests {
         assert_eq!(origin("https://Gate.example.com/").as_deref(), Some("https://gate.example.com"));
         for bad in ["https://x/y", "https://x/?a", "ftp://x", "x", "https://u@x", "https://x/#"] {
             assert_eq!(origin(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_risk_is_a_number_or_nothing() {
+        assert_eq!(read(Kind::Risk, "0.5"), Some(Value::Risk(RiskScore::from_thousandths(500))));
+        assert_eq!(read(Kind::Risk, "none"), Some(Value::None));
+        for bad in ["1.5", "-1", "50%", "high", "0.12345"] {
+            assert_eq!(read(Kind::Risk, bad), None, "{bad}");
+        }
+        assert!(read(Kind::Endpoint, "https://api.example.com/v1").is_some());
+        for bad in ["https://api.example.com/v1?a=b", "api.example.com", "https://u:p@x/", "https://x/#a"] {
+            assert_eq!(read(Kind::Endpoint, bad), None, "{bad}");
         }
     }
 

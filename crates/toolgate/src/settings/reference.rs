@@ -86,6 +86,11 @@ fn leaf(setting: &Setting) -> Json {
         Kind::Duration => {
             json!({ "type": "string", "pattern": "^[0-9]+(ms|s|m|h|d)$", "default": setting.default })
         }
+        Kind::Risk => {
+            let default = setting.default.parse::<f64>().map_or(Json::Null, Json::from);
+            json!({ "type": ["number", "string", "null"], "minimum": 0, "maximum": 1, "default": default })
+        }
+        Kind::Endpoint | Kind::Name => json!({ "type": ["string", "null"] }),
         Kind::Address => json!({ "type": "string", "default": setting.default }),
         Kind::Variable => json!({ "type": ["string", "null"] }),
         Kind::Url | Kind::Path if setting.default == "none" => json!({ "type": ["string", "null"] }),

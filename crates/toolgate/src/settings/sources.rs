@@ -6,7 +6,10 @@ use std::{
     time::Duration,
 };
 
-use domain::yaml::{self, Problem, did_you_mean};
+use domain::{
+    risk::RiskScore,
+    yaml::{self, Problem, did_you_mean},
+};
 
 use super::{
     file,
@@ -219,6 +222,13 @@ impl Choices {
         match self.value(path) {
             Value::Duration(length) => *length,
             _ => Duration::ZERO,
+        }
+    }
+    /// A risk; `None` when nothing was chosen.
+    pub(super) fn risk(&self, path: &str) -> Option<RiskScore> {
+        match self.value(path) {
+            Value::Risk(risk) => Some(*risk),
+            _ => None,
         }
     }
     /// A truth.

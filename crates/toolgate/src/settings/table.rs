@@ -165,6 +165,45 @@ pub const SETTINGS: &[Setting] = &[
         "Instead of the file: the environment variable that holds a passphrase, which goes through scrypt.",
     ),
     setting(
+        "risk.approve_at",
+        Kind::Risk,
+        "0.5",
+        "At or above this risk a call waits for people even where a rule allows it; `none`: risk alone asks nobody.",
+    ),
+    setting(
+        "risk.refuse_at",
+        Kind::Risk,
+        "none",
+        "At or above this risk a call is refused with 403; `none`: risk alone refuses nothing.",
+    ),
+    setting(
+        "risk.model.url",
+        Kind::Endpoint,
+        "none",
+        "A model that is asked how risky a call is: the base of its endpoint, such as `https://api.example.com/v1`. \
+         Without TLS only on this machine.",
+    ),
+    setting("risk.model.name", Kind::Name, "none", "The model's name at that endpoint."),
+    setting(
+        "risk.model.key_env",
+        Kind::Variable,
+        "none",
+        "The environment variable that holds the key for that endpoint.",
+    ),
+    setting(
+        "risk.model.style",
+        Kind::OneOf(&["openai", "anthropic"]),
+        "openai",
+        "How the endpoint is spoken to: `openai` adds `/chat/completions` to its URL, `anthropic` adds `/v1/messages`.",
+    ),
+    setting(
+        "risk.model.timeout",
+        Kind::Duration,
+        "10s",
+        "How long the model may take; after it the call counts as riskier, and waits for people unless its rule says \
+         `read: true`.",
+    ),
+    setting(
         "approvals.decide_within",
         Kind::Duration,
         "24h",

@@ -117,7 +117,7 @@ fn without_a_terminal_watch_prints_a_line_a_change() {
     let patience = std::time::Duration::from_secs(60);
     let object = || serde_json::from_str::<Value>(&objects.recv_timeout(patience).unwrap()).unwrap();
     let line = lines.recv_timeout(patience).unwrap();
-    assert!(line.ends_with(&format!("{first} pending laptop api POST /v1/notes notes")), "{line}");
+    assert!(line.ends_with(&format!("{first} pending laptop api POST /v1/notes 0.30 notes")), "{line}");
     assert_eq!((&object()["id"], stage.api.count()), (&json!(first), 0));
     let deny = ["approvals", "deny", &first, "--reason", "no\n", "--digest", &digest(&stage, &first)];
     assert_eq!(as_operator(&stage, "grace", &deny).code, 0);

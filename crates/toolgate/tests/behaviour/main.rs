@@ -47,6 +47,7 @@ mod people_are_notified;
 mod policy_is_checked_and_explained;
 mod refused_calls_reach_nobody;
 mod requests_are_read_strictly;
+mod risky_calls_wait;
 mod screen;
 mod services_are_applied_from_a_file;
 mod settings_say_what_is_wrong;

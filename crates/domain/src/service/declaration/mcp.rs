@@ -4,7 +4,8 @@ use super::*;
 use crate::service::{EnvValue, StdioUpstream};
 
 /// The keys that only MCP services have.
-pub const KEYS: [&str; 7] = ["command", "env", "share", "processes", "idle", "unknown_methods", "refusals"];
+pub const KEYS: [&str; 8] =
+    ["command", "env", "share", "processes", "idle", "unknown_methods", "trust_annotations", "refusals"];
 
 /// Children of one service at once, where the file does not say.
 const PROCESSES: u32 = 16;

@@ -21,7 +21,7 @@ fn one(lines: &str) -> String {
 fn a_stdio_service_is_read_whole() {
     let text = "services:\n  - name: files\n    kind: mcp\n    command: [npx, -y, \"@scope/server\", /srv]\n    \
                 env: { LEVEL: 3, MODE: \"yes\" }\n    share: true\n    processes: 4\n    idle: 90s\n    \
-                unknown_methods: pass\n    refusals: result\n";
+                unknown_methods: pass\n    trust_annotations: true\n    refusals: result\n";
     let declared = parse_declarations("services.yaml", text).unwrap();
     let env = [("LEVEL", "3"), ("MODE", "yes")]
         .map(|(name, value)| (name.to_owned(), EnvValue::Plain(value.to_owned())));
@@ -37,6 +37,7 @@ fn a_stdio_service_is_read_whole() {
         upstream,
         unknown_methods: UnknownMethods::Pass,
         refusals: RefusalForm::Result,
+        trust_annotations: true,
         credentials: Vec::new(),
         documentation: None,
     };
@@ -113,7 +114,7 @@ fn all_faults_are_shown_at_once_with_their_lines() {
     assert_eq!(
         faults[0].to_string(),
         "services.yaml:2:41: error: unknown key `tool`; known: name, kind, url, network, ca, credentials, \
-         documentation, command, env, share, processes, idle, unknown_methods, refusals\n   2 |   - { name: a, kind: mcp, command: [x], tool: y }\n     \
+         documentation, command, env, share, processes, idle, unknown_methods, trust_annotations, refusals\n   2 |   - { name: a, kind: mcp, command: [x], tool: y }\n     \
          |                                         ^^^^"
     );
     assert!(faults[1].message.contains("service `a` is already on line 3"));

@@ -169,6 +169,7 @@ pub fn service(upstream: Upstream, slots: &[(&str, CredentialKind)]) -> Service 
         upstream,
         unknown_methods: UnknownMethods::Refuse,
         refusals: RefusalForm::Error,
+        trust_annotations: false,
         credentials: slots.iter().map(slot).collect(),
         documentation: None,
     }

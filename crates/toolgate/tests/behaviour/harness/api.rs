@@ -5,14 +5,14 @@ use super::{Gateway, Hit, Home, Reply, Request, Step, Upstream, answer};
 /// What only the upstream and the vault should ever see.
 pub const SECRET: &str = "sk_live_\"9f3%c4/ü+b1d7e2a8";
 
-/// `user` may read everything below `/v1`, and make notes; nobody may delete.
+/// `user` may read everything below `/v1`, and make notes, however risky; nobody may delete.
 pub const API_POLICY: &str = r#"
 version: 1
 roles:
   user:
     allow:
       - { name: reading, service: api, requests: ["GET /v1/**", "HEAD /v1/**"] }
-      - { name: noting, service: api, requests: ["POST /v1/notes", "PUT /v1/notes/*"] }
+      - { name: noting, service: api, requests: ["POST /v1/notes", "PUT /v1/notes/*"], risk: ignore }
   other:
     allow: []
 deny:

@@ -64,7 +64,10 @@ fn faults_of_an_http_api_say_what_to_write() {
         ("url: https://a.example\nunknown_methods: pass", "`unknown_methods` is for services of kind `mcp`"),
         ("url: https://a.example\nrefusals: error", "`refusals` is for services of kind `mcp`"),
         ("url: https://a.example\npins: off", "`pins` is not supported yet"),
-        ("url: https://a.example\ntrust_annotations: true", "`trust_annotations` is not supported yet"),
+        (
+            "url: https://a.example\ntrust_annotations: true",
+            "`trust_annotations` is for services of kind `mcp`",
+        ),
         ("url: https://a.example\nstreams: true", "unknown key `streams`; did you mean `stream`?"),
         ("url: https://a.example\nstream: yes", "this is `yes`; it must be true or false"),
         ("url: https://a.example/?a=b", "has no query"),
