@@ -188,6 +188,15 @@ pub enum Refusal {
         status: Status,
         /// When it expires.
         expires_at: Option<Timestamp>,
+        /// How long that is from now.
+        left: Option<Duration>,
+    },
+    /// 409: it was asked to take back a held call that is being sent, or was.
+    NotTakenBack {
+        /// Which approval.
+        id: ApprovalId,
+        /// How far it is.
+        status: Status,
     },
     /// 404: there is no such approval, or it is another agent's.
     NoSuchApproval,
@@ -233,6 +242,8 @@ pub enum Unreadable {
     PathOverride(String),
     /// The idempotency key is empty, too long, or not visible ASCII.
     IdempotencyKey,
+    /// The stated intent is too long, or no text.
+    Intent,
 }
 
 impl std::fmt::Display for Unreadable {
@@ -258,6 +269,7 @@ impl std::fmt::Display for Unreadable {
                 write!(f, "the header `{name}` asks for another path; send the path itself")
             }
             Self::IdempotencyKey => f.write_str("an idempotency key is 1 to 255 visible ASCII characters"),
+            Self::Intent => f.write_str("the intent is a text of at most 4 KiB"),
         }
     }
 }
@@ -353,6 +365,7 @@ impl Refusal {
             Self::PendingFull(_) => "rate-limited",
             Self::NotApproved(end) => end.code(),
             Self::NotDecided { .. } => "not-decided",
+            Self::NotTakenBack { .. } => "not-taken-back",
             Self::NoSuchApproval => "no-such-approval",
         }
     }
@@ -377,7 +390,9 @@ impl Refusal {
                 404
             }
             Self::MethodNotAllowed => 405,
-            Self::InProgress | Self::OutcomeUnknown | Self::NotDecided { .. } => 409,
+            Self::InProgress | Self::OutcomeUnknown | Self::NotDecided { .. } | Self::NotTakenBack { .. } => {
+                409
+            }
             Self::KeyReused => 422,
         }
     }
@@ -406,7 +421,9 @@ impl Refusal {
             Self::CannotWait(_) => "wants approval and cannot wait".into(),
             Self::PendingFull(max) => format!("{max} calls wait for approval").into(),
             Self::NotApproved(end) => end.cause().into(),
-            Self::NotDecided { status, .. } => format!("approval {status}").into(),
+            Self::NotDecided { status, .. } | Self::NotTakenBack { status, .. } => {
+                format!("approval {status}").into()
+            }
             Self::NoSuchApproval => "no such approval".into(),
         }
     }
@@ -426,6 +443,7 @@ impl Refusal {
             | Self::PendingFull(_)
             | Self::NotApproved(_)
             | Self::NotDecided { .. }
+            | Self::NotTakenBack { .. }
             | Self::NoSuchApproval => Gate::Approve,
             _ => Gate::Door,
         }

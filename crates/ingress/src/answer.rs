@@ -5,6 +5,7 @@ mod forms;
 mod words;
 
 use domain::{
+    approval::NotApproved,
     call::{Action, Call},
     clock::Now,
     idempotency::StoredAnswer,
@@ -109,6 +110,11 @@ pub(crate) fn stopped(
     if let Some(wait) = words.retry_after {
         headers.insert(header::RETRY_AFTER, HeaderValue::from(wait));
     }
+    if let (Stop::Held(ticket), Form::Http) = (stop, form)
+        && let Ok(place) = HeaderValue::try_from(format!("/v1/approvals/{}", ticket.id))
+    {
+        headers.insert(header::LOCATION, place);
+    }
     if words.status == 401 {
         headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"toolgate\""));
     }
@@ -139,11 +145,36 @@ fn stored(answer: &StoredAnswer, call: &Call, form: &Form, status: &'static str)
     response
 }
 
-/// Says of a call that stopped whether its idempotency key is spent on an outcome that nobody knows.
-pub(crate) fn mark_unknown(response: &mut Response<Flow>, stop: &Stop) {
-    if stop.may_have_happened() {
-        response.headers_mut().insert(IDEMPOTENCY_STATUS, HeaderValue::from_static("unknown"));
+/// The answer to a call that stopped, in the form that its service wants. `keyed` says that it came with an idempotency
+/// key.
+pub(crate) fn to_call(front: &Front, stop: &Stop, call: &Call, form: &Form, keyed: bool) -> Response<Flow> {
+    let world = front.gateway.freshness.current();
+    let refusals = world.services.get(call.service.as_str()).map(|service| service.refusals);
+    let mut response = stopped(stop, call, form, refusals);
+    let status = match stop {
+        Stop::Held(_) => Some("in-progress"),
+        Stop::Executed(_) => Some("stored"),
+        Stop::Refused(Refusal::NotApproved(NotApproved::Unknown(_))) => Some("unknown"),
+        stop if stop.may_have_happened() => Some("unknown"),
+        _ => None,
+    };
+    if let Some(status) = status.filter(|_| keyed) {
+        response.headers_mut().insert(IDEMPOTENCY_STATUS, HeaderValue::from_static(status));
     }
+    response
+}
+
+/// The head of an event stream that tells a client of a held call how it goes.
+pub(crate) fn event_stream(call: &Call, keyed: bool) -> Response<()> {
+    let mut response = Response::new(());
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    if keyed {
+        headers.insert(IDEMPOTENCY_STATUS, HeaderValue::from_static("in-progress"));
+    }
+    sign(&mut response, call, "held");
+    response
 }
 
 /// What `X-Idempotency-Status` says of a stop, where it is about an idempotency key.
@@ -171,6 +202,7 @@ fn speaks_rpc(stop: &Stop) -> bool {
             | Refusal::PendingFull(_)
             | Refusal::NotApproved(_)
             | Refusal::NotDecided { .. }
+            | Refusal::NotTakenBack { .. }
             | Refusal::NoSuchApproval,
         ) => true,
         // Without a good key there is no agent to speak to: like 401, it is plain HTTP.
@@ -232,7 +264,7 @@ fn without_door(id: CallId) -> Call {
 }
 
 /// Marks an answer that is ours and no refusal.
-pub(crate) fn sign_own(response: &mut Response<Flow>, call: &Call) {
+pub(crate) fn sign_own<B>(response: &mut Response<B>, call: &Call) {
     if let Ok(id) = HeaderValue::try_from(call.id.to_string()) {
         response.headers_mut().insert(CALL_ID, id);
     }
@@ -243,7 +275,7 @@ pub(crate) fn sealed(id: CallId) -> Response<Flow> {
     stopped(&Fault::Sealed.into(), &without_door(id), &Form::Plain, None)
 }
 
-fn sign(response: &mut Response<Flow>, call: &Call, status: &'static str) {
+fn sign<B>(response: &mut Response<B>, call: &Call, status: &'static str) {
     sign_own(response, call);
     response.headers_mut().insert(PROXY_STATUS, HeaderValue::from_static(status));
 }

@@ -4,7 +4,6 @@
 use std::{convert::Infallible, net::IpAddr, sync::Arc};
 
 use domain::{
-    approval::Ticket,
     call::Call,
     clock::Now,
     idempotency::Repeatable,
@@ -19,6 +18,7 @@ use crate::{
     Front,
     answer::{self, Form},
     identity::Claims,
+    vigil::Vigil,
 };
 
 /// What a door has made of a request. What it could not read is in `exchange`, as the error it is.
@@ -33,12 +33,27 @@ pub(crate) struct Asked {
     pub(crate) modern: bool,
     pub(crate) repeatable: Option<Repeatable>,
     pub(crate) intent: Option<String>,
+    /// The token under which the client wants to hear of progress, as it was written.
+    pub(crate) progress: Option<String>,
 }
 
 impl Asked {
     /// Walks, and answers in the given form.
-    pub(crate) async fn walk(self, front: &Front, form: &Form) -> Response<Flow> {
-        let Self { at, source, claims, call, exchange, headers, session, modern, repeatable, intent } = self;
+    pub(crate) async fn walk(self, front: &Arc<Front>, form: &Form) -> Response<Flow> {
+        let Self {
+            at,
+            source,
+            claims,
+            call,
+            exchange,
+            headers,
+            session,
+            modern,
+            repeatable,
+            intent,
+            progress,
+        } = self;
+        let token = session.clone();
         // While this future lives, so does the client. The walk itself must not end with it.
         let (_alive, gone) = oneshot::channel::<Infallible>();
         let call = Arc::new(call);
@@ -57,38 +72,19 @@ impl Asked {
             gone,
         };
         let gateway = Arc::clone(&front.gateway);
-        let ended = match tokio::spawn(async move { walk(arrival, &gateway).await }).await {
+        let stop = match tokio::spawn(async move { walk(arrival, &gateway).await }).await {
+            Ok(Ok(reply)) => return answer::forwarded(reply, &call),
             // While people decide, the connection waits; hanging up changes nothing.
-            Ok(Err(Stop::Held(ticket))) => Ok(Err(wait(front, *ticket).await)),
-            ended => ended,
-        };
-        match ended {
-            Ok(Ok(reply)) => answer::forwarded(reply, &call),
-            Ok(Err(stop)) => {
-                let world = front.gateway.freshness.current();
-                let refusals = world.services.get(call.service.as_str()).map(|service| service.refusals);
-                let mut response = answer::stopped(&stop, &call, form, refusals);
-                if keyed {
-                    answer::mark_unknown(&mut response, &stop);
-                }
-                response
+            Ok(Err(Stop::Held(ticket))) => {
+                let vigil = Vigil::of_call(front, &call, form, keyed, *ticket, token);
+                return vigil.answered(progress).await;
             }
+            Ok(Err(stop)) => stop,
             Err(panicked) => {
                 tracing::error!(call = %call.id, "a walk ended by itself: {panicked}");
-                answer::stopped(&Fault::Internal.into(), &call, form, None)
+                Fault::Internal.into()
             }
-        }
-    }
-}
-
-/// Waits for the end of a held call, as long as a connection may.
-async fn wait(front: &Front, ticket: Ticket) -> Stop {
-    let gateway = &front.gateway;
-    let hold = gateway.approvals.terms.hold;
-    match gateway.approvals.wait(&ticket.agent, &ticket.id, hold, gateway.stopping.clone()).await {
-        Ok(approval) => gateway.approvals.answer(&approval).await,
-        // It is held all the same.
-        Err(Stop::Fault(_)) => Stop::Held(Box::new(ticket)),
-        Err(stop) => stop,
+        };
+        answer::to_call(front, &stop, &call, form, keyed)
     }
 }

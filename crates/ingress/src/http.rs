@@ -24,7 +24,7 @@ use crate::{
     answer::{self, Form},
     asked::Asked,
     identity::{self, Claims},
-    limits,
+    intent, limits,
     repeatable::repeatable,
 };
 
@@ -60,7 +60,8 @@ pub(crate) async fn open(knock: Knock) -> Response<Flow> {
     let claims = Claims::of(request.headers(), request.uri(), front.key_in_query);
     let (path, query) = (path.to_owned(), request.uri().query().map(str::to_owned));
     let query = query.and_then(|query| without_key(&query, front.key_in_query));
-    let repeatable = repeatable(request.headers(), None);
+    let stated = repeatable(request.headers(), None)
+        .and_then(|repeatable| Ok((repeatable, intent::stated(request.headers(), None)?)));
     let (head, body) = request.into_parts();
     let asked = match read_head(&front, &call.service, &head.method, &path, query.as_deref(), &head.headers) {
         Ok((method, target, headers)) => {
@@ -79,11 +80,11 @@ pub(crate) async fn open(knock: Knock) -> Response<Flow> {
             (Err(stop), HeaderMap::new())
         }
     };
-    let exchange = repeatable.as_ref().map_or_else(|bad| Err(bad.clone().into()), |_| exchange);
-    let repeatable = repeatable.ok().flatten();
-    let (session, modern) = (None, false);
-    let intent = None;
-    let asked = Asked { at, source, claims, call, exchange, headers, session, modern, repeatable, intent };
+    let exchange = stated.as_ref().map_or_else(|bad| Err(bad.clone().into()), |_| exchange);
+    let (repeatable, intent) = stated.unwrap_or_default();
+    let (session, modern, progress) = (None, false, None);
+    let asked =
+        Asked { at, source, claims, call, exchange, headers, session, modern, repeatable, intent, progress };
     asked.walk(&front, &Form::Http).await
 }
 

@@ -2,11 +2,15 @@
 //! into the words of its protocol. It decides nothing that a gate decides.
 
 mod answer;
+mod approvals;
 mod asked;
+mod explain;
 mod head;
 mod health;
 mod http;
 mod identity;
+mod inquiry;
+mod intent;
 mod limits;
 mod listener;
 mod mcp;
@@ -14,6 +18,8 @@ mod origin;
 mod proxy;
 mod repeatable;
 mod services;
+mod vigil;
+mod waiting;
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -33,6 +39,7 @@ use wire::http1::HeadFault;
 
 pub use listener::{Listener, ListenerFault, Tls};
 pub use origin::Names;
+pub use waiting::Waiting;
 
 /// What a listener serves: the gateway, and how requests are to be taken.
 pub struct Front {
@@ -46,6 +53,8 @@ pub struct Front {
     pub trusts_proxy: Box<dyn Fn(IpAddr) -> bool + Send + Sync>,
     /// Which doors this listener has.
     pub doors: &'static [Door],
+    /// The requests that wait for people.
+    pub waiting: Waiting,
 }
 
 /// What stands behind a listener: nobody while the vault is sealed, then a [`Front`].
@@ -92,6 +101,8 @@ pub const DOORS: &[Door] = &[
     Door { name: "http", takes: http::takes, open: |knock| Box::pin(http::open(knock)) },
     Door { name: "proxy", takes: proxy::takes, open: |knock| Box::pin(proxy::open(knock)) },
     Door { name: "services", takes: services::takes, open: |knock| Box::pin(services::open(knock)) },
+    Door { name: "approvals", takes: approvals::takes, open: |knock| Box::pin(approvals::open(knock)) },
+    Door { name: "explain", takes: explain::takes, open: |knock| Box::pin(explain::open(knock)) },
     HEALTH,
 ];
 

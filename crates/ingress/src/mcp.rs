@@ -1,6 +1,8 @@
 //! The MCP door: `/mcp/{service}`, Streamable HTTP. Reads one message strictly, says what it acts on, and hands
 //! it to the walk. The body that travels on is the one that was read.
 
+mod held;
+
 use std::borrow::Cow;
 
 use bytes::Bytes;
@@ -14,6 +16,7 @@ use hyper::body::Incoming;
 use pipeline::{Exchange, flow::Flow};
 use wire::{
     Limits, Message, Shape,
+    json::Kind,
     mcp::{self, Class, Era, Subject, Version},
 };
 
@@ -22,7 +25,8 @@ use crate::{
     answer::{self, Form},
     asked::Asked,
     identity::{self, Claims, META_KEY},
-    limits,
+    inquiry::Inquiry,
+    intent, limits,
     repeatable::{self, repeatable},
 };
 
@@ -63,23 +67,29 @@ pub(crate) async fn open(knock: Knock) -> Response<Flow> {
     let mut claims = Claims::of(request.headers(), request.uri(), front.key_in_query);
     let mut form = Form::Plain;
     let mut headers = HeaderMap::new();
-    let (exchange, modern, session, repeatable) = match read(request, &front, &mut claims, &mut headers).await
-    {
+    let (exchange, stated) = match read(request, &front, &mut claims, &mut headers).await {
         Ok(read) => {
             call.method = read.method;
             call.action = read.action;
             call.class = read.class;
             form = read.form;
-            (Ok(read.exchange), read.modern, read.session, read.repeatable)
+            (Ok(read.exchange), read.stated)
         }
         Err(unread) => {
             form = unread.form.unwrap_or(form);
-            (Err(unread.stop), false, None, None)
+            (Err(unread.stop), Stated::default())
         }
     };
+    let Stated { modern, session, repeatable, intent, progress } = stated;
 
-    let intent = None;
-    let asked = Asked { at, source, claims, call, exchange, headers, session, modern, repeatable, intent };
+    if let Ok(readable) = &exchange
+        && let Some(own) = held::own(&front, &claims, &call, readable, session.as_deref())
+    {
+        let inquiry = Inquiry { front, at, source, claims, call: held::housekeeping(call) };
+        return own.answered(inquiry, &form, progress).await;
+    }
+    let asked =
+        Asked { at, source, claims, call, exchange, headers, session, modern, repeatable, intent, progress };
     asked.walk(&front, &form).await
 }
 
@@ -90,9 +100,18 @@ struct Read {
     action: Action,
     class: Class,
     form: Form,
+    stated: Stated,
+}
+
+/// What a request says of itself, beside its message.
+#[derive(Default)]
+struct Stated {
     modern: bool,
     session: Option<String>,
     repeatable: Option<Repeatable>,
+    intent: Option<String>,
+    /// The token under which it wants to hear of progress, where it takes event streams.
+    progress: Option<String>,
 }
 
 /// A request that could not, and how its answer must look as far as that is known.
@@ -156,8 +175,8 @@ async fn read(
     // The newest protocol has no sessions; what is named one is ignored.
     let session = session.filter(|_| !modern);
     let (action, class) = (Action::Service, Class::Housekeeping);
-    let (form, repeatable) = (Form::Plain, None);
-    Ok(Read { exchange, method, action, class, form, modern, session, repeatable })
+    let stated = Stated { modern, session, ..Stated::default() };
+    Ok(Read { exchange, method, action, class, form: Form::Plain, stated })
 }
 
 fn read_message(
@@ -183,6 +202,11 @@ fn read_message(
     // What is no text is no key either.
     let inside = inside.map(|key| key.as_str().unwrap_or_default());
     let repeatable = repeatable(headers, inside.as_deref());
+    let intent = match message.meta(intent::META_KEY).map(|intent| intent.as_str()) {
+        Some(None) => Err(Unreadable::Intent),
+        intent => intent::stated(headers, intent.flatten().map(Cow::into_owned)),
+    };
+    let progress = progress_token(&message).filter(|_| takes_events(headers));
     // Our own members are for us: neither digest nor record nor upstream sees them.
     if let Some(without) = message.without_meta(|key| key.starts_with(mcp::meta::OURS_PREFIX)) {
         let limits = Limits::of_bytes(without.len());
@@ -201,8 +225,25 @@ fn read_message(
     check_names(&message, headers, modern).map_err(unread)?;
     let (method, action, class) = subject_of(&message).map_err(unread)?;
     let session = session.filter(|_| !modern);
-    let repeatable = repeatable.map_err(unread)?;
-    Ok(Read { exchange: Exchange::Post(message), method, action, class, form, modern, session, repeatable })
+    let (repeatable, intent) = (repeatable.map_err(unread)?, intent.map_err(unread)?);
+    let stated = Stated { modern, session, repeatable, intent, progress };
+    Ok(Read { exchange: Exchange::Post(message), method, action, class, form, stated })
+}
+
+/// The token of a request that wants to hear of progress: a text or a number, as it was written.
+fn progress_token(message: &Message) -> Option<String> {
+    let token = message.meta(mcp::meta::PROGRESS_TOKEN)?;
+    let is_request = matches!(message.shape(), Shape::Request { .. });
+    (is_request && matches!(token.kind(), Kind::String | Kind::Number)).then(|| token.text().to_owned())
+}
+
+/// Whether the client takes an event stream for an answer (RFC 9110 §12.5.1).
+fn takes_events(headers: &HeaderMap) -> bool {
+    let values = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
+    values.flat_map(|value| value.split(',')).any(|range| {
+        let media = range.split(';').next().unwrap_or_default().trim();
+        media.eq_ignore_ascii_case("text/event-stream")
+    })
 }
 
 /// What the message acts on, in the words that policy uses.

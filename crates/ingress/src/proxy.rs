@@ -22,7 +22,7 @@ use crate::{
     asked::Asked,
     http::read_head,
     identity::{self, Claims},
-    limits,
+    intent, limits,
     repeatable::{self, repeatable},
 };
 
@@ -32,8 +32,6 @@ const MEMBERS: [&str; 8] =
 /// How many header lines an envelope may give, as many as a request of its own; the map of the HTTP library panics
 /// over 32,768.
 const HEADERS_MAX: usize = 100;
-/// The longest statement of intent (bytes).
-const INTENT_BYTES_MAX: usize = 4 * 1024;
 
 pub(crate) fn takes(path: &str) -> bool {
     path == "/proxy"
@@ -60,48 +58,38 @@ pub(crate) async fn open(knock: Knock) -> Response<Flow> {
         _ => Err(Refusal::MethodNotAllowed.into()),
     };
     let read = whole.and_then(|bytes| read(&bytes, &head.headers, &front, &mut call));
-    let (exchange, headers, repeatable) = match read {
-        Ok(read) => (Ok(Exchange::Request(read.request)), read.headers, read.repeatable),
-        Err(stop) => (Err(stop), HeaderMap::new(), None),
+    let (exchange, headers, repeatable, intent) = match read {
+        Ok(read) => (Ok(Exchange::Request(read.request)), read.headers, read.repeatable, read.intent),
+        Err(stop) => (Err(stop), HeaderMap::new(), None, None),
     };
-    let (session, modern) = (None, false);
-    let intent = None;
-    let asked = Asked { at, source, claims, call, exchange, headers, session, modern, repeatable, intent };
+    let (session, modern, progress) = (None, false, None);
+    let asked =
+        Asked { at, source, claims, call, exchange, headers, session, modern, repeatable, intent, progress };
     asked.walk(&front, &Form::Http).await
 }
 
 /// An envelope that could be read.
-struct Read {
-    request: ApiRequest,
-    headers: HeaderMap,
+pub(crate) struct Read {
+    pub(crate) request: ApiRequest,
+    pub(crate) headers: HeaderMap,
     repeatable: Option<Repeatable>,
+    intent: Option<String>,
 }
 
-fn read(bytes: &Bytes, outer: &HeaderMap, front: &Front, call: &mut Call) -> Result<Read, Stop> {
+/// Reads an envelope, and notes in `call` what it is about. Headers of its request (`outer`) win over it.
+///
+/// # Errors
+/// What cannot be read in exactly one way.
+pub(crate) fn read(bytes: &Bytes, outer: &HeaderMap, front: &Front, call: &mut Call) -> Result<Read, Stop> {
     let envelope = json::read(bytes, &Limits::of_bytes(bytes.len())).map_err(Unreadable::Body)?;
-    if !envelope.is_object() {
-        return Err(envelope_fault("the body is no JSON object").into());
-    }
-    for member in envelope.members() {
-        let (name, _) = member;
-        let name = name.decoded();
-        if !MEMBERS.contains(&name.as_ref()) {
-            let known = MEMBERS.join(", ");
-            let shown: String = name.chars().take(40).flat_map(char::escape_default).collect();
-            return Err(envelope_fault(&format!("unknown member `{shown}`; known: {known}")).into());
-        }
-    }
+    check_members(envelope, &MEMBERS)?;
     call.service = required(envelope, "service")?;
     let method = required(envelope, "method")?;
     let path = required(envelope, "path")?;
     if path.contains("://") && !path.starts_with('/') {
         return Err(envelope_fault("`path` is an address; give the path alone, it starts with `/`").into());
     }
-    if let Some(intent) = optional_text(envelope, "intent")?
-        && intent.len() > INTENT_BYTES_MAX
-    {
-        return Err(envelope_fault("`intent` is longer than 4 KiB").into());
-    }
+    let intent = intent::stated(outer, optional_text(envelope, "intent")?)?;
     let query = envelope.get("query").map(query_text).transpose()?.flatten();
     let mut inner = envelope.get("headers").map(header_map).transpose()?.unwrap_or_default();
     let body = match envelope.get("body").filter(|body| body.kind() != Kind::Null) {
@@ -126,14 +114,31 @@ fn read(bytes: &Bytes, outer: &HeaderMap, front: &Front, call: &mut Call) -> Res
     // A header of the request wins over the envelope (contract §5).
     let stated = stated.filter(|_| !outer.contains_key(repeatable::HEADER));
     let repeatable = repeatable(outer, stated.as_deref())?;
-    Ok(Read { request: ApiRequest { method, target, body: CallBody::Whole(body) }, headers, repeatable })
+    let request = ApiRequest { method, target, body: CallBody::Whole(body) };
+    Ok(Read { request, headers, repeatable, intent })
 }
 
-fn envelope_fault(what: &str) -> Unreadable {
+/// An envelope is an object, and has no members but these.
+pub(crate) fn check_members(envelope: Raw<'_>, members: &[&str]) -> Result<(), Unreadable> {
+    if !envelope.is_object() {
+        return Err(envelope_fault("the body is no JSON object"));
+    }
+    for (name, _) in envelope.members() {
+        let name = name.decoded();
+        if !members.contains(&name.as_ref()) {
+            let known = members.join(", ");
+            let shown: String = name.chars().take(40).flat_map(char::escape_default).collect();
+            return Err(envelope_fault(&format!("unknown member `{shown}`; known: {known}")));
+        }
+    }
+    Ok(())
+}
+
+pub(crate) fn envelope_fault(what: &str) -> Unreadable {
     Unreadable::Envelope(what.to_owned())
 }
 
-fn required(envelope: Raw<'_>, name: &str) -> Result<String, Unreadable> {
+pub(crate) fn required(envelope: Raw<'_>, name: &str) -> Result<String, Unreadable> {
     optional_text(envelope, name)?.ok_or_else(|| envelope_fault(&format!("`{name}` is missing")))
 }
 

@@ -33,11 +33,11 @@ pub(crate) fn repeatable(
         }
         found = Some(key);
     }
-    Ok(found.map(|key| Repeatable { key, wait: wait(headers) }))
+    Ok(found.map(|key| Repeatable { key, wait: preferred_wait(headers).unwrap_or_default().min(WAIT_MAX) }))
 }
 
-/// `Prefer: wait=5`, bounded. What is not understood is not preferred.
-fn wait(headers: &HeaderMap) -> Duration {
+/// `Prefer: wait=5`. What is not understood is not preferred.
+pub(crate) fn preferred_wait(headers: &HeaderMap) -> Option<Duration> {
     headers
         .get_all(PREFER)
         .iter()
@@ -48,8 +48,6 @@ fn wait(headers: &HeaderMap) -> Duration {
             let seconds = value.trim().trim_matches('"').parse().ok()?;
             name.trim().eq_ignore_ascii_case("wait").then(|| Duration::from_secs(seconds))
         })
-        .unwrap_or_default()
-        .min(WAIT_MAX)
 }
 
 #[cfg(test)]
@@ -93,7 +91,8 @@ mod tests {
             ("waiting=5", 0),
             ("x;wait=5", 0),
         ] {
-            assert_eq!(wait(&headers(&[(PREFER, text)])), Duration::from_secs(seconds), "{text}");
+            let found = repeatable(&headers(&[(HEADER, "k"), (PREFER, text)]), None).unwrap().unwrap();
+            assert_eq!(found.wait, Duration::from_secs(seconds), "{text}");
         }
     }
 }

@@ -1,79 +1,42 @@
 //! The services door: `GET /v1/services`, what an agent may reach, where, and what there is to read about it.
 
-use std::{collections::BTreeMap, convert::Infallible, sync::Arc};
+use std::collections::BTreeMap;
 
 use domain::{
-    call::{Action, Call},
     names::ServiceName,
     service::{Service, Upstream},
-    stop::Refusal,
+    stop::Stop,
 };
-use http::{HeaderMap, HeaderValue, Method, Response, header};
-use pipeline::{Arrival, flow, flow::Flow, inquire};
+use http::{Method, Response};
+use pipeline::flow::Flow;
 use serde_json::json;
-use tokio::sync::oneshot;
-use wire::mcp::Class;
 
-use crate::{
-    Knock,
-    answer::{self, Form},
-    identity::{self, Claims},
-};
+use crate::{Knock, inquiry::Inquiry};
 
 pub(crate) fn takes(path: &str) -> bool {
     path == "/v1/services"
 }
 
 pub(crate) async fn open(knock: Knock) -> Response<Flow> {
-    let Knock { front, peer, request } = knock;
-    let gateway = &front.gateway;
-    let at = gateway.clock.now();
-    let call = Arc::new(Call {
-        id: gateway.ids.next(at.wall),
-        service: String::new(),
-        method: "services".into(),
-        action: Action::Service,
-        class: Class::Housekeeping,
-    });
-    if let Err(foreign) = front.names.check(request.uri(), request.headers()) {
-        return answer::turned_away(&front, &call, at, Refusal::ForeignOrigin(foreign), &Form::Http);
+    let mut inquiry = match Inquiry::of(&knock, "services") {
+        Ok(inquiry) => inquiry,
+        Err(response) => return *response,
+    };
+    if knock.request.method() != Method::GET {
+        return inquiry.not_allowed("GET");
     }
-    let (_alive, gone) = oneshot::channel::<Infallible>();
-    let arrival = Arrival {
-        at,
-        source: identity::source(&front, peer, request.headers()),
-        key: Claims::of(request.headers(), request.uri(), front.key_in_query).into_presented(),
-        call: Arc::clone(&call),
-        // Nothing is forwarded: what is asked for here is answered by us.
-        exchange: Err(Refusal::MethodNotAllowed.into()),
-        headers: HeaderMap::new(),
-        session: None,
-        modern: false,
-        repeatable: None,
-        intent: None,
-        gone,
-    };
-    if request.method() != Method::GET {
-        return answer::turned_away(&front, &call, at, Refusal::MethodNotAllowed, &Form::Http);
+    match list(&mut inquiry).await {
+        Ok(list) => inquiry.told(&json!({ "services": list })),
+        Err(stop) => inquiry.stopped(&stop),
     }
-    let services = match inquire(arrival, gateway).await {
-        Ok((caller, world)) => {
-            let in_scope = caller.agent.scope.iter();
-            in_scope.filter_map(|name| world.services.get(name)).cloned().collect::<Vec<_>>()
-        }
-        Err(stop) => return answer::stopped(&stop, &call, &Form::Http, None),
-    };
-    let texts = match gateway.documentation(&services).await {
-        Ok(texts) => texts,
-        Err(fault) => return answer::stopped(&fault.into(), &call, &Form::Http, None),
-    };
-    let list: Vec<_> = services.iter().map(|service| described(service, &texts)).collect();
-    let mut response = Response::new(flow::whole(json!({ "services": list }).to_string()));
-    let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    answer::sign_own(&mut response, &call);
-    response
+}
+
+async fn list(inquiry: &mut Inquiry) -> Result<Vec<serde_json::Value>, Stop> {
+    let (caller, world) = inquiry.caller().await?;
+    let in_scope = caller.agent.scope.iter();
+    let services: Vec<_> = in_scope.filter_map(|name| world.services.get(name)).cloned().collect();
+    let texts = inquiry.front.gateway.documentation(&services).await?;
+    Ok(services.iter().map(|service| described(service, &texts)).collect())
 }
 
 /// One service in the words of the contract; nothing about where it really is.

@@ -208,6 +208,21 @@ impl Approvals {
         agent: &AgentName,
         id: &ApprovalId,
         wait: Duration,
+        stopping: watch::Receiver<bool>,
+    ) -> Result<Approval, Stop> {
+        self.wait_while(agent, id, Status::is_under_way, wait, stopping).await
+    }
+
+    /// Waits, at most `wait`, while an approval of this agent has a status like that, or until the gateway stops.
+    ///
+    /// # Errors
+    /// [`Refusal::NoSuchApproval`] for one that is not there or another agent's; [`Fault::StoreUnavailable`].
+    pub async fn wait_while(
+        &self,
+        agent: &AgentName,
+        id: &ApprovalId,
+        is_like_that: impl Fn(Status) -> bool,
+        wait: Duration,
         mut stopping: watch::Receiver<bool>,
     ) -> Result<Approval, Stop> {
         let deadline = tokio::time::sleep(wait);
@@ -220,7 +235,7 @@ impl Approvals {
             let approval = approval
                 .filter(|approval| approval.held.agent == *agent)
                 .ok_or(Stop::Refused(Refusal::NoSuchApproval))?;
-            if !approval.status.is_under_way() {
+            if !is_like_that(approval.status) {
                 return Ok(approval);
             }
             tokio::select! {
@@ -229,6 +244,15 @@ impl Approvals {
                 _ = stopping.wait_for(|stopping| *stopping) => return Ok(approval),
             }
         }
+    }
+
+    /// What is said of an approval under way to whom asks for its result.
+    #[must_use]
+    pub fn undecided(&self, approval: &Approval) -> Refusal {
+        let expires_at = approval.expires_at();
+        let now = self.clock.now().wall;
+        let left = expires_at.map(|at| Duration::try_from(at.duration_since(now)).unwrap_or_default());
+        Refusal::NotDecided { id: approval.held.id, status: approval.status, expires_at, left }
     }
 
     /// What an approval answers a call that meets it. Its end is then delivered: an identical call is a new call.
@@ -293,27 +317,29 @@ impl Approvals {
     /// The agent takes a held call back; how it stands then.
     ///
     /// # Errors
-    /// [`Refusal::NoSuchApproval`]; [`Refusal::NotDecided`] when it is being sent already;
-    /// [`Fault::AuditUnavailable`]. An approval that has ended is left as it is.
+    /// [`Refusal::NoSuchApproval`]; [`Refusal::NotTakenBack`] when it is being sent, or was;
+    /// [`Fault::AuditUnavailable`]. An approval that ended without being sent is left as it is.
     pub async fn cancel(&self, caller: &Caller, id: &ApprovalId) -> Result<Approval, Stop> {
         let read = async || {
             let approval = self.store.approval(id).await.map_err(|error| unavailable(&error))?;
             let own = approval.filter(|approval| approval.held.agent == caller.agent.name);
             own.ok_or(Stop::Refused(Refusal::NoSuchApproval))
         };
-        let approval = read().await?;
+        let mut approval = read().await?;
         if matches!(approval.status, Status::Pending | Status::Approved) {
             let at = self.clock.now().wall;
             let mut event = approval.decision(at, Effect::Deny, "cancelled by the agent");
             event.key_id = Some(caller.key);
             let change = Change::CancelApproval { id: *id, agent: caller.agent.name.clone(), at };
-            let written = self.recorder.durable(Entry { change: Some(change), event }).await?;
-            if written == Written::Done {
+            if self.recorder.durable(Entry { change: Some(change), event }).await? == Written::Done {
                 self.tell();
             }
-            return read().await;
+            approval = read().await?;
         }
-        Ok(approval)
+        match approval.status {
+            Status::Cancelled | Status::Denied | Status::Expired => Ok(approval),
+            status => Err(Refusal::NotTakenBack { id: *id, status }.into()),
+        }
     }
 
     /// Ends what nobody decided, or executed, in time.

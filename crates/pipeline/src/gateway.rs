@@ -13,7 +13,7 @@ use counters::Counters;
 use domain::{
     clock::Clock,
     key::PresentedKey,
-    names::{CallId, ServiceName},
+    names::{AgentName, CallId, ServiceName},
     service::Service,
     stop::Fault,
 };
@@ -81,6 +81,14 @@ impl Gateway {
     #[must_use]
     pub fn knows(&self, key: &PresentedKey) -> bool {
         self.freshness.current().holder(&self.pepper.mac(key), self.clock.now()).is_ok()
+    }
+
+    /// Whose key this is, as far as the current snapshot knows: to find what is theirs, not for decisions.
+    #[must_use]
+    pub fn agent_of(&self, key: &PresentedKey) -> Option<AgentName> {
+        let world = self.freshness.current();
+        let (_, agent) = world.holder(&self.pepper.mac(key), self.clock.now()).ok()?;
+        Some(agent.name.clone())
     }
 
     /// What agents may read about these services, by name.

@@ -23,5 +23,7 @@ pub mod upstreams;
 mod walk;
 
 pub use arrival::{ApiRequest, Arrival, CallBody, Exchange, Presented, Repeat, Reply};
+pub use gates::g50_assess_risk::Foretold;
 pub use gateway::Gateway;
-pub use walk::{inquire, turn_away, walk};
+pub use listing::WAIT_TOOL;
+pub use walk::{foretell, inquire, turn_away, walk};

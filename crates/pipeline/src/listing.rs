@@ -3,13 +3,27 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use domain::{policy::Rights, service::Service};
+use domain::{policy::Rights, risk::RiskScore, service::Service};
 use wire::{
     Limits, Malformed, Raw, Reason, json, list,
     mcp::ListKind::{self, Prompts, ResourceTemplates, Resources, Tools},
 };
 
-use crate::{arrival::Caller, freshness::Freshness, risk::Hints};
+use crate::{
+    arrival::Caller,
+    freshness::Freshness,
+    risk::{Hints, Risk},
+};
+
+/// The tool by which an agent asks for the answer to a call of its that was held. The gateway answers it itself.
+pub const WAIT_TOOL: &str = "toolgate_wait";
+
+/// How it stands in lists.
+const WAIT_TOOL_LISTED: &str = concat!(
+    r#"{"name":"toolgate_wait","description":"Get the result of a call that is held for a person's approval. "#,
+    r#"Waits a short while. Give the approval id from the error. Asking never changes or repeats the call.","#,
+    r#""inputSchema":{"type":"object","properties":{"approval":{"type":"string"}},"required":["approval"]}}"#
+);
 
 const LISTS: [ListKind; 4] = [Tools, Prompts, Resources, ResourceTemplates];
 
@@ -18,6 +32,8 @@ const LISTS: [ListKind; 4] = [Tools, Prompts, Resources, ResourceTemplates];
 pub(crate) struct Catalog {
     freshness: Arc<Freshness>,
     hints: Arc<Hints>,
+    approve_at: Option<RiskScore>,
+    has_model: bool,
     caller: Caller,
     service: Arc<Service>,
 }
@@ -25,12 +41,18 @@ pub(crate) struct Catalog {
 impl Catalog {
     pub(crate) fn new(
         freshness: &Arc<Freshness>,
-        hints: &Arc<Hints>,
+        risk: &Risk,
         caller: &Caller,
         service: &Arc<Service>,
     ) -> Self {
-        let (freshness, hints) = (Arc::clone(freshness), Arc::clone(hints));
-        Self { freshness, hints, caller: caller.clone(), service: Arc::clone(service) }
+        Self {
+            freshness: Arc::clone(freshness),
+            hints: Arc::clone(&risk.hints),
+            approve_at: risk.thresholds.approve_at,
+            has_model: risk.model.is_some(),
+            caller: caller.clone(),
+            service: Arc::clone(service),
+        }
     }
 
     /// The message without what the agent may not use; none when nothing has to be cut.
@@ -65,24 +87,46 @@ impl Catalog {
         let agent = world.agents.get(&self.caller.agent.name);
         let rights = agent.and_then(|agent| Rights::of(&world, agent, self.service.name.as_str()).ok());
         let mut kept: Option<Vec<u8>> = None;
+        let can_wait = rights.is_some_and(|rights| rights.may_hold(self.approve_at, self.has_model));
         for (kind, _) in present {
-            // A cut moves what stands behind it, so the next list is looked for anew.
-            let bytes = match &kept {
-                None => cut_one(root, kind, rights),
-                Some(bytes) => cut_one(json::read(bytes, &Limits::of_bytes(bytes.len()))?, kind, rights),
-            };
-            kept = bytes.or(kept);
+            kept = edited(root, kept, |root| cut_one(root, kind, rights))?;
+            if kind == Tools && can_wait {
+                kept = edited(root, kept, with_wait_tool)?;
+            }
         }
         Ok(kept.map(Bytes::from))
     }
+}
+
+/// An edit moves what stands behind it, so the next one looks at the document anew.
+fn edited(
+    root: Raw<'_>,
+    kept: Option<Vec<u8>>,
+    edit: impl Fn(Raw<'_>) -> Option<Vec<u8>>,
+) -> Result<Option<Vec<u8>>, Malformed> {
+    let edited = match &kept {
+        None => edit(root),
+        Some(bytes) => edit(json::read(bytes, &Limits::of_bytes(bytes.len()))?),
+    };
+    Ok(edited.or(kept))
 }
 
 fn cut_one(root: Raw<'_>, kind: ListKind, rights: Option<Rights<'_>>) -> Option<Vec<u8>> {
     list::cut(root, &["result", kind.result_member()], &mut |element| shows(rights, kind, element))
 }
 
+/// The last page of tools has ours behind the upstream's.
+fn with_wait_tool(root: Raw<'_>) -> Option<Vec<u8>> {
+    let next = root.get("result").and_then(|result| result.get("nextCursor"));
+    let is_last = next.is_none_or(|next| next.kind() == json::Kind::Null);
+    is_last.then(|| list::append(root, &["result", Tools.result_member()], WAIT_TOOL_LISTED)).flatten()
+}
+
 /// An element without a readable name cannot be called, so it is not shown.
 fn shows(rights: Option<Rights<'_>>, kind: ListKind, element: Raw<'_>) -> bool {
     let name = element.get(kind.element_name()).and_then(Raw::as_str);
-    name.zip(rights).is_some_and(|(name, rights)| rights.may_list(kind, &name))
+    name.zip(rights).is_some_and(|(name, rights)| {
+        // An upstream's tool of that name is out of reach: calls of it end here.
+        !(kind == Tools && name == WAIT_TOOL) && rights.may_list(kind, &name)
+    })
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use domain::{
     call::Call,
     clock::Now,
+    policy::{Refused, Verdict},
     stop::{Fault, Stop},
     world::World,
 };
@@ -14,10 +15,10 @@ use crate::{
     dispatcher::Resumed,
     gates::{
         g10_authenticate::{again, authenticate},
-        g20_authorize::authorize,
+        g20_authorize::{authorize, check_door, judge_whole},
         g30_rate_limit::{charge_housekeeping, charge_refusal, rate_limit},
         g40_idempotency::idempotency,
-        g50_assess_risk::assess_risk,
+        g50_assess_risk::{Foretold, assess_risk, foretell_risk},
         g60_approve::{approve, decided},
         g70_record::{Execution, Record},
         g80_inject_credential::inject_credential,
@@ -132,12 +133,55 @@ pub(crate) async fn resume(resumed: Resumed, gateway: &Gateway) -> Result<bool, 
 /// # Errors
 /// The [`Stop`]: no good key, too many requests, or nothing can be confirmed.
 pub async fn inquire(arrival: Arrival, gateway: &Gateway) -> Result<(Caller, Arc<World>), Stop> {
+    let mut record = Record::open(&arrival.call, arrival.at, &gateway.recorder, &gateway.clock)?;
+    match admit(arrival, gateway, &mut record).await {
+        Ok((caller, _, world)) => {
+            record.forget();
+            Ok((caller, world))
+        }
+        Err(stop) => Err(record.turn_away(stop)),
+    }
+}
+
+/// Says what would become of a call that is not made: `asked`, as the arrival holds it. Nothing is forwarded or held;
+/// it is charged as [`inquire`] charges. What it says of conditions is true of this moment.
+///
+/// # Errors
+/// The [`Stop`]: as for [`inquire`], the kill switch is on, or the call could not be read or has come to the wrong door.
+pub async fn foretell(arrival: Arrival, asked: &Call, gateway: &Gateway) -> Result<Foretold, Stop> {
+    let mut record = Record::open(&arrival.call, arrival.at, &gateway.recorder, &gateway.clock)?;
+    let told = async {
+        let (caller, arrival, world) = admit(arrival, gateway, &mut record).await?;
+        world.check_kill_switch()?;
+        let exchange = arrival.exchange?;
+        let verdict = judge_whole(&world, &caller, asked, &exchange, &arrival.headers, arrival.at.wall);
+        // Whoever may not know that the service exists is not told where it is.
+        match world.services.get(asked.service.as_str()) {
+            Some(service) if verdict != Verdict::Never(Refused::NotInScope) => {
+                check_door(service, &exchange)?;
+                Ok(foretell_risk(verdict, asked, service, &gateway.risk))
+            }
+            _ => Ok(Foretold::Judged(verdict)),
+        }
+    }
+    .await;
+    match told {
+        Ok(foretold) => {
+            record.forget();
+            Ok(foretold)
+        }
+        Err(stop) => Err(record.turn_away(stop)),
+    }
+}
+
+/// Who asks for what the gateway answers itself, charged for it.
+async fn admit(
+    arrival: Arrival,
+    gateway: &Gateway,
+    record: &mut Record,
+) -> Result<(Caller, Arrival, Arc<World>), Stop> {
     let at = arrival.at;
-    let mut record = Record::open(&arrival.call, at, &gateway.recorder, &gateway.clock)?;
-    let mut world = match gateway.freshness.world(at).await {
-        Ok(world) => world,
-        Err(fault) => return Err(record.turn_away(fault.into())),
-    };
+    let mut world = gateway.freshness.world(at).await?;
     let call = Arc::clone(&arrival.call);
     let known = authenticate(
         arrival,
@@ -147,18 +191,10 @@ pub async fn inquire(arrival: Arrival, gateway: &Gateway) -> Result<(Caller, Arc
         &gateway.counters,
         &mut record.draft,
     )
-    .await;
-    let within = known.and_then(|known| {
-        let caller = known.caller().clone();
-        charge_housekeeping(&caller, &call, &world, at.monotonic, &gateway.counters).map(|()| caller)
-    });
-    match within {
-        Ok(caller) => {
-            record.forget();
-            Ok((caller, world))
-        }
-        Err(stop) => Err(record.turn_away(stop)),
-    }
+    .await?;
+    let (caller, arrival) = known.into_parts();
+    charge_housekeeping(&caller, &call, &world, at.monotonic, &gateway.counters)?;
+    Ok((caller, arrival, world))
 }
 
 /// Records a request that is refused before any gate needs to see it, and hands the refusal back.

@@ -19,7 +19,7 @@ use domain::{
     clock::Clock,
     policy::Policy,
 };
-use ingress::{CONSOLE_DOORS, DOORS, Door, Entrance, Front, Listener, ListenerFault, Names, Tls};
+use ingress::{CONSOLE_DOORS, DOORS, Door, Entrance, Front, Listener, ListenerFault, Names, Tls, Waiting};
 use jiff::Timestamp;
 use pipeline::{
     Gateway,
@@ -227,6 +227,7 @@ pub async fn start(
                 proxies.iter().any(|range| range.contains(address))
             }),
             doors,
+            waiting: Waiting::default(),
         }
     };
     let [gateway_entrance, console_entrance] = &entrances;

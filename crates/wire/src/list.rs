@@ -25,6 +25,30 @@ pub fn cut<'a>(document: Raw<'a>, path: &[&str], keep: &mut dyn FnMut(Raw<'a>) -
     cutter.finish()
 }
 
+/// Puts one element, given as JSON, at the end of the array at `path` (decoded keys, through objects).
+///
+/// `None` when there is no array at `path`.
+pub fn append(document: Raw<'_>, path: &[&str], element: &str) -> Option<Vec<u8>> {
+    let text = document.text();
+    let mut start = 0;
+    for key in path {
+        start = member_at(text, start, key)?;
+    }
+    let inside = text.get(start..)?;
+    if !inside.starts_with('[') {
+        return None;
+    }
+    let mut walk = Walk::over(inside, Kind::Array);
+    let mut last = None;
+    while walk.more() {
+        walk.value();
+        last = Some(start + walk.at());
+    }
+    // Behind the last element, or behind the bracket of an empty array.
+    let (place, comma) = last.map_or((start + 1, ""), |last| (last, ","));
+    Some([text.get(..place)?, comma, element, text.get(place..)?].concat().into_bytes())
+}
+
 /// Cuts members out of the object that stands at `start` of `text`, keeping those for whose decoded key
 /// `keep` says so. `None` when nothing was cut.
 pub(crate) fn cut_members(text: &str, start: usize, keep: impl Fn(&str) -> bool) -> Option<Vec<u8>> {
@@ -150,6 +174,26 @@ mod tests {
     fn without_an_array_at_the_path_nothing_is_cut() {
         for text in [r#"{"result":{"tools":{"a":1}}}"#, r#"{"result":[1]}"#, r#"{"error":{}}"#, "[1]", "1"] {
             assert_eq!(cut_text(text, &["result", "tools"], &[]), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn an_element_comes_last_and_everything_else_stays() {
+        let appended = |text: &str| {
+            append(raw(text), &["result", "tools"], "{\"x\":1}").map(|out| String::from_utf8(out).unwrap())
+        };
+        for (before, after) in [
+            (r#"{"result":{"tools":[]}}"#, r#"{"result":{"tools":[{"x":1}]}}"#),
+            (r#"{"result":{"tools":[ ],"z":1.0}}"#, r#"{"result":{"tools":[{"x":1} ],"z":1.0}}"#),
+            (
+                r#" {"a":"]","result":{"tools" :[[1], {} ]}}"#,
+                r#"{"a":"]","result":{"tools" :[[1], {},{"x":1} ]}}"#,
+            ),
+        ] {
+            assert_eq!(appended(before).unwrap(), after);
+        }
+        for without in [r#"{"result":{"tools":{"a":[1]}}}"#, r#"{"result":[1]}"#, r#"{"error":{}}"#] {
+            assert_eq!(appended(without), None);
         }
     }
 

@@ -6,6 +6,7 @@ use super::{Approval, Status};
 use crate::{
     names::{AgentName, ApprovalId},
     policy::RuleName,
+    risk::RiskScore,
 };
 
 /// What an agent is handed while its call is held.
@@ -17,6 +18,8 @@ pub struct Ticket {
     pub agent: AgentName,
     /// The rule that wants people.
     pub rule: RuleName,
+    /// How risky the call is, where that was assessed.
+    pub risk: Option<RiskScore>,
     /// How far it is: pending, approved or executing.
     pub status: Status,
     /// When it expires; an executing one does not.
@@ -32,6 +35,7 @@ impl Ticket {
             id: held.id,
             agent: held.agent.clone(),
             rule: held.rule.clone(),
+            risk: held.risk.as_ref().map(|risk| risk.score),
             status: approval.status,
             expires_at: approval.expires_at(),
         }
@@ -79,6 +83,20 @@ impl NotApproved {
             | Self::Void(id)
             | Self::Unknown(id)
             | Self::Forgotten(id) => id,
+        }
+    }
+
+    /// How the approval stands, where that is kept.
+    #[must_use]
+    pub fn approval_status(&self) -> Option<Status> {
+        match self {
+            Self::Denied { .. } => Some(Status::Denied),
+            Self::Expired(_) => Some(Status::Expired),
+            Self::Cancelled(_) => Some(Status::Cancelled),
+            Self::Void(_) | Self::Resolved { happened: false, .. } => Some(Status::Failed),
+            Self::Unknown(_) => Some(Status::Unknown),
+            Self::Resolved { happened: true, .. } => Some(Status::Executed),
+            Self::Forgotten(_) => None,
         }
     }
 

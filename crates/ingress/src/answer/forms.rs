@@ -12,7 +12,7 @@ impl Words {
     /// The sentence for models: clients drop everything of an error but its message.
     fn sentence(&self, call: &Call) -> String {
         // After the colon the sentence goes on, unless it starts with a name.
-        let detail = lower(&self.detail);
+        let detail = lower(self.detail_for_model.as_ref().unwrap_or(&self.detail));
         let next = self.next_for_model.as_ref().unwrap_or(&self.next);
         format!("{} ({}): {} {} Call {}.", self.verdict, self.status, detail, next, call.id)
     }
@@ -55,6 +55,17 @@ impl Words {
         }
         if let Some(rule) = &self.rule {
             member(&mut body, "rule", rule);
+        }
+        if let Some(note) = &self.approval {
+            let _ = write!(body, ",\"approval\":{{\"id\":\"{}\"", note.id);
+            if let Some(status) = note.status {
+                let _ = write!(body, ",\"status\":\"{status}\"");
+            }
+            match &note.expires_at {
+                Some(at) => member(&mut body, "expires_at", at),
+                None => body.push_str(",\"expires_at\":null"),
+            }
+            body.push('}');
         }
         if let Some(wait) = self.retry_after {
             let _ = write!(body, ",\"retry_after\":{wait}");

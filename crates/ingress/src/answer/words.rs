@@ -1,11 +1,14 @@
 //! The one table from a stop to what is said about it. Agents read these sentences: verdict, reason, what was not
 //! done, what to do now.
 
+mod held;
+
 use std::fmt::Write as _;
 
 use domain::{
-    approval::{NotApproved, Ticket},
+    approval::Status,
     call::{Action, Call},
+    names::ApprovalId,
     stop::{Fault, Gate, Refusal, Unreadable},
 };
 
@@ -20,8 +23,12 @@ pub(super) struct Words {
     pub(super) verdict: &'static str,
     /// What happened, ending in what was not done.
     pub(super) detail: String,
+    /// The same on MCP, where it differs.
+    pub(super) detail_for_model: Option<String>,
     pub(super) reason: Option<String>,
     pub(super) rule: Option<String>,
+    /// The approval that it is about.
+    pub(super) approval: Option<Note>,
     /// Seconds.
     pub(super) retry_after: Option<u64>,
     /// What to do now, on HTTP.
@@ -30,6 +37,15 @@ pub(super) struct Words {
     pub(super) next_for_model: Option<String>,
     /// The protocol version that nobody here speaks.
     pub(super) requested_version: Option<String>,
+}
+
+/// What a document tells of an approval.
+pub(super) struct Note {
+    pub(super) id: ApprovalId,
+    /// How far it is; `None` where that is not kept any more.
+    pub(super) status: Option<Status>,
+    /// RFC 3339, in whole seconds; `None` for one that does not expire any more.
+    pub(super) expires_at: Option<String>,
 }
 
 impl Words {
@@ -42,8 +58,10 @@ impl Words {
             title: "Forbidden",
             verdict: "Refused",
             detail: String::new(),
+            detail_for_model: None,
             reason: None,
             rule: None,
+            approval: None,
             retry_after: None,
             next: String::new(),
             next_for_model: None,
@@ -85,7 +103,7 @@ impl Words {
                 words.rule = rule.as_ref().map(|rule| rule.as_str().to_owned());
                 words.next =
                     "Do not retry. Use another action, or tell the user that an operator must change the \
-                              policy."
+                              policy. POST /v1/explain answers beforehand."
                         .into();
                 words.next_for_model = Some(
                     "Do not retry; use a listed tool, or tell the user that an operator must change the policy."
@@ -211,101 +229,18 @@ impl Words {
                     "Wait until one of them is decided, or take one back; then repeat this call.".into();
             }
             Refusal::NotApproved(end) => words.not_approved(end),
-            Refusal::NotDecided { id, status, .. } => {
-                words.title = "Not decided yet";
-                words.verdict = "Not decided yet";
-                words.detail = format!("{id} is {status}.");
-                words.retry_after = Some(20);
-                words.next = "Do other work, then ask again; do not send the call in another form.".into();
+            Refusal::NotDecided { id, status, expires_at, left } => {
+                words.not_decided(*id, *status, *expires_at, *left);
             }
+            Refusal::NotTakenBack { id, status } => words.not_taken_back(*id, *status),
             Refusal::NoSuchApproval => {
                 words.title = "Not found";
                 words.detail = "There is no such approval, or it is not yours.".into();
-                words.next = "Use the id from the answer that held your call.".into();
+                words.next =
+                    "Use the id from the answer that held your call, on the service that held it.".into();
             }
         }
         words
-    }
-
-    /// A held call that was not sent, or of which nobody knows.
-    fn not_approved(&mut self, end: &NotApproved) {
-        let id = end.id();
-        let (title, detail, next) = match end {
-            NotApproved::Denied { reason, .. } => {
-                let why = reason.as_ref().map_or_else(String::new, |reason| format!(": \"{reason}\""));
-                self.reason.clone_from(reason);
-                (
-                    "Denied",
-                    format!("An operator denied {id}{why}. Nothing was sent."),
-                    "Do not repeat it; tell the user the reason.",
-                )
-            }
-            NotApproved::Expired(_) => (
-                "Expired",
-                format!("Nobody decided {id} in time. Nothing was sent."),
-                "Ask the user whether to try again; if so, repeat the call for a new approval.",
-            ),
-            NotApproved::Cancelled(_) => (
-                "Cancelled",
-                format!("{id} was taken back. Nothing was sent."),
-                "If the call is wanted after all, repeat it for a new approval.",
-            ),
-            NotApproved::Void(_) => (
-                "Forbidden",
-                format!("{id} was approved, but is not allowed any more. Nothing was sent."),
-                "Do not retry; tell the user that key, scope, policy or credential have changed.",
-            ),
-            NotApproved::Unknown(_) => (
-                "Outcome unknown",
-                format!("{id} was sent, its answer was lost. It may have happened."),
-                "Do not repeat it; tell the user that an operator must resolve it.",
-            ),
-            NotApproved::Resolved { happened: true, .. } => (
-                "Answer lost",
-                format!("{id} was sent, its answer was lost. An operator has found that it happened."),
-                "Do not repeat it; tell the user.",
-            ),
-            NotApproved::Resolved { happened: false, .. } => (
-                "Answer lost",
-                format!("{id} was sent, its answer was lost. An operator has found that it did not happen."),
-                "If the call is still wanted, repeat it for a new approval.",
-            ),
-            NotApproved::Forgotten(_) => (
-                "Gone",
-                format!("{id} has ended, and its answer is not kept any more."),
-                "Do not repeat a call that changes something; check first, or ask the user.",
-            ),
-        };
-        self.title = title;
-        self.verdict = title;
-        self.detail = detail;
-        self.next = next.to_owned();
-    }
-
-    /// A call that waits for people.
-    pub(super) fn of_ticket(ticket: &Ticket, call: &Call) -> Self {
-        let id = ticket.id;
-        Self {
-            code: "approval-required",
-            status: 428,
-            proxy_status: "held",
-            title: "Approval required",
-            verdict: "Held",
-            detail: format!(
-                "Rule {} wants a person's approval for {}. Nothing was sent yet.",
-                quoted(ticket.rule.as_str()),
-                act(call)
-            ),
-            reason: None,
-            rule: Some(ticket.rule.as_str().to_owned()),
-            retry_after: Some(20),
-            next: format!(
-                "GET /v1/approvals/{id}?wait=20 until it is decided, then fetch /result; or repeat this exact call. \
-                 It runs once. A changed call needs its own approval."
-            ),
-            next_for_model: None,
-            requested_version: None,
-        }
     }
 
     pub(super) fn of_fault(fault: &Fault, call: &Call) -> Self {
@@ -398,8 +333,10 @@ impl Words {
             title: if ours { "Not available" } else { "Upstream error" },
             verdict: if ours { "Not available" } else { "Upstream error" },
             detail,
+            detail_for_model: None,
             reason: None,
             rule: None,
+            approval: None,
             retry_after: wait,
             next: next.to_owned(),
             next_for_model: None,
@@ -425,24 +362,28 @@ fn act(call: &Call) -> String {
 }
 
 /// A name that came with the request, in backticks: escaped and bounded, so that it cannot pose as our words.
-fn quoted(text: &str) -> String {
-    const CHARACTERS_MAX: usize = 120;
-    let mut quoted = String::from("`");
-    for character in text.chars().take(CHARACTERS_MAX) {
+pub(crate) fn quoted(text: &str) -> String {
+    enclosed('`', text, 120)
+}
+
+fn enclosed(mark: char, text: &str, characters_max: usize) -> String {
+    let mut quoted = String::from(mark);
+    for character in text.chars().take(characters_max) {
         match character {
-            '`' => quoted.push_str("\\u{60}"),
-            plain if plain.is_alphanumeric() || plain.is_ascii_graphic() || plain == ' ' => {
-                quoted.push(plain)
+            plain
+                if plain != mark && (plain.is_alphanumeric() || plain.is_ascii_graphic() || plain == ' ') =>
+            {
+                quoted.push(plain);
             }
             other => {
                 let _ = write!(quoted, "\\u{{{:x}}}", u32::from(other));
             }
         }
     }
-    if text.chars().nth(CHARACTERS_MAX).is_some() {
+    if text.chars().nth(characters_max).is_some() {
         quoted.push('…');
     }
-    quoted.push('`');
+    quoted.push(mark);
     quoted
 }
 

@@ -13,6 +13,7 @@ use domain::{
     world::World,
 };
 use http::HeaderMap;
+use jiff::Timestamp;
 use tokio::sync::oneshot;
 use wire::mcp::Class;
 
@@ -72,18 +73,17 @@ pub(crate) async fn authorize(
     // What was wrong with a request is told only to somebody with a key.
     let mut exchange = arrival.exchange?;
     let call = arrival.call;
-    let mut verdict = judge(world, &caller.agent, &call.service, &call.action, Args::Unknown);
-    if verdict == Verdict::Depends {
-        // A body that no condition reads goes on flowing.
-        let rights = Rights::of(world, &caller.agent, &call.service);
-        if rights.is_ok_and(|rights| rights.needs_args(&call.action)) {
-            exchange.hold_body(bodies, bounds).await?;
-        }
-        let known = Facts::new(&caller.agent, &call.service, &call.method, &call.action, arrival.at.wall);
-        verdict = arguments::with_facts(known, &call.action, &exchange, &arrival.headers, |facts| {
-            judge(world, &caller.agent, &call.service, &call.action, Args::Known(facts))
-        });
+    let judged = judge(world, &caller.agent, &call.service, &call.action, Args::Unknown);
+    // A body that no condition reads goes on flowing.
+    if judged == Verdict::Depends
+        && Rights::of(world, &caller.agent, &call.service).is_ok_and(|rights| rights.needs_args(&call.action))
+    {
+        exchange.hold_body(bodies, bounds).await?;
     }
+    let verdict = match judged {
+        Verdict::Depends => judge_whole(world, &caller, &call, &exchange, &arrival.headers, arrival.at.wall),
+        judged => judged,
+    };
     draft.judged(&verdict, world.policy.hash());
     let service = world.services.get(call.service.as_str()).ok_or(Refusal::NotInScope)?;
     match &verdict {
@@ -133,8 +133,23 @@ pub(crate) async fn authorize(
     })
 }
 
+/// What the policy says to a call whose body is there, as far as a condition reads it.
+pub(crate) fn judge_whole(
+    world: &World,
+    caller: &Caller,
+    call: &Call,
+    exchange: &Exchange,
+    headers: &HeaderMap,
+    at: Timestamp,
+) -> Verdict {
+    let known = Facts::new(&caller.agent, &call.service, &call.method, &call.action, at);
+    arguments::with_facts(known, &call.action, exchange, headers, |facts| {
+        judge(world, &caller.agent, &call.service, &call.action, Args::Known(facts))
+    })
+}
+
 /// MCP services are reached by MCP messages, HTTP services by requests.
-fn check_door(service: &Service, exchange: &Exchange) -> Result<(), Refusal> {
+pub(crate) fn check_door(service: &Service, exchange: &Exchange) -> Result<(), Refusal> {
     let name = &service.name;
     match (&service.upstream, exchange) {
         (Upstream::Api(_), Exchange::Request(_)) => Ok(()),

@@ -6,8 +6,8 @@ use std::{borrow::Cow, num::NonZeroU8, ops::Deref, sync::Arc};
 use bytes::Bytes;
 use domain::{
     approval::HeldRisk,
-    call::Action,
-    policy::{RuleName, Wants},
+    call::{Action, Call},
+    policy::{RuleName, Verdict, Wants},
     risk::{Assessment, ModelSaid, RiskVerdict, Thresholds, Weight},
     service::Service,
     stop::{Refusal, Stop},
@@ -25,7 +25,7 @@ use crate::{
     budget::BodyBudget,
     gateway::{Bounds, Gateway},
     idempotency::Claim,
-    risk::{Model, Question},
+    risk::{Model, Question, Risk},
 };
 
 /// A call whose risk is known. Only this gate can make one.
@@ -88,12 +88,7 @@ pub(crate) async fn assess_risk(
     if call.call.class == Class::Housekeeping {
         return Ok(Assessed { call, assessment: None, wants_people: false });
     }
-    let weight = match &call.call.action {
-        Action::Request(_) => Weight::of_method(&call.call.method),
-        Action::Tool(name) => risk.hints.weight(&call.service, name),
-        _ => Weight::Read,
-    };
-    let mut assessment = Assessment::of(weight, call.rule_risk);
+    let mut assessment = Assessment::of(weight_of(&call.call, &call.service, risk), call.rule_risk);
     if let Some(model) = &risk.model
         && could_change(&assessment, &risk.thresholds)
     {
@@ -106,6 +101,38 @@ pub(crate) async fn assess_risk(
         return Err(Refusal::TooRisky { score: assessment.score(), refuse_at }.into());
     }
     Ok(Assessed { call, assessment: Some(assessment), wants_people: verdict != RiskVerdict::Pass })
+}
+
+fn weight_of(call: &Call, service: &Service, risk: &Risk) -> Weight {
+    match &call.action {
+        Action::Request(_) => Weight::of_method(&call.method),
+        Action::Tool(name) => risk.hints.weight(service, name),
+        _ => Weight::Read,
+    }
+}
+
+/// What risk makes of a verdict on a call that is not made. No model is asked; one could make it stricter.
+pub(crate) fn foretell_risk(verdict: Verdict, call: &Call, service: &Service, risk: &Risk) -> Foretold {
+    let rule = match &verdict {
+        Verdict::Allow { risk, .. } => *risk,
+        Verdict::Ask(wants) => wants.risk,
+        Verdict::Never(_) | Verdict::Depends => return Foretold::Judged(verdict),
+    };
+    let assessment = Assessment::of(weight_of(call, service, risk), rule);
+    match (assessment.decide(&risk.thresholds), verdict) {
+        (RiskVerdict::Refuse, _) => Foretold::TooRisky,
+        (RiskVerdict::Pass, verdict) | (_, verdict @ Verdict::Ask(_)) => Foretold::Judged(verdict),
+        (_, _) => Foretold::Judged(Verdict::Ask(Box::new(by_risk(&assessment)))),
+    }
+}
+
+/// What would become of a call.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Foretold {
+    /// What the policy says, with what risk asks for.
+    Judged(Verdict),
+    /// It would be refused for its risk.
+    TooRisky,
 }
 
 /// The approval that risk alone wants: of one operator, in the time of the settings. It bears the name of the setting

@@ -100,6 +100,7 @@ pub(crate) async fn approve(
             id,
             agent: agent.clone(),
             rule: held.rule.clone(),
+            risk: held.risk.as_ref().map(|risk| risk.score),
             status: Status::Pending,
             expires_at: Some(held.decide_by),
         };
