@@ -110,8 +110,9 @@ impl Course {
     fn new(way: Way, keyed: bool) -> (Jam, Self) {
         let jam = Jam::new();
         let jammed = if way == Way::Http { "jammed-api" } else { "jammed-web" };
-        let stage =
-            CountedStage::beside(Home::new(COUNTED_POLICY), |_, _| vec![(jammed, jam.declare(jammed, way))]);
+        // Upstreams that stand still are ended by the crash, not by the clock.
+        let home = Home::new(COUNTED_POLICY).set("gateway.upstream_timeout=5m").set("gateway.hold=1s");
+        let stage = CountedStage::beside(home, |_, _| vec![(jammed, jam.declare(jammed, way))]);
         let desk = Desk::of(&stage.gateway);
         (jam, Self { desk, stage, jammed, way, keyed, done: Vec::new() })
     }
