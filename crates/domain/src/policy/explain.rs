@@ -7,7 +7,13 @@ use super::{
     judge::Refused,
     rule::{Rule, Target, subject},
 };
-use crate::{agent::Agent, call::Action, quota::Quota, world::World};
+use crate::{
+    agent::Agent,
+    call::Action,
+    quota::Quota,
+    risk::{Assessment, KnownRisk, RiskVerdict, Thresholds},
+    world::World,
+};
 
 /// A decision, told.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,9 +66,66 @@ impl fmt::Display for LimitLine {
     }
 }
 
-/// What would happen to this action, and why. `facts` are about the same call.
+/// What would happen to this action, and why. `method` and `facts` are about the same call.
 #[must_use]
 pub fn explain(
+    world: &World,
+    agent: &Agent,
+    service: &str,
+    (action, method): (&Action, &str),
+    facts: &Facts<'_>,
+    known: &KnownRisk,
+) -> Explanation {
+    let told = explain_policy(world, agent, service, action, facts);
+    let risk = match judge(world, agent, service, action, Args::Known(facts)) {
+        Verdict::Allow { rule: Some(_), risk, .. } => risk,
+        Verdict::Ask(wants) => wants.risk,
+        Verdict::Allow { rule: None, .. } | Verdict::Never(_) | Verdict::Depends => return told,
+    };
+    match world.services.get(service) {
+        Some(service) => with_risk(told, &Assessment::of(known.weight(service, action, method), risk), known),
+        None => told,
+    }
+}
+
+/// What risk makes of a decision.
+fn with_risk(mut told: Explanation, assessment: &Assessment, known: &KnownRisk) -> Explanation {
+    let (score, heuristic) = (assessment.score(), assessment.heuristic());
+    let made_of = match assessment.rule.floor {
+        Some(floor) if floor > heuristic => format!("rule {floor}"),
+        _ => format!("{} {heuristic}", assessment.weight.name()),
+    };
+    let Thresholds { approve_at, refuse_at } = &known.thresholds;
+    match (assessment.decide(&known.thresholds), told.effect) {
+        (RiskVerdict::Refuse, _) => {
+            let at = refuse_at.unwrap_or_default();
+            told.reason = format!("its risk {score} = {made_of} reaches refuse_at {at}");
+            told.effect = Effect::Deny;
+            told.limits.clear();
+        }
+        (RiskVerdict::Ask, Effect::Allow) => {
+            let at = approve_at.unwrap_or_default();
+            told.reason = format!(
+                "needs 1 operator: it is allowed, and its risk {score} = {made_of} reaches approve_at {at}"
+            );
+            told.effect = Effect::Hold;
+        }
+        (_, Effect::Allow) if assessment.rule.ignore => {
+            told.reason.push_str("; `risk: ignore` lets it pass however risky it is");
+        }
+        (_, Effect::Allow) => {
+            if let Some(at) = approve_at {
+                let model = if known.has_model { ", unless the model raises it" } else { "" };
+                told.reason.push_str(&format!("; risk {score} stays under approve_at {at}{model}"));
+            }
+        }
+        (_, Effect::Hold | Effect::Deny) => {}
+    }
+    told
+}
+
+/// What the policy alone makes of it.
+fn explain_policy(
     world: &World,
     agent: &Agent,
     service: &str,
@@ -230,6 +293,7 @@ mod tests {
 
     use super::*;
     use crate::policy::fixture::{NOON, agent, world};
+    use crate::risk::RiskScore;
 
     const POLICY: &str = r#"version: 1
 roles:
@@ -248,7 +312,8 @@ limits:
         let world = world(POLICY, &["files", "notes", "other"]);
         let agent = agent("user", &["files", "notes"]);
         let facts = Facts::new(&agent, service, "tools/call", &action, NOON.parse().unwrap());
-        let explanation = explain(&world, &agent, service, &action, &facts);
+        let explanation =
+            explain(&world, &agent, service, (&action, "tools/call"), &facts, &KnownRisk::default());
         let limits: Vec<_> = explanation.limits.iter().map(ToString::to_string).collect();
         let rule = explanation.rule.map_or("none".into(), |(name, line)| format!("{name}:{line}"));
         format!("{} | {rule} | {} | {}", explanation.effect.as_str(), explanation.reason, limits.join(", "))
@@ -292,7 +357,8 @@ deny:
             let args = json::read(args.as_bytes(), &Limits::of_bytes(args.len())).unwrap();
             let facts = Facts::new(&agent, "billing", "tools/call", &action, NOON.parse().unwrap())
                 .with_args(Ok(args));
-            let told = explain(&world, &agent, "billing", &action, &facts);
+            let told =
+                explain(&world, &agent, "billing", (&action, "tools/call"), &facts, &KnownRisk::default());
             let rule = told.rule.map_or("none".into(), |(name, _)| name.to_string());
             format!("{} | {rule} | {}", told.effect.as_str(), told.reason)
         };
@@ -355,7 +421,8 @@ approve:
             let args = json::read(args.as_bytes(), &Limits::of_bytes(args.len())).unwrap();
             let facts = Facts::new(&agent, "billing", "tools/call", &action, NOON.parse().unwrap())
                 .with_args(Ok(args));
-            let told = explain(&world, &agent, "billing", &action, &facts);
+            let told =
+                explain(&world, &agent, "billing", (&action, "tools/call"), &facts, &KnownRisk::default());
             let limits = told.limits.len();
             let rule = told.rule.map_or("none".into(), |(name, line)| format!("{name}:{line}"));
             format!("{} | {rule} | {} | {limits}", told.effect.as_str(), told.reason)
@@ -427,5 +494,68 @@ approve:
             told("notes", tool("delete_note")),
             "deny | no deletes:8 | `delete_*` matches; this deny binds every role and beats every allow | "
         );
+    }
+
+    #[test]
+    fn risk_has_its_say_about_what_is_allowed() {
+        let policy = r#"
+version: 1
+roles:
+  user:
+    allow:
+      - { service: notes, tools: [plain] }
+      - { service: notes, tools: [heavy], risk: 0.6 }
+      - { service: notes, tools: [ignored], risk: ignore }
+      - { service: notes, tools: [worst], risk: 0.95 }
+    approve:
+      - { name: asked, service: notes, tools: [asked] }
+"#;
+        let score = |thousandths| Some(RiskScore::from_thousandths(thousandths));
+        let told = |tool_name: &str, approve_at, has_model| {
+            let (world, agent) = (world(policy, &["notes"]), agent("user", &["notes"]));
+            let action = tool(tool_name);
+            let facts = Facts::new(&agent, "notes", "tools/call", &action, NOON.parse().unwrap());
+            let thresholds = Thresholds { approve_at, refuse_at: score(900) };
+            let known = KnownRisk { thresholds, has_model, ..KnownRisk::default() };
+            let told = explain(&world, &agent, "notes", (&action, "tools/call"), &facts, &known);
+            format!("{} | {}", told.effect.as_str(), told.reason)
+        };
+        for (tool_name, approve_at, has_model, expected) in [
+            (
+                "plain",
+                score(500),
+                false,
+                "allow | `plain` matches; no deny or approve rule does; risk 0.30 stays under approve_at 0.50",
+            ),
+            (
+                "plain",
+                score(500),
+                true,
+                "allow | `plain` matches; no deny or approve rule does; risk 0.30 stays under approve_at 0.50, unless the model raises it",
+            ),
+            ("plain", None, false, "allow | `plain` matches; no deny or approve rule does"),
+            (
+                "plain",
+                score(300),
+                false,
+                "hold | needs 1 operator: it is allowed, and its risk 0.30 = tool 0.30 reaches approve_at 0.30",
+            ),
+            (
+                "heavy",
+                score(500),
+                false,
+                "hold | needs 1 operator: it is allowed, and its risk 0.60 = rule 0.60 reaches approve_at 0.50",
+            ),
+            (
+                "ignored",
+                score(100),
+                false,
+                "allow | `ignored` matches; no deny or approve rule does; `risk: ignore` lets it pass however risky it is",
+            ),
+            ("worst", None, false, "deny | its risk 0.95 = rule 0.95 reaches refuse_at 0.90"),
+            ("asked", score(500), false, "hold | needs 1 operator: `asked` matches"),
+        ] {
+            assert_eq!(told(tool_name, approve_at, has_model), expected);
+        }
     }
 }
