@@ -198,7 +198,7 @@ fn world(snapshot: Snapshot, policy: Policy) -> World {
 /// What of risk is known beforehand.
 fn known_risk(settings: &Settings, hints: BTreeMap<ServiceName, KeptHints>) -> KnownRisk {
     KnownRisk {
-        thresholds: settings.risk.thresholds.clone(),
+        thresholds: settings.risk.thresholds,
         has_model: settings.risk.model.is_some(),
         hints: hints.into_iter().map(|(service, kept)| (service, kept.tools)).collect(),
     }
