@@ -137,6 +137,16 @@ impl Store {
         Ok(sqlx::query_scalar(count).bind(agent.as_str()).fetch_one(&self.readers).await?)
     }
 
+    /// How many calls wait for a decision, of all agents.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the store does not answer.
+    pub async fn count_waiting(&self) -> Result<u64, StoreError> {
+        let count = "SELECT count(*) FROM approvals WHERE status = 'pending'";
+        let count: i64 = sqlx::query_scalar(count).fetch_one(&self.readers).await?;
+        Ok(u64::try_from(count).unwrap_or(0))
+    }
+
     /// What may be executed at `now`, what expires first coming first.
     ///
     /// # Errors
