@@ -6,7 +6,7 @@ use std::{collections::HashSet, convert::Infallible, sync::Arc, time::Duration};
 use bytes::Bytes;
 use domain::{
     approval::{Approval, Ending, HeldCall, HeldExchange, NotApproved},
-    audit::{Effect, Kind, ResultWord},
+    audit::{Effect, Event, Kind, ResultWord},
     call::Call,
     idempotency::Repeatable,
     key::KeyMac,
@@ -230,8 +230,9 @@ async fn give_up(gateway: &Gateway, approval: &Approval, at: Timestamp) -> Resul
     event.result = Some(ResultWord::Refused);
     event.status = Some(void.status());
     event.error = Some((void.code().into(), WHY.into()));
+    let (ending, http_status) = (Ending::Failed, Some(void.status()));
     let ended_with = Some(void.code().to_owned());
-    close(gateway, id, Ending::Failed, Some(void.status()), ended_with, event, at).await
+    close(gateway, Closed { id, ending, http_status, ended_with, answer: None, key: None, at }, event).await
 }
 
 /// Gives up what has been executing since before `before`; how many there were.
@@ -245,23 +246,19 @@ async fn lose(gateway: &Gateway, before: Timestamp) -> Result<usize, StoreError>
         event.result = Some(ResultWord::Fault);
         event.error = Some(("outcome-unknown".into(), "its gateway ended while it was being sent".into()));
         event.decision = None;
-        if close(gateway, approval.held.id, Ending::Unknown, None, None, event, at).await.is_err() {
+        // Its key stays this call's: repeated after somebody has resolved it, it must not become a new one.
+        let key = gateway.idempotency.of_execution(&approval.held, None, at);
+        let id = approval.held.id;
+        let (http_status, ended_with, answer) = (None, None, None);
+        let lost = Closed { id, ending: Ending::Unknown, http_status, ended_with, answer, key, at };
+        if close(gateway, lost, event).await.is_err() {
             break;
         }
     }
     Ok(lost.len())
 }
 
-async fn close(
-    gateway: &Gateway,
-    id: ApprovalId,
-    ending: Ending,
-    http_status: Option<u16>,
-    ended_with: Option<String>,
-    event: domain::audit::Event,
-    at: Timestamp,
-) -> Result<(), Fault> {
-    let closed = Closed { id, ending, http_status, ended_with, answer: None, key: None, at };
+async fn close(gateway: &Gateway, closed: Closed, event: Event) -> Result<(), Fault> {
     let change = Some(Change::CloseApproval(Box::new(closed)));
     gateway.recorder.durable(Entry { change, event }).await?;
     gateway.approvals.tell();

@@ -163,7 +163,14 @@ impl Course {
             self.stage.gateway.restart();
             assert_eq!((self.desk.all().len(), self.stage.hits(n)), (before, 0), "nothing has happened");
         }
-        let (_connection, held) = self.stage.hold(&call, &self.desk, stays);
+        let (_connection, held) = if matches!(place, Place::BeforeItIsHeld | Place::NotDelivered) {
+            // Nobody may be there whom the answer could be handed to.
+            let reply = self.stage.send(&call);
+            assert_eq!(reply.verdict(), 428, "{}", reply.text());
+            (None, self.desk.pending(1).remove(0))
+        } else {
+            self.stage.hold(&call, &self.desk, stays)
+        };
         let id = held.held.id;
         match place {
             Place::BeforeItIsHeld => drop(self.desk.approve(held.held.id.as_str())),
@@ -244,6 +251,7 @@ impl Course {
             self.desk.sees(&id, Status::Executed);
             let reply = call.insist(self.stage.gateway.address(), &self.stage.key);
             assert!(call.is_answered_by(&reply), "{place:?}: {} {}", reply.status, reply.text());
+            assert_eq!(reply.proxy_status(), "executed-approved", "{place:?}");
         }
         let expected = usize::from(place != Place::Connecting);
         assert_eq!(self.stage.hits(call.n), expected, "{place:?}");
@@ -263,6 +271,11 @@ impl Course {
                 let reply = self.stage.send(call);
                 assert_eq!(reply.verdict(), 409, "{}", reply.text());
                 assert!(reply.text().contains("urn:toolgate:answer-lost"), "{}", reply.text());
+                // Told once. A key is that one call's for a day; without one the same call is a new one.
+                let held = self.desk.all().len();
+                let reply = if self.keyed { Some(self.stage.send(call)) } else { None };
+                assert_eq!(reply.map_or(409, |reply| reply.verdict()), 409, "{call:?}");
+                assert_eq!(self.desk.all().len(), held);
             }
             assert!(self.stage.hits(call.n) <= 1, "{call:?}: {was:?}");
         }
