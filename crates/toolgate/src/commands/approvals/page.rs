@@ -188,7 +188,8 @@ mod tests {
         (approval.http_status, approval.ended_with) = (Some(403), None);
         let by_upstream = "ended       failed: 403 in 118 ms, c_2h5tbn80ry6k";
         assert_eq!(ended(&approval), format!("{decided}{by_upstream}"));
-        let not_sent = "ended       not sent: key, scope, policy or credential have changed since it was held";
+        let not_sent =
+            "ended       not sent: key, scope, policy or credential have changed since it was held";
         approval.ended_with = Some("forbidden".into());
         assert_eq!(ended(&approval), format!("{decided}{not_sent}"));
         (approval.claimed_at, approval.executed_call) = (None, None);
