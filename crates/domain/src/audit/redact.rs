@@ -67,13 +67,11 @@ impl Redactor<'_> {
             Kind::Object => self.object(value, depth, room),
             Kind::Array => self.array(value, depth, room),
             Kind::String => self.string(value, room),
-            // One that is too large for most readers would make the whole record unreadable to them: it stays, as a text.
-            Kind::Number if !fits(value) && value.text().len() + 2 <= room.min(KEY_MAX) => {
-                write_json_string(&mut self.out, value.text());
-            }
             // A number may be as long as its sender likes.
-            _ if value.text().len() <= room.min(KEY_MAX) => self.out.push_str(value.text()),
-            _ => self.out.push_str(LEFT_OUT),
+            _ if value.text().len() + 2 > room.min(KEY_MAX) => self.out.push_str(LEFT_OUT),
+            // One that is too large for most readers would make the whole record unreadable to them: it stays as a text.
+            Kind::Number if !fits(value) => write_json_string(&mut self.out, value.text()),
+            _ => self.out.push_str(value.text()),
         }
     }
 
