@@ -4,7 +4,10 @@
 
 use std::net::{TcpListener, TcpStream};
 
-use domain::approval::{Approval, Outcome, Status};
+use domain::{
+    approval::{Approval, Outcome, Status},
+    names::ApprovalId,
+};
 use nix::sys::signal::Signal;
 
 use crate::harness::*;
@@ -110,8 +113,9 @@ impl Course {
     fn new(way: Way, keyed: bool) -> (Jam, Self) {
         let jam = Jam::new();
         let jammed = if way == Way::Http { "jammed-api" } else { "jammed-web" };
-        let stage =
-            CountedStage::beside(Home::new(COUNTED_POLICY), |_, _| vec![(jammed, jam.declare(jammed, way))]);
+        // Upstreams that stand still are ended by the crash, not by the clock.
+        let home = Home::new(COUNTED_POLICY).set("gateway.upstream_timeout=5m").set("gateway.hold=1s");
+        let stage = CountedStage::beside(home, |_, _| vec![(jammed, jam.declare(jammed, way))]);
         let desk = Desk::of(&stage.gateway);
         (jam, Self { desk, stage, jammed, way, keyed, done: Vec::new() })
     }
@@ -235,6 +239,12 @@ impl Course {
         self.told(place, &call, &held);
     }
 
+    /// The status that the agent is told who asks after a held call.
+    fn asked_after(&self, id: &ApprovalId) -> String {
+        let asks = Request::new("GET", &format!("/v1/approvals/{id}")).key(&self.stage.key);
+        self.stage.gateway.send(&asks).json()["status"].as_str().unwrap().to_owned()
+    }
+
     /// How it ended, and what the agent is told who asks again.
     fn told(&mut self, place: Place, call: &Counted, held: &Approval) {
         let id = held.held.id;
@@ -242,6 +252,7 @@ impl Course {
             matches!(place, Place::Connecting | Place::Sent | Place::HalfAnswered | Place::BeforeTheOutcome);
         if may_have_left {
             self.desk.sees(&id, Status::Unknown);
+            assert_eq!(self.asked_after(&id), "unknown");
             for _ in 0..2 {
                 let reply = self.stage.send(call);
                 assert_eq!(reply.verdict(), 409, "{place:?}: {}", reply.text());
@@ -249,6 +260,7 @@ impl Course {
             }
         } else {
             self.desk.sees(&id, Status::Executed);
+            assert_eq!(self.asked_after(&id), "executed");
             let reply = call.insist(self.stage.gateway.address(), &self.stage.key);
             assert!(call.is_answered_by(&reply), "{place:?}: {} {}", reply.status, reply.text());
             assert_eq!(reply.proxy_status(), "executed-approved", "{place:?}");

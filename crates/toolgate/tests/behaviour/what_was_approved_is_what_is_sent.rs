@@ -237,6 +237,13 @@ fn what_changed_while_the_gateway_was_away_is_not_sent() {
     trial.change();
     trial.stage.gateway.restart();
     trial.assert_ended();
+    // Who comes back and may still ask is told by the result.
+    for (place, case) in CASES.iter().enumerate().filter(|(_, case)| case.agent == "laptop") {
+        let target = format!("/v1/approvals/{}/result", trial.approval(place).held.id);
+        let reply = trial.stage.gateway.send(&Request::new("GET", &target).key(&trial.stage.key));
+        let told = if case.is_sent() { 200 } else { 403 };
+        assert_eq!(reply.verdict(), told, "{}: {}", case.what, reply.text());
+    }
 }
 
 #[test]
