@@ -13,7 +13,7 @@ use domain::{
     operator::OperatorRole,
 };
 use jiff::Timestamp;
-use sqlx::{Connection as _, SqliteConnection};
+use sqlx::{AssertSqlSafe, Connection as _, SqliteConnection};
 
 use crate::{Store, StoreError, append, row::micros};
 
@@ -136,6 +136,41 @@ impl Store {
     pub async fn count_pending(&self, agent: &AgentName) -> Result<u32, StoreError> {
         let count = "SELECT count(*) FROM approvals WHERE agent = $1 AND status = 'pending'";
         Ok(sqlx::query_scalar(count).bind(agent.as_str()).fetch_one(&self.readers).await?)
+    }
+
+    /// The statuses of these approvals, without those that are not there.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the store does not answer or a row is damaged.
+    pub async fn approval_statuses(
+        &self,
+        ids: &[ApprovalId],
+    ) -> Result<Vec<(ApprovalId, Status)>, StoreError> {
+        let mut statuses = Vec::with_capacity(ids.len());
+        for ids in ids.chunks(500) {
+            let places = vec!["?"; ids.len()].join(", ");
+            let select = format!("SELECT id, status FROM approvals WHERE id IN ({places})");
+            let mut query = sqlx::query_as::<_, (String, String)>(AssertSqlSafe(select)).persistent(false);
+            for id in ids {
+                query = query.bind(id.as_str());
+            }
+            for (id, status) in query.fetch_all(&self.readers).await? {
+                let damaged = || StoreError::damaged("an approval's status");
+                let id = ApprovalId::parse(&id).ok_or_else(damaged)?;
+                statuses.push((id, Status::parse(&status).ok_or_else(damaged)?));
+            }
+        }
+        Ok(statuses)
+    }
+
+    /// How many calls wait for a decision, of all agents.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the store does not answer.
+    pub async fn count_waiting(&self) -> Result<u64, StoreError> {
+        let count = "SELECT count(*) FROM approvals WHERE status = 'pending'";
+        let count: i64 = sqlx::query_scalar(count).fetch_one(&self.readers).await?;
+        Ok(u64::try_from(count).unwrap_or(0))
     }
 
     /// What may be executed at `now`, what expires first coming first.
