@@ -5,6 +5,7 @@ use std::sync::Arc;
 use admin::{Admin, SessionKeys};
 use anyhow::anyhow;
 use console::{Desk, Logins, Manner, MonitorToken, News, PolicyStanding, Tally, Welcome};
+use domain::risk::KnownRisk;
 use pipeline::{Gateway, recorder::Told};
 use tokio::sync::{Semaphore, watch};
 use vault::{AccessKeys, Vault};
@@ -66,6 +67,11 @@ impl Setup {
             approvals: Arc::clone(&gateway.approvals),
             sessions,
             logins: Logins::default(),
+            risk: KnownRisk {
+                thresholds: settings.risk.thresholds,
+                has_model: settings.risk.model.is_some(),
+                ..KnownRisk::default()
+            },
             vault: Arc::clone(vault),
             policy,
             welcome: Welcome::default(),
