@@ -127,6 +127,7 @@ fn operation_id(endpoint: &Endpoint) -> String {
 fn parameter(param: &Param) -> Value {
     let schema = match param.form {
         Form::Text => json!({ "type": "string", "minLength": 1 }),
+        Form::Pattern(pattern) => json!({ "type": "string", "pattern": pattern }),
         Form::Time => json!({ "type": "string", "format": "date-time" }),
         Form::Count(most) => json!({ "type": "integer", "minimum": 1, "maximum": most }),
         Form::OneOf(words) => json!({ "type": "string", "enum": words() }),
