@@ -11,17 +11,21 @@ import shutil
 import statistics
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
+from datetime import datetime
 from typing import NamedTuple
 
 import report
 import subjects
-from subjects import MODERN, VERSION, Nginx, Subject, Toolgate, ToolgateHttp, Upstream
+from subjects import MODERN, VERSION, Nginx, Subject, Toolgate, ToolgateApproving, ToolgateHttp, Upstream
 
 HERE = pathlib.Path(__file__).resolve().parent
 SECONDS_MAX = 60
 REPEATS_MAX = 20
+# How many held calls are approved, one after the other.
+HELD = 50
 
 
 def main() -> None:
@@ -71,7 +75,8 @@ class Rig:
         self.folder, self.options = folder, options
 
     def measure(self) -> dict:
-        tables = [self.calls, self.requests, self.refusals, self.large, self.downloads, self.streams, self.lists]
+        tables = [self.calls, self.requests, self.approvals, self.refusals, self.large, self.downloads, self.streams,
+                  self.lists, self.held]
         only = [name for name in self.options.only.split(",") if name]
         measured = {table.__name__: table() for table in tables if not only or table.__name__ in only}
         return {
@@ -116,13 +121,52 @@ class Rig:
         jobs = [Request("GET", "/down", None, 8), Request("POST", "/up", up, 8)]
         return self.http(jobs, [("flush", False), ("flush", True)], stream=True)
 
-    def http(self, jobs: list, kinds: list[tuple[str, bool]], stream: bool = False) -> list[dict]:
+    def approvals(self) -> list[dict]:
+        """HTTP: what allowed requests pay for rules that want approval of others."""
+        jobs = [Request("GET", "/small", None, 32), Request("POST", "/small", json.dumps({"note": "y" * 188}).encode(), 32)]
+        return self.http(jobs, [("os", False)], also=[ToolgateApproving])
+
+    def held(self) -> dict:
+        """How long after a person's yes a held call is sent: the trail's own times of the decision and the intent."""
+        upstream = Upstream(self.folder, self.options.upstream, 1)
+        upstream.start()
+        gateway = ToolgateApproving(self.folder, self.options.toolgate, upstream, "flush")
+        gateway.start()
+        note(f"{gateway.name}: {HELD} calls that wait for people")
+        try:
+            asking = [
+                threading.Thread(target=gateway.ask, args=("POST", f"{gateway.api}/up", b"x" * (1 + number), gateway.headers))
+                for number in range(HELD)
+            ]
+            for thread in asking:
+                thread.start()
+            for thread in asking:
+                thread.join()
+            for held in json.loads(gateway.run("approvals", "list", "--limit", "1000", "--json")):
+                gateway.approve(held)
+            lines = gateway.run("audit", "list", "--limit", "10000", "--json").splitlines()
+        finally:
+            gateway.stop()
+            upstream.stop()
+        moment = {
+            (event["kind"], event["approval_id"]): datetime.fromisoformat(event["at"])
+            for event in map(json.loads, lines) if event.get("approval_id") and event["kind"] in ("decision", "intent")
+        }
+        took = sorted(
+            (at - moment["decision", approval]).total_seconds() * 1e3
+            for (kind, approval), at in moment.items() if kind == "intent"
+        )
+        assert len(took) == HELD, f"{len(took)} of {HELD} were sent"
+        return {"count": HELD, "median_ms": statistics.median(took), "most_ms": took[-1]}
+
+    def http(self, jobs: list, kinds: list[tuple[str, bool]], stream: bool = False, also: list = ()) -> list[dict]:
         """Requests to the API of the upstream: direct, through nginx, through gateways of these kinds."""
         upstream = Upstream(self.folder, self.options.upstream, 1)
         upstream.start()
         gateways = [
             ToolgateHttp(self.folder, self.options.toolgate, upstream, sync, keyed, stream) for sync, keyed in kinds
         ]
+        gateways += [kind(self.folder, self.options.toolgate, upstream, kinds[0][0]) for kind in also]
         chosen = [upstream, Nginx(self.folder, upstream), *gateways]
         rows = []
         try:

@@ -11,6 +11,7 @@ import statistics
 TABLES = [
     ("calls", "tools/call, 64 bytes of arguments", {"compare": True}),
     ("requests", "HTTP requests, small answers (`credential`: injected, and masked in the answer)", {"compare": True}),
+    ("approvals", "HTTP requests that are allowed, beside 20 rules that want approval of others", {"compare": True}),
     ("refusals", "Refused calls, 32 connections (`never_allowed`: policy, 403; `limited`: limit, 429)", {"by_tool": True}),
     ("large", "tools/call, 1 MiB of arguments, 1 connection", {"compare": True}),
     ("downloads", "HTTP, an answer of 1 MiB, 1 connection", {"compare": True}),
@@ -32,6 +33,7 @@ def markdown(measured: dict, options: argparse.Namespace) -> str:
         "default has on, but one log line a call (`--quiet`). `nginx` is a plain reverse proxy, 2 workers, no log. "
         "CPU is the process's own (user and system) for each request; p50 and p99 are wrk's.",
         *[f"## {title}\n\n" + table(measured[name], **more) for name, title, more in TABLES if name in measured],
+        *([held(measured["held"])] if "held" in measured else []),
         "## The process\n\n"
         f"- start to first forwarded call: {measured['start']['first_call_ms']:.0f} ms (median of 5)\n"
         f"- resident memory after one call: {measured['start']['idle_mb']:.1f} MB\n"
@@ -39,6 +41,14 @@ def markdown(measured: dict, options: argparse.Namespace) -> str:
         f"- one flush of 4 KiB on this disk: {measured['flush_us']:,.0f} µs (median of 200)\n",
     ]
     return "\n\n".join(parts)
+
+
+def held(measured: dict) -> str:
+    """From a person's yes to the request that leaves."""
+    return (
+        f"## Held calls\n\n{measured['count']} calls approved one after the other with `toolgate approvals approve`: from the "
+        f"decision to the intent in the trail {measured['median_ms']:.0f} ms (median), {measured['most_ms']:.0f} ms at most."
+    )
 
 
 def table(rows: list[dict], compare: bool = False, by_tool: bool = False, memory: bool = False) -> str:

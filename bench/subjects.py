@@ -231,6 +231,35 @@ class ToolgateHttp(Toolgate):
         return policy('requests: ["DELETE /never/{}/**"]', 'requests: ["GET /elsewhere/{}/**"]', measured)
 
 
+class ToolgateApproving(ToolgateHttp):
+    """The same, with 20 rules that want people's approval: for other requests, and for `POST /up`."""
+
+    password = "copper otter violet 37"
+
+    def __init__(self, folder: pathlib.Path, binary: str, upstream: Upstream, sync: str):
+        super().__init__(folder, binary, upstream, sync, keyed=False)
+
+    def prepare(self, upstream: Upstream, sync: str) -> None:
+        self.name += ", approve rules"
+        self.home = self.folder / self.name
+        super().prepare(upstream, sync)
+        settings = self.home / "toolgate.yaml"
+        settings.write_text(settings.read_text().replace("gateway: {", "gateway: { hold: 1s,") + "approvals: { max_pending_per_agent: 1000 }\n")
+        self.run("operators", "create", "ada@example.com", "--role", "approver", "--password-stdin", stdin=self.password)
+        token = self.run("operators", "token", "ada@example.com", "--password-stdin", stdin=self.password)
+        self.decides = {**os.environ, "TOOLGATE_OPERATOR_TOKEN": token.strip()}
+
+    def policy(self) -> str:
+        others = "".join(f'  - {{ service: "*", requests: ["POST /held/{number}/**"] }}\n' for number in range(19))
+        return super().policy() + f'approve:\n{others}  - {{ service: {SERVICE}, requests: ["POST /up"] }}\n'
+
+    def approve(self, held: dict) -> None:
+        """Says yes; returns when the call was executed."""
+        command = [self.binary, "approvals", "approve", held["id"], "--digest", held["digest"], "--home", str(self.home)]
+        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60, env=self.decides)
+        assert done.returncode == 0, done.stdout + done.stderr
+
+
 def policy(deny: str, allow: str, measured: str) -> str:
     """20 rules: 8 that deny, 11 that allow something else, and the one that allows what is measured."""
     denies = "".join(f'  - {{ service: "*", {deny.format(number)} }}\n' for number in range(8))

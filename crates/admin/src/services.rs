@@ -1,11 +1,12 @@
 //! Services: applied from a file, listed, shown, removed. What belongs to a service goes with it: a value that was
 //! sealed for another address, or for a credential of another kind, is dropped.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use domain::{
     credential::{CredentialSlot, carries_over},
     names::{CredentialName, ServiceName},
+    risk::ToolHint,
     service::{Documentation, Service},
     yaml::did_you_mean,
 };
@@ -139,6 +140,15 @@ impl Admin {
     pub async fn documentation(&self, name: &str) -> Result<Option<String>, AdminError> {
         let service = self.stored_service(name).await?.service;
         Ok(self.store.documentation(&service.name).await?)
+    }
+
+    /// What the tools of trusted services have said about themselves.
+    ///
+    /// # Errors
+    /// [`AdminError::Store`].
+    pub async fn tool_hints(&self) -> Result<BTreeMap<ServiceName, HashMap<String, ToolHint>>, AdminError> {
+        let kept = self.store.tool_hints().await?;
+        Ok(kept.into_iter().map(|(service, kept)| (service, kept.tools)).collect())
     }
 
     /// One service, and the revision that [`Expected`] wants to see again.

@@ -94,6 +94,18 @@ impl Desk {
         held
     }
 
+    async fn close(
+        &self,
+        id: ApprovalId,
+        ending: Ending,
+        http_status: Option<u16>,
+        answer: Option<SealedBody>,
+        at: Timestamp,
+    ) {
+        let closed = Closed { id, ending, http_status, ended_with: None, answer, key: None, at };
+        self.write(Change::CloseApproval(Box::new(closed))).await;
+    }
+
     async fn write(&self, change: Change) {
         let event = Event::new(now(0), Kind::System);
         let applied = self.store.append(&[Entry { change: Some(change), event }]).await.unwrap();
@@ -242,17 +254,7 @@ async fn a_lost_outcome_is_resolved_by_a_person_once() {
     let (id, at) = (held.id, now(20));
     desk.write(Change::ClaimApproval { id, call: held.call_id, at }).await;
     let ending = Ending::Unknown;
-    let (http_status, ended_with, answer, key) = (None, None, None, None);
-    desk.write(Change::CloseApproval(Box::new(Closed {
-        id,
-        ending,
-        http_status,
-        ended_with,
-        answer,
-        key,
-        at,
-    })))
-    .await;
+    desk.close(id, ending, None, None, at).await;
     let resolved = resolve(Outcome::Executed).await.unwrap();
     assert_eq!(resolved.status, Status::Executed);
     assert_eq!(resolved.resolved.unwrap().operator, *ada.email());
@@ -289,17 +291,7 @@ async fn held_calls_and_their_answers_go_along_when_the_vault_is_rotated() {
     let label = Label::of_approval_answer(&held.agent, &id);
     let answer = Some(SealedBody(desk.vault.seal(&label, b"the answer")));
     let ending = Ending::Executed;
-    let (http_status, ended_with, key) = (Some(200), None, None);
-    desk.write(Change::CloseApproval(Box::new(Closed {
-        id,
-        ending,
-        http_status,
-        ended_with,
-        answer,
-        key,
-        at,
-    })))
-    .await;
+    desk.close(id, ending, Some(200), answer, at).await;
     let rotated = desk.admin.rotate_vault(&root(), now(30), &desk.vault, |_| ()).await.unwrap();
     assert_eq!(rotated.term, 2);
     let call = desk.store.held_call(&id).await.unwrap().unwrap();

@@ -18,7 +18,7 @@ pub(crate) mod session;
 use crate::metrics;
 pub(crate) use endpoint::Endpoint;
 use endpoint::{
-    ACTION, AGENT, CURSOR, DECISION, FORMAT, LIMIT, RANGE, SERVICE, SINCE, STATUS, UNTIL, endpoints,
+    ACTION, AGENT, BEHIND, CURSOR, DECISION, FORMAT, LIMIT, RANGE, SERVICE, SINCE, STATUS, UNTIL, endpoints,
 };
 use jiff::Timestamp;
 pub(crate) use page::Listed;
@@ -56,17 +56,33 @@ impl JsonSchema for Time {
     }
 }
 
-/// A name in the schema.
-pub(crate) struct Name;
+/// A text in the schema that must look so.
+macro_rules! pattern {
+    ($($(#[$doc:meta])* $name:ident $pattern:literal $length_max:literal)*) => {$(
+        $(#[$doc])*
+        pub(crate) struct $name;
 
-impl JsonSchema for Name {
-    fn schema_name() -> std::borrow::Cow<'static, str> {
-        "Name".into()
-    }
+        impl JsonSchema for $name {
+            fn schema_name() -> std::borrow::Cow<'static, str> {
+                stringify!($name).into()
+            }
 
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "type": "string", "pattern": "^[a-z0-9][a-z0-9._@-]*$", "maxLength": 64 })
-    }
+            fn json_schema(_: &mut SchemaGenerator) -> Schema {
+                json_schema!({ "type": "string", "pattern": $pattern, "maxLength": $length_max })
+            }
+        }
+    )*};
+}
+
+pattern! {
+    /// The name of an agent.
+    Agent "^[a-z0-9][a-z0-9_.-]*$" 64
+    /// The name of a service.
+    Service "^[a-z0-9][a-z0-9-]*$" 40
+    /// The name of a role.
+    Role "^[a-z0-9][a-z0-9_-]*$" 64
+    /// An e-mail address.
+    Address "^[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]+@[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]+$" 254
 }
 
 endpoints! {
@@ -113,7 +129,7 @@ endpoints! {
     DELETE "/api/keys/{id}" OWNER agents::revoke_key () -> (204) []
         "Revokes a key; gateways refuse it within a second."
 
-    GET "/api/approvals" VIEWER approvals::list () -> (200 Listed<approvals::ApprovalView>) [STATUS, AGENT, CURSOR, LIMIT]
+    GET "/api/approvals" VIEWER approvals::list () -> (200 Listed<approvals::ApprovalView>) [STATUS, AGENT, BEHIND, LIMIT]
         "Held calls, the newest first."
     GET "/api/approvals/{id}" VIEWER approvals::show () -> (200 approvals::ApprovalView) []
         "One held call, for who may decide with all that will be sent."

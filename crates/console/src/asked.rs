@@ -166,6 +166,11 @@ impl Pairs {
         self.0.iter().map(|(name, value)| (name.as_str(), value.as_str()))
     }
 
+    /// Whether the name is there, and nothing behind it.
+    pub(crate) fn is_empty(&self, name: &str) -> bool {
+        self.0.iter().any(|(known, value)| known == name && value.is_empty())
+    }
+
     /// The first name that is none of these.
     pub(crate) fn stranger(&self, known: &[&str]) -> Option<&str> {
         self.0.iter().map(|(name, _)| name.as_str()).find(|name| !known.contains(name))

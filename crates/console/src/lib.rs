@@ -19,8 +19,8 @@ mod who;
 
 use std::{net::IpAddr, sync::Arc};
 
-use admin::{Admin, SessionKeys};
-use domain::clock::Clock;
+use admin::{Admin, AdminError, SessionKeys};
+use domain::{clock::Clock, risk::KnownRisk};
 use http::{Request, Response};
 use hyper::body::Incoming;
 use jiff::Timestamp;
@@ -57,6 +57,8 @@ pub struct Desk {
     pub sessions: SessionKeys,
     /// What keeps guessing at passwords slow.
     pub logins: Logins,
+    /// From where on risk has consequences, and whether a model is asked; the hints of tools are in the store.
+    pub risk: KnownRisk,
     /// What credentials are sealed with.
     pub vault: Arc<Vault>,
     /// What became of the policy file of late.
@@ -96,6 +98,14 @@ pub struct Manner {
 }
 
 impl Desk {
+    /// What of a call's risk is known before it is made.
+    ///
+    /// # Errors
+    /// Whatever the store says.
+    pub(crate) async fn known_risk(&self) -> Result<KnownRisk, AdminError> {
+        Ok(KnownRisk { hints: self.admin.tool_hints().await?, ..self.risk.clone() })
+    }
+
     /// Answers one request of a client at this address. Its head was judged before.
     pub async fn answer(self: Arc<Self>, source: IpAddr, request: Request<Incoming>) -> Response<Flow> {
         let (mut asked, answered) = self.take(source, request).await;

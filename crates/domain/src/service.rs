@@ -87,6 +87,15 @@ impl Upstream {
             Self::Stdio(_) => "stdio".to_owned(),
         }
     }
+
+    /// Where exactly it is: the whole address; of a child, its program and arguments, each quoted.
+    #[must_use]
+    pub fn destination(&self) -> String {
+        match self {
+            Self::Http(http) | Self::Api(ApiUpstream { http, .. }) => http.url.uri().to_string(),
+            Self::Stdio(child) => format!("stdio {:?}", child.command),
+        }
+    }
 }
 
 /// An HTTP API behind a base URL.
@@ -307,6 +316,31 @@ impl From<UpstreamUrl> for String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn another_path_or_argument_is_another_destination() {
+        let http = |url: &str| {
+            let url = UpstreamUrl::parse(url).unwrap();
+            Upstream::Http(HttpUpstream { url, network: Network::Private, ca_pem: None }).destination()
+        };
+        let child = |command: &[&str]| {
+            let command = command.iter().map(|part| (*part).to_owned()).collect();
+            let (env, idle) = (BTreeMap::new(), Duration::ZERO);
+            Upstream::Stdio(StdioUpstream { command, env, share: false, processes: 1, idle }).destination()
+        };
+        let all = [
+            http("http://127.0.0.1:3001/mcp"),
+            http("http://127.0.0.1:3001/admin"),
+            http("http://127.0.0.1:3001/mcp?x=1"),
+            child(&["files", "/srv/data"]),
+            child(&["files", "/srv"]),
+            child(&["files /srv"]),
+            child(&["files", "/srv", ""]),
+        ];
+        for (place, one) in all.iter().enumerate() {
+            assert_eq!(all.iter().position(|other| other == one), Some(place), "{one}");
+        }
+    }
 
     #[test]
     fn an_address_is_http_without_user_or_fragment() {

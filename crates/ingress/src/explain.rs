@@ -5,14 +5,19 @@ use bytes::Bytes;
 use domain::{
     call::{Action, Call},
     policy::{Effect, RuleName, Verdict, Wants},
-    stop::{Stop, Unreadable},
+    stop::{Refusal, Stop, Unreadable},
 };
 use http::{HeaderMap, Method, Response};
 use pipeline::{Exchange, Foretold, flow::Flow};
 use serde_json::json;
 use wire::{Limits, Message, Raw, json, mcp::Class};
 
-use crate::{Front, Knock, inquiry::Inquiry, limits, proxy};
+use crate::{
+    Front, Knock,
+    answer::{self, Form},
+    inquiry::Inquiry,
+    limits, proxy,
+};
 
 /// The members of a question about a tool.
 const MEMBERS: [&str; 3] = ["service", "tool", "args"];
@@ -49,6 +54,10 @@ pub(crate) async fn open(knock: Knock) -> Response<Flow> {
             let Told { effect, rule, reason, next } = Told::of(&foretold);
             let rule = rule.map(RuleName::as_str);
             inquiry.told(&json!({ "effect": effect.as_str(), "rule": rule, "reason": reason, "next": next }))
+        }
+        // The words for a wrong door name the service that was asked about.
+        Err(stop @ Stop::Refused(Refusal::WrongDoor { .. })) => {
+            answer::stopped(&stop, &asked, &Form::Http, None)
         }
         Err(stop) => inquiry.stopped(&stop),
     }

@@ -27,7 +27,7 @@ use std::{
     sync::Arc,
 };
 
-use ::http::{HeaderValue, Request, Response, Version, header};
+use ::http::{HeaderValue, Request, Response, StatusCode, Version, header};
 use arc_swap::ArcSwapOption;
 use domain::{
     clock::Clock,
@@ -143,12 +143,11 @@ async fn receive(
 
 /// Refuses a request for its head, and reads no other one on its connection.
 fn refuse(front: &Front, request: &Request<Incoming>, refusal: Refusal) -> Response<Flow> {
-    let withheld = refusal == Refusal::MethodNotAllowed;
     let mut response = answer::refused_at_the_door(front, request.uri().path(), refusal);
-    if withheld {
-        // A 405 says what is taken instead (RFC 9110 §15.5.6); that much holds whatever the path.
-        let taken = HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE");
-        response.headers_mut().insert(header::ALLOW, taken);
+    if response.status() == StatusCode::METHOD_NOT_ALLOWED {
+        // RFC 9110 §15.5.6. Some door takes each of these; none takes `CONNECT` or `TRACE`.
+        let allow = HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
+        response.headers_mut().insert(header::ALLOW, allow);
     }
     // HTTP/2 frames its requests itself: the others on the connection are sound (RFC 9113 §8.2.2).
     if request.version() < Version::HTTP_2 {

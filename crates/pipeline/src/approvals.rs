@@ -1,6 +1,8 @@
 //! The ledger of held calls as a gateway uses it: what an identical call meets, the call sealed and opened again, what
 //! its end is answered with, and the news of a change, so that whoever waits need not ask.
 
+mod waited;
+
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
@@ -16,6 +18,7 @@ use store::{Change, Entry, SealedBody, Store, StoreError};
 use tokio::sync::{Notify, watch};
 use vault::{Label, Vault};
 
+use self::waited::Waited;
 use crate::{
     arrival::Caller,
     gateway::Bounds,
@@ -55,6 +58,7 @@ pub struct Approvals {
     /// ask the store.
     live: ArcSwap<HashSet<AgentName>>,
     revision: watch::Sender<ApprovalsRevision>,
+    waited: Waited,
     news: Notify,
 }
 
@@ -82,6 +86,7 @@ impl Approvals {
             bounds,
             live,
             revision,
+            waited: Waited::default(),
             news: Notify::new(),
         }))
     }
@@ -111,6 +116,7 @@ impl Approvals {
         let revision = self.store.approvals_revision().await?;
         if revision != *self.revision.borrow() {
             self.live.store(Arc::new(self.store.agents_with_live_approvals().await?));
+            self.waited.tell(&self.store.approval_statuses(&self.waited.ids()).await?);
             self.revision.send_replace(revision);
         }
         Ok(())
@@ -227,10 +233,10 @@ impl Approvals {
     ) -> Result<Approval, Stop> {
         let deadline = tokio::time::sleep(wait);
         tokio::pin!(deadline);
-        let mut revision = self.subscribe();
+        let mut waiter = self.waited.begin(id);
         loop {
             // Seen before it is read: what happens in between is news.
-            revision.borrow_and_update();
+            waiter.will_read();
             let approval = self.store.approval(id).await.map_err(|error| unavailable(&error))?;
             let approval = approval
                 .filter(|approval| approval.held.agent == *agent)
@@ -238,8 +244,9 @@ impl Approvals {
             if !is_like_that(approval.status) {
                 return Ok(approval);
             }
+            waiter.saw(approval.status);
             tokio::select! {
-                changed = revision.changed() => if changed.is_err() { return Ok(approval) },
+                () = waiter.changed() => {}
                 () = deadline.as_mut() => return Ok(approval),
                 _ = stopping.wait_for(|stopping| *stopping) => return Ok(approval),
             }

@@ -6,7 +6,7 @@ use std::{collections::HashSet, convert::Infallible, sync::Arc, time::Duration};
 use bytes::Bytes;
 use domain::{
     approval::{Approval, Ending, HeldCall, HeldExchange, NotApproved},
-    audit::{Effect, Kind, ResultWord},
+    audit::{Effect, Event, Kind, ResultWord},
     call::Call,
     idempotency::Repeatable,
     key::KeyMac,
@@ -18,7 +18,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use jiff::Timestamp;
 use store::{Change, Closed, Entry, StoreError};
 use tokio::{sync::oneshot, task::JoinSet};
-use wire::{Limits, Message, OddTargets, Shape, Target, mcp::Class};
+use wire::{Limits, Message, OddTargets, Target, mcp::Class};
 
 use crate::{
     arrival::{ApiRequest, Arrival, CallBody, Exchange, Presented},
@@ -40,7 +40,9 @@ pub(crate) struct Resumed {
     pub(crate) arrival: Arrival,
     pub(crate) mac: KeyMac,
     /// Where the service was when it was held.
-    pub(crate) origin: String,
+    pub(crate) destination: String,
+    /// How many of those who approved it may still decide.
+    pub(crate) approvers: usize,
     pub(crate) approval: Approval,
     pub(crate) asked: Asked,
 }
@@ -84,8 +86,8 @@ pub async fn run(gateway: Arc<Gateway>) {
 /// # Errors
 /// [`StoreError`] when the store does not answer.
 pub async fn lose_executions(gateway: &Gateway) -> Result<usize, StoreError> {
-    let now = gateway.clock.now().wall;
-    lose(gateway, now.checked_add(Duration::from_secs(1)).unwrap_or(now)).await
+    // Whatever moment they began at: the wall clock may have been set back since.
+    lose(gateway, Timestamp::MAX, &HashSet::new()).await
 }
 
 async fn look(
@@ -97,7 +99,7 @@ async fn look(
     let now = gateway.clock.now().wall;
     gateway.approvals.expire().await?;
     let lost_after = gateway.bounds.upstream_timeout.saturating_mul(2).saturating_add(LOST_AFTER);
-    lose(gateway, now.checked_sub(lost_after).unwrap_or(Timestamp::MIN)).await?;
+    lose(gateway, now.checked_sub(lost_after).unwrap_or(Timestamp::MIN), ids).await?;
     Ok(())
 }
 
@@ -141,6 +143,7 @@ async fn execute(gateway: &Gateway, approval: Approval) -> Result<(), String> {
     let held = &approval.held;
     let at = gateway.clock.now();
     let opened = gateway.approvals.open(&approval).await.map_err(|error| error.to_string())?;
+    let approvers = gateway.store.count_approvers(&held.id).await.map_err(|error| error.to_string())?;
     let world = gateway.freshness.current();
     // What the service takes for a path may have become stricter since.
     let odd = match world.services.get(held.service.as_str()).map(|service| &service.upstream) {
@@ -155,7 +158,7 @@ async fn execute(gateway: &Gateway, approval: Approval) -> Result<(), String> {
         HeldExchange::Message { modern, session, .. } => (*modern, session.clone()),
         HeldExchange::Request { .. } => (false, None),
     };
-    let asked = asked(&exchange);
+    let asked = Asked::of(&exchange);
     let arrival = Arrival {
         at,
         source: std::net::Ipv4Addr::LOCALHOST.into(),
@@ -176,7 +179,8 @@ async fn execute(gateway: &Gateway, approval: Approval) -> Result<(), String> {
         intent: held.intent.clone(),
         gone,
     };
-    let resumed = Resumed { arrival, mac: call.key, origin: call.origin, approval: approval.clone(), asked };
+    let (mac, destination) = (call.key, call.destination);
+    let resumed = Resumed { arrival, mac, destination, approvers, approval: approval.clone(), asked };
     walk::resume(resumed, gateway).await.map(|_| ()).map_err(|fault| fault.cause())
 }
 
@@ -205,16 +209,6 @@ fn rebuilt(mut call: HeldCall, odd: OddTargets) -> Option<(Exchange, HeaderMap, 
     Some((exchange, headers, call))
 }
 
-fn asked(exchange: &Exchange) -> Asked {
-    match exchange {
-        Exchange::Post(message) => match message.shape() {
-            Shape::Request { id, .. } => Asked::Message { id: Some(id.text().into()) },
-            Shape::Notification { .. } | Shape::Response { .. } => Asked::Message { id: None },
-        },
-        Exchange::Request(_) | Exchange::Listen | Exchange::End => Asked::Request,
-    }
-}
-
 /// A call that cannot be read any more ends without being sent. Nothing may have happened: it is no fault of the kind
 /// that leaves that open.
 async fn give_up(gateway: &Gateway, approval: &Approval, at: Timestamp) -> Result<(), Fault> {
@@ -230,38 +224,37 @@ async fn give_up(gateway: &Gateway, approval: &Approval, at: Timestamp) -> Resul
     event.result = Some(ResultWord::Refused);
     event.status = Some(void.status());
     event.error = Some((void.code().into(), WHY.into()));
+    let (ending, http_status) = (Ending::Failed, Some(void.status()));
     let ended_with = Some(void.code().to_owned());
-    close(gateway, id, Ending::Failed, Some(void.status()), ended_with, event, at).await
+    close(gateway, Closed { id, ending, http_status, ended_with, answer: None, key: None, at }, event).await
 }
 
-/// Gives up what has been executing since before `before`; how many there were.
-async fn lose(gateway: &Gateway, before: Timestamp) -> Result<usize, StoreError> {
+/// Gives up what has been executing since before `before`; how many there were. What is being sent here, in `ids`, is
+/// not lost, however far the wall clock was moved on.
+async fn lose(gateway: &Gateway, before: Timestamp, ids: &HashSet<ApprovalId>) -> Result<usize, StoreError> {
     const AT_MOST: u32 = 1_000;
     let at = gateway.clock.now().wall;
-    let lost = gateway.store.executing_approvals(before, AT_MOST).await?;
+    let mut lost = gateway.store.executing_approvals(before, AT_MOST).await?;
+    lost.retain(|approval| !ids.contains(&approval.held.id));
     for approval in &lost {
         let mut event = approval.decision(at, Effect::Allow, "its gateway ended while it was being sent");
         event.kind = Kind::Outcome;
         event.result = Some(ResultWord::Fault);
         event.error = Some(("outcome-unknown".into(), "its gateway ended while it was being sent".into()));
         event.decision = None;
-        if close(gateway, approval.held.id, Ending::Unknown, None, None, event, at).await.is_err() {
+        // Its key stays this call's: repeated after somebody has resolved it, it must not become a new one.
+        let key = gateway.idempotency.of_execution(&approval.held, None, at);
+        let id = approval.held.id;
+        let (http_status, ended_with, answer) = (None, None, None);
+        let lost = Closed { id, ending: Ending::Unknown, http_status, ended_with, answer, key, at };
+        if close(gateway, lost, event).await.is_err() {
             break;
         }
     }
     Ok(lost.len())
 }
 
-async fn close(
-    gateway: &Gateway,
-    id: ApprovalId,
-    ending: Ending,
-    http_status: Option<u16>,
-    ended_with: Option<String>,
-    event: domain::audit::Event,
-    at: Timestamp,
-) -> Result<(), Fault> {
-    let closed = Closed { id, ending, http_status, ended_with, answer: None, key: None, at };
+async fn close(gateway: &Gateway, closed: Closed, event: Event) -> Result<(), Fault> {
     let change = Some(Change::CloseApproval(Box::new(closed)));
     gateway.recorder.durable(Entry { change, event }).await?;
     gateway.approvals.tell();

@@ -18,7 +18,7 @@ use crate::{
         g20_authorize::{authorize, check_door, judge_whole},
         g30_rate_limit::{charge_housekeeping, charge_refusal, rate_limit},
         g40_idempotency::idempotency,
-        g50_assess_risk::{Foretold, assess_risk, foretell_risk},
+        g50_assess_risk::{Foretold, assess_again, assess_risk, foretell_risk},
         g60_approve::{approve, decided},
         g70_record::{Execution, Record},
         g80_inject_credential::inject_credential,
@@ -90,7 +90,7 @@ pub async fn walk(arrival: Arrival, gateway: &Gateway) -> Result<Reply, Stop> {
 /// # Errors
 /// A [`Fault`] before it is claimed: it stays approved.
 pub(crate) async fn resume(resumed: Resumed, gateway: &Gateway) -> Result<bool, Fault> {
-    let Resumed { arrival, mac, origin, approval, asked } = resumed;
+    let Resumed { arrival, mac, destination, approvers, approval, asked } = resumed;
     let (at, approval_id) = (arrival.at, approval.held.id);
     let world = gateway.freshness.world(at).await?;
     let mut record = Record::open(&arrival.call, at, &gateway.recorder, &gateway.clock)?;
@@ -117,7 +117,8 @@ pub(crate) async fn resume(resumed: Resumed, gateway: &Gateway) -> Result<bool, 
         let call =
             authorize(call, &world, &gateway.sessions, &gateway.bodies, &gateway.bounds, &mut record.draft)
                 .await?;
-        let call = decided(call, &approval, &origin, &world, &mut record.draft)?;
+        assess_again(&call, approval.held.risk.as_ref(), &gateway.risk)?;
+        let call = decided(call, &approval, &destination, approvers, &world, &mut record.draft)?;
         let call = record.intended(call, &gateway.freshness)?;
         let call = inject_credential(call, &gateway.freshness, &gateway.credentials).await?;
         forward(call, gateway).await

@@ -11,9 +11,10 @@ use domain::{
     approval::{Approval, ApprovalsRevision, Status},
     idempotency::IdempotencyKey,
     names::{AgentName, ApprovalId},
+    operator::OperatorRole,
 };
 use jiff::Timestamp;
-use sqlx::{Connection as _, SqliteConnection};
+use sqlx::{AssertSqlSafe, Connection as _, SqliteConnection};
 
 use crate::{Store, StoreError, append, row::micros};
 
@@ -147,6 +148,41 @@ impl Store {
         Ok(sqlx::query_scalar(count).bind(agent.as_str()).fetch_one(&self.readers).await?)
     }
 
+    /// The statuses of these approvals, without those that are not there.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the store does not answer or a row is damaged.
+    pub async fn approval_statuses(
+        &self,
+        ids: &[ApprovalId],
+    ) -> Result<Vec<(ApprovalId, Status)>, StoreError> {
+        let mut statuses = Vec::with_capacity(ids.len());
+        for ids in ids.chunks(500) {
+            let places = vec!["?"; ids.len()].join(", ");
+            let select = format!("SELECT id, status FROM approvals WHERE id IN ({places})");
+            let mut query = sqlx::query_as::<_, (String, String)>(AssertSqlSafe(select)).persistent(false);
+            for id in ids {
+                query = query.bind(id.as_str());
+            }
+            for (id, status) in query.fetch_all(&self.readers).await? {
+                let damaged = || StoreError::damaged("an approval's status");
+                let id = ApprovalId::parse(&id).ok_or_else(damaged)?;
+                statuses.push((id, Status::parse(&status).ok_or_else(damaged)?));
+            }
+        }
+        Ok(statuses)
+    }
+
+    /// How many calls wait for a decision, of all agents.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the store does not answer.
+    pub async fn count_waiting(&self) -> Result<u64, StoreError> {
+        let count = "SELECT count(*) FROM approvals WHERE status = 'pending'";
+        let count: i64 = sqlx::query_scalar(count).fetch_one(&self.readers).await?;
+        Ok(u64::try_from(count).unwrap_or(0))
+    }
+
     /// What may be executed at `now`, what expires first coming first.
     ///
     /// # Errors
@@ -182,6 +218,19 @@ impl Store {
     ) -> Result<Vec<Approval>, StoreError> {
         let which = "WHERE status = 'executing' AND claimed_at < ? ORDER BY claimed_at LIMIT ?";
         self.select(which, &[Value::Number(micros(claimed_before)), Value::Number(limit.into())]).await
+    }
+
+    /// How many of the operators who approved it may still decide: some may have been disabled since.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the store does not answer.
+    pub async fn count_approvers(&self, id: &ApprovalId) -> Result<usize, StoreError> {
+        let select = "SELECT role FROM operators JOIN approval_decisions ON operator = email \
+                      WHERE approval = $1 AND approve = 1 AND state = 'active'";
+        let query = sqlx::query_scalar(select).bind(id.as_str());
+        let roles: Vec<String> = query.fetch_all(&self.readers).await?;
+        let may_decide = |role: &&String| OperatorRole::parse(role).is_some_and(OperatorRole::may_decide);
+        Ok(roles.iter().filter(may_decide).count())
     }
 
     /// The whole call as it was held, sealed (`vault::Label::of_held_call`); `None` when it was forgotten.

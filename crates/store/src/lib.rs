@@ -59,7 +59,7 @@ pub use verify::{Broken, Newest, Verification};
 /// Several processes may have the same file open; their writes queue up behind each other, and each notices
 /// what the others appended.
 pub struct Store {
-    writer: Mutex<append::Writer>,
+    writer: Arc<Mutex<append::Writer>>,
     readers: SqlitePool,
     path: PathBuf,
     sync: Sync,
@@ -83,6 +83,20 @@ impl Store {
     /// [`StoreError`] says what is wrong with the file, and what to do.
     pub async fn open(options: &StoreOptions) -> Result<Self, StoreError> {
         open::open(options).await
+    }
+
+    /// The same store for people, who ask for more than calls do: with reading connections of their own, so that no call
+    /// waits for them, and the one writer.
+    #[must_use]
+    pub fn for_people(&self) -> Self {
+        Self {
+            writer: Arc::clone(&self.writer),
+            readers: open::readers(&self.path, open::PEOPLES_READERS_MAX),
+            path: self.path.clone(),
+            sync: self.sync,
+            install: self.install,
+            writer_name: Arc::clone(&self.writer_name),
+        }
     }
 
     /// 128 random bits that name this install; sealed values are bound to them.
@@ -124,6 +138,9 @@ impl Store {
     /// Waits for running writes, copies the write-ahead log into the file, and closes all connections.
     pub async fn close(self) {
         self.readers.close().await;
-        self.writer.into_inner().close().await;
+        // The last one closes what both wrote with.
+        if let Some(writer) = Arc::into_inner(self.writer) {
+            writer.into_inner().close().await;
+        }
     }
 }

@@ -5,12 +5,13 @@ use std::{
     io,
     os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
+    sync::Arc,
     time::Duration,
 };
 
 use jiff::Timestamp;
 use sqlx::{
-    ConnectOptions as _, SqliteConnection,
+    ConnectOptions as _, SqliteConnection, SqlitePool,
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
 use tokio::sync::Mutex;
@@ -22,6 +23,8 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// The log is copied into the file when it has so many pages: 16 MiB.
 const CHECKPOINT_PAGES: &str = "4096";
 const READERS_MAX: u32 = 4;
+/// How many connections read for people ([`Store::for_people`]).
+pub const PEOPLES_READERS_MAX: u32 = 2;
 
 /// What a commit survives (`audit.sync`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,22 +69,26 @@ pub async fn open(options: &StoreOptions) -> Result<Store, StoreError> {
         return Err(StoreError::NotAStore { path: path.clone() });
     };
     let install = crate::row::hex(&install).ok_or_else(|| StoreError::damaged("an install id"))?;
-    let readers = SqlitePoolOptions::new()
-        .max_connections(READERS_MAX)
-        .acquire_timeout(BUSY_TIMEOUT)
-        // A local file does not hang up; asking first would cost a hop on each read.
-        .test_before_acquire(false)
-        .connect_lazy_with(shared_options(path).read_only(true));
-    let writer_name: std::sync::Arc<str> = writer_name.into();
+    let writer_name: Arc<str> = writer_name.into();
     let writer = Writer::new(connection, (path.clone(), options.sync), writer_name.clone());
     Ok(Store {
-        writer: Mutex::new(writer),
-        readers,
+        writer: Arc::new(Mutex::new(writer)),
+        readers: readers(path, READERS_MAX),
         path: path.clone(),
         sync: options.sync,
         install,
         writer_name,
     })
+}
+
+/// Connections that read, so many at most.
+pub fn readers(path: &Path, connections_max: u32) -> SqlitePool {
+    SqlitePoolOptions::new()
+        .max_connections(connections_max)
+        .acquire_timeout(BUSY_TIMEOUT)
+        // A local file does not hang up; asking first would cost a hop on each read.
+        .test_before_acquire(false)
+        .connect_lazy_with(shared_options(path).read_only(true))
 }
 
 /// A connection that writes, as durably as asked.

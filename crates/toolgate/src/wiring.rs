@@ -101,6 +101,8 @@ pub struct Running {
 pub struct Stopped {
     /// Connections whose requests did not end in time.
     pub cut_off: usize,
+    /// Held calls that wait for a decision; none as well when the store did not say.
+    pub pending: u64,
 }
 
 /// Starts a gateway: store, vault, listeners, in this order, so that nothing is let in before it can be judged.
@@ -323,10 +325,11 @@ impl Running {
                 "calls were still under way when the gateway stopped; the trail shows them as intents"
             );
         }
+        let pending = store.count_waiting().await.unwrap_or_default();
         if let Some(store) = Arc::into_inner(store) {
             store.close().await;
         }
-        Ok(Stopped { cut_off })
+        Ok(Stopped { cut_off, pending })
     }
 }
 

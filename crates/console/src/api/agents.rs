@@ -69,14 +69,14 @@ pub(crate) enum KeyState {
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct NewAgent {
-    #[schemars(with = "super::Name")]
+    #[schemars(with = "super::Agent")]
     agent: AgentName,
     /// `readonly` where nothing is said.
-    #[schemars(with = "Option<super::Name>")]
+    #[schemars(with = "Option<super::Role>")]
     role: Option<RoleName>,
     /// No service where nothing is said.
     #[serde(default)]
-    #[schemars(with = "Vec<super::Name>")]
+    #[schemars(with = "Vec<super::Service>")]
     scope: Vec<ServiceName>,
 }
 
@@ -84,9 +84,9 @@ pub(crate) struct NewAgent {
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct AgentPatch {
-    #[schemars(with = "Option<super::Name>")]
+    #[schemars(with = "Option<super::Role>")]
     role: Option<RoleName>,
-    #[schemars(with = "Option<Vec<super::Name>>")]
+    #[schemars(with = "Option<Vec<super::Service>>")]
     scope: Option<Vec<ServiceName>>,
     state: Option<Switch>,
 }

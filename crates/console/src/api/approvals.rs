@@ -80,6 +80,7 @@ pub(crate) struct DenyBody {
     /// The approval digest that was shown; without it, it is about the call of that id.
     digest: Option<Hex32>,
     /// Why; the agent is told.
+    #[schemars(length(min = 1, max = 500))]
     reason: String,
 }
 
@@ -89,6 +90,7 @@ pub(crate) struct DenyBody {
 pub(crate) struct ResolveBody {
     outcome: OutcomeWord,
     /// How that is known.
+    #[schemars(length(min = 1, max = 500))]
     reason: String,
 }
 

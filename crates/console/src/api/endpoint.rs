@@ -47,6 +47,8 @@ pub(crate) struct Param {
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Form {
     Text,
+    /// A text that matches this (ECMA 262); whoever reads it looks.
+    Pattern(&'static str),
     /// RFC 3339.
     Time,
     /// A whole number, from 1 to this.
@@ -78,7 +80,13 @@ pub(crate) const STATUS: Param = param(
     Form::OneOf(|| domain::approval::Status::ALL.map(domain::approval::Status::as_str).to_vec()),
     "In this status.",
 );
-pub(crate) const CURSOR: Param = param("cursor", Form::Text, "The `next` of the page before.");
+pub(crate) const CURSOR: Param =
+    param("cursor", Form::Pattern("^[1-9][0-9]{0,17}$"), "The `next` of the page before.");
+pub(crate) const BEHIND: Param = param(
+    "cursor",
+    Form::Pattern("^[1-9][0-9]{0,15}\\.ap_[0-9a-hjkmnp-tv-z]{10}$"),
+    "The `next` of the page before.",
+);
 pub(crate) const LIMIT: Param =
     param("limit", Form::Count(LIMIT_MAX), "How many at most; 50 where nothing is said.");
 pub(crate) const FORMAT: Param =

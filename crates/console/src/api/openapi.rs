@@ -124,16 +124,13 @@ fn operation_id(endpoint: &Endpoint) -> String {
     format!("{}_{path}", endpoint.route.method.as_str().to_ascii_lowercase())
 }
 
-/// An empty value says nothing, as an empty field of a form does.
 fn parameter(param: &Param) -> Value {
-    let empty = json!({ "const": "" });
     let schema = match param.form {
-        Form::Text => json!({ "type": "string" }),
-        Form::Time => json!({ "anyOf": [{ "type": "string", "format": "date-time" }, empty] }),
-        Form::Count(most) => {
-            json!({ "anyOf": [{ "type": "integer", "minimum": 1, "maximum": most }, empty] })
-        }
-        Form::OneOf(words) => json!({ "anyOf": [{ "type": "string", "enum": words() }, empty] }),
+        Form::Text => json!({ "type": "string", "minLength": 1 }),
+        Form::Pattern(pattern) => json!({ "type": "string", "pattern": pattern }),
+        Form::Time => json!({ "type": "string", "format": "date-time" }),
+        Form::Count(most) => json!({ "type": "integer", "minimum": 1, "maximum": most }),
+        Form::OneOf(words) => json!({ "type": "string", "enum": words() }),
     };
     json!({ "name": param.name, "in": "query", "required": false, "description": param.doc, "schema": schema })
 }

@@ -55,10 +55,10 @@ pub(crate) enum OperatorStateWord {
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct NewOperator {
-    /// An e-mail address.
+    #[schemars(with = "super::Address")]
     operator: String,
     role: RoleWord,
-    /// Twelve characters or more.
+    #[schemars(length(min = 12))]
     password: String,
 }
 
@@ -67,7 +67,8 @@ pub(crate) struct NewOperator {
 #[serde(deny_unknown_fields)]
 pub(crate) struct OperatorPatch {
     state: Option<Switch>,
-    /// Another password, twelve characters or more.
+    /// Another password.
+    #[schemars(length(min = 12))]
     password: Option<String>,
 }
 

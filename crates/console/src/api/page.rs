@@ -50,9 +50,15 @@ impl Wanted {
             )));
         }
         for param in known {
+            if pairs.is_empty(param.name) {
+                return Err(Problem::invalid(format!(
+                    "`{}` in the query is empty; leave it out",
+                    param.name
+                )));
+            }
             let Some(value) = pairs.get(param.name) else { continue };
             let fits = match param.form {
-                Form::Text => true,
+                Form::Text | Form::Pattern(_) => true,
                 Form::Time => value.parse::<Timestamp>().is_ok(),
                 Form::Count(most) => value.parse::<u32>().is_ok_and(|count| (1..=most).contains(&count)),
                 Form::OneOf(words) => words().contains(&value),
@@ -101,7 +107,7 @@ impl Wanted {
 /// What a value must look like.
 fn form(form: Form) -> String {
     match form {
-        Form::Text => "write a text".to_owned(),
+        Form::Text | Form::Pattern(_) => "write a text".to_owned(),
         Form::Time => "write a time such as 2026-11-23T14:02:31Z".to_owned(),
         Form::Count(most) => format!("write a number from 1 to {most}"),
         Form::OneOf(words) => format!("one of: {}", words().join(", ")),

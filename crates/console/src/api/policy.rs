@@ -31,6 +31,7 @@ pub(crate) struct PolicyView {
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ExplainBody {
+    #[schemars(with = "super::Agent")]
     agent: String,
     service: String,
     /// A tool's name; or one of the next three.
@@ -94,7 +95,7 @@ pub(crate) async fn explain(asked: Asked) -> Result<Response<Flow>, Problem> {
             .map_err(|bad| Problem::invalid(format!("{}; {}", bad.what, bad.next)))?,
         _ => return Err(Problem::invalid("name one of `tool`, `resource`, `prompt` and `request`")),
     };
-    let explained = question.answer(&world, agent, asked.now.wall);
+    let explained = question.answer(&world, agent, asked.now.wall, &asked.desk.known_risk().await?);
     answer::ok(&ExplanationView {
         effect: explained.effect.as_str(),
         rule: explained.rule.map(|(name, _)| name.to_string()),

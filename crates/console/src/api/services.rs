@@ -82,7 +82,7 @@ impl JsonSchema for ServiceBody {
                 "kind": { "type": "string", "enum": ["mcp", "http"] },
                 "url": { "type": "string" },
                 "network": { "type": "string", "enum": ["public", "private"] },
-                "ca": { "type": "string" },
+                "ca": { "type": "string", "pattern": "-----BEGIN CERTIFICATE-----" },
                 "stream": { "type": "boolean" },
                 "idempotency_header": { "type": "string" },
                 "credentials": { "type": "array", "items": {

@@ -30,7 +30,7 @@ pub(super) async fn show(asked: Asked) -> Result<Response<Flow>, Problem> {
 /// The page with what would happen to one call.
 pub(super) async fn explain(asked: Asked) -> Result<Response<Flow>, Problem> {
     let form = asked.form()?;
-    match answer(&asked, &form) {
+    match answer(&asked, &form).await {
         Ok(explanation) => page(&asked, &form, Some(told(&explanation)), StatusCode::OK).await,
         Err(problem) => {
             let status = problem.status;
@@ -39,7 +39,7 @@ pub(super) async fn explain(asked: Asked) -> Result<Response<Flow>, Problem> {
     }
 }
 
-fn answer(asked: &Asked, form: &Pairs) -> Result<Explanation, Problem> {
+async fn answer(asked: &Asked, form: &Pairs) -> Result<Explanation, Problem> {
     let world = asked.desk.freshness.current();
     let name = AgentName::parse(form.get("agent").unwrap_or_default());
     let agent = name.ok().and_then(|name| world.agents.get(&name).cloned());
@@ -55,7 +55,7 @@ fn answer(asked: &Asked, form: &Pairs) -> Result<Explanation, Problem> {
     } else {
         Question::tool(service, action, args)
     };
-    Ok(question.answer(&world, &agent, asked.now.wall))
+    Ok(question.answer(&world, &agent, asked.now.wall, &asked.desk.known_risk().await?))
 }
 
 fn told(explanation: &Explanation) -> Markup {

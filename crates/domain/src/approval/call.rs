@@ -14,8 +14,9 @@ use crate::{
 pub struct HeldCall {
     /// What the key hashes to that it came with: looked up again before it is sent.
     pub key: KeyMac,
-    /// Where the service was: scheme, host and port. People approved a call to there, and to nowhere else.
-    pub origin: String,
+    /// Where the service was ([`Upstream::destination`](crate::service::Upstream::destination)). People approved a call
+    /// to there, and to nowhere else.
+    pub destination: String,
     /// What it acts on.
     pub action: Action,
     /// What is sent.
@@ -66,13 +67,13 @@ impl HeldCall {
         }
     }
 
-    /// The call as bytes, to be sealed: format, key, origin, action, exchange, headers.
+    /// The call as bytes, to be sealed: format, key, destination, action, exchange, headers.
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(self.body().len() + 1_024);
         bytes.push(FORMAT);
         bytes.extend_from_slice(&self.key.0);
-        push_bytes(&mut bytes, self.origin.as_bytes());
+        push_bytes(&mut bytes, self.destination.as_bytes());
         let (kind, texts) = match &self.action {
             Action::Tool(name) => (b't', std::slice::from_ref(name)),
             Action::Prompt(name) => (b'p', std::slice::from_ref(name)),
@@ -111,7 +112,7 @@ impl HeldCall {
         let mut rest = bytes;
         let [FORMAT] = take(&mut rest, 1)? else { return None };
         let key = KeyMac(take(&mut rest, 32)?.try_into().ok()?);
-        let origin = take_text(&mut rest)?;
+        let destination = take_text(&mut rest)?;
         let [kind] = take(&mut rest, 1)? else { return None };
         let mut texts = Vec::new();
         for _ in 0..take_number(&mut rest)? {
@@ -143,7 +144,7 @@ impl HeldCall {
             _ => return None,
         };
         let headers = take_headers(&mut rest)?;
-        rest.is_empty().then_some(Self { key, origin, action, exchange, headers })
+        rest.is_empty().then_some(Self { key, destination, action, exchange, headers })
     }
 }
 
@@ -163,10 +164,10 @@ mod tests {
             target: "/v1/refunds?a=b".into(),
             body: b"{}".to_vec(),
         };
-        let (key, origin) = (KeyMac([7; 32]), "https://api.example.com:443");
+        let (key, destination) = (KeyMac([7; 32]), "https://api.example.com/v1");
         let call = |action, exchange| {
-            let (origin, headers) = (origin.to_owned(), headers.clone());
-            HeldCall { key, origin, action, exchange, headers }
+            let (destination, headers) = (destination.to_owned(), headers.clone());
+            HeldCall { key, destination, action, exchange, headers }
         };
         vec![
             call(Action::Tool("write".into()), message(None, true)),

@@ -68,8 +68,10 @@ impl Redactor<'_> {
             Kind::Array => self.array(value, depth, room),
             Kind::String => self.string(value, room),
             // A number may be as long as its sender likes.
-            _ if value.text().len() <= room.min(KEY_MAX) => self.out.push_str(value.text()),
-            _ => self.out.push_str(LEFT_OUT),
+            _ if value.text().len() + 2 > room.min(KEY_MAX) => self.out.push_str(LEFT_OUT),
+            // One that is too large for most readers would make the whole record unreadable to them: it stays as a text.
+            Kind::Number if !fits(value) => write_json_string(&mut self.out, value.text()),
+            _ => self.out.push_str(value.text()),
         }
     }
 
@@ -144,6 +146,11 @@ impl Redactor<'_> {
     }
 }
 
+/// Whether a reader that knows 64-bit floating-point numbers can hold this number (RFC 8259 §6).
+fn fits(number: Raw<'_>) -> bool {
+    number.text().parse().is_ok_and(f64::is_finite)
+}
+
 /// The longest beginning that takes at most `room` bytes once it is escaped.
 fn fitting(text: &str, room: usize) -> &str {
     let mut taken = 0;
@@ -210,11 +217,22 @@ mod tests {
             r#"{"path":"docs/a.md","head":10,"deep":{"list":[1.50,true,null,"x"]},"empty":{},"none":[]}"#,
             r#"{"author":"ada","key":"name","notes":"a\nb \"c\""}"#,
             "[]",
-            "1e400",
+            "-1.7e308",
+            "123456789012345678901234567890",
             r#""ü""#,
         ] {
             assert_eq!(redacted(text), text);
         }
+    }
+
+    #[test]
+    fn a_number_that_most_readers_refuse_does_not_hide_what_stands_beside_it() {
+        let kept = redacted(r#"{"amount":5000,"x":1e400,"list":[-9E999,1e-400]}"#);
+        assert_eq!(kept, r#"{"amount":5000,"x":"1e400","list":["-9E999",1e-400]}"#);
+        assert!(serde_json::from_str::<serde_json::Value>(&kept).is_ok(), "{kept}");
+        // One that is as long as a number may be for a person is left out, whatever it is worth.
+        assert_eq!(redacted(&"9".repeat(400)), LEFT_OUT);
+        assert_eq!(redacted(&format!("1e{}", "9".repeat(61))), LEFT_OUT);
     }
 
     #[test]

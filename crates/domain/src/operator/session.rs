@@ -129,7 +129,7 @@ mod tests {
             PresentedRefresh::parse(token.reveal()).is_none()
                 && PresentedToken::parse(refresh.reveal()).is_none()
         );
-        assert_eq!(SessionId::beginning_with(&refresh).as_str(), &refresh.reveal()[4..12]);
+        assert_eq!(SessionId::beginning_with(&refresh).as_str(), refresh.reveal().get(4..12).unwrap());
     }
 
     #[test]

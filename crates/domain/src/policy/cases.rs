@@ -9,6 +9,7 @@ use crate::{
     agent::{Agent, AgentState},
     audit::write_json_string,
     names::{AgentName, RoleName, ServiceName},
+    risk::KnownRisk,
     service::{HttpUpstream, Network, RefusalForm, Service, UnknownMethods, Upstream, UpstreamUrl},
     world::World,
     yaml::{self, Key, Node, Place, Problem, Source, Value},
@@ -109,7 +110,7 @@ impl Case {
     ///
     /// # Errors
     /// A sentence, where nobody can be asked: no such agent, or a request that the gateway would not read.
-    pub fn run(&self, world: &World, now: Timestamp) -> Result<Tried, String> {
+    pub fn run(&self, world: &World, now: Timestamp, risk: &KnownRisk) -> Result<Tried, String> {
         let agent = self.agent(world)?;
         let service = self.service.as_str();
         let question = match &self.asked {
@@ -119,7 +120,7 @@ impl Case {
             Asked::Request(request, body) => Question::request(world, service, request, body.clone())
                 .map_err(|bad| format!("{}; {}", bad.what, bad.next))?,
         };
-        let told = question.answer(world, &agent, self.now.unwrap_or(now));
+        let told = question.answer(world, &agent, self.now.unwrap_or(now), risk);
         let rule = told.rule.as_ref().map(|(name, _)| name.as_str());
         let ok = told.effect == self.expected
             && self.expected_rule.as_deref().is_none_or(|name| rule == Some(name));
@@ -374,7 +375,7 @@ deny:
         let cases =
             read_cases("cases.yaml", text).unwrap_or_else(|problems| panic!("{}", render_all(&problems)));
         let world = with_services_of(world(POLICY, &[]), &cases);
-        let tried = cases.iter().map(|case| case.run(&world, NOON.parse().unwrap()));
+        let tried = cases.iter().map(|case| case.run(&world, NOON.parse().unwrap(), &KnownRisk::default()));
         tried
             .map(|tried| match tried {
                 Ok(Tried { subject, told, ok }) => {

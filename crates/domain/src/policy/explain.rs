@@ -7,7 +7,13 @@ use super::{
     judge::Refused,
     rule::{Rule, Target, subject},
 };
-use crate::{agent::Agent, call::Action, quota::Quota, world::World};
+use crate::{
+    agent::Agent,
+    call::Action,
+    quota::Quota,
+    risk::{Assessment, KnownRisk, RiskVerdict, Thresholds},
+    world::World,
+};
 
 /// A decision, told.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,9 +66,66 @@ impl fmt::Display for LimitLine {
     }
 }
 
-/// What would happen to this action, and why. `facts` are about the same call.
+/// What would happen to this action, and why. `method` and `facts` are about the same call.
 #[must_use]
 pub fn explain(
+    world: &World,
+    agent: &Agent,
+    service: &str,
+    (action, method): (&Action, &str),
+    facts: &Facts<'_>,
+    known: &KnownRisk,
+) -> Explanation {
+    let told = explain_policy(world, agent, service, action, facts);
+    let risk = match judge(world, agent, service, action, Args::Known(facts)) {
+        Verdict::Allow { rule: Some(_), risk, .. } => risk,
+        Verdict::Ask(wants) => wants.risk,
+        Verdict::Allow { rule: None, .. } | Verdict::Never(_) | Verdict::Depends => return told,
+    };
+    match world.services.get(service) {
+        Some(service) => with_risk(told, &Assessment::of(known.weight(service, action, method), risk), known),
+        None => told,
+    }
+}
+
+/// What risk makes of a decision.
+fn with_risk(mut told: Explanation, assessment: &Assessment, known: &KnownRisk) -> Explanation {
+    let (score, heuristic) = (assessment.score(), assessment.heuristic());
+    let made_of = match assessment.rule.floor {
+        Some(floor) if floor > heuristic => format!("rule {floor}"),
+        _ => format!("{} {heuristic}", assessment.weight.name()),
+    };
+    let Thresholds { approve_at, refuse_at } = &known.thresholds;
+    match (assessment.decide(&known.thresholds), told.effect) {
+        (RiskVerdict::Refuse, _) => {
+            let at = refuse_at.unwrap_or_default();
+            told.reason = format!("its risk {score} = {made_of} reaches refuse_at {at}");
+            told.effect = Effect::Deny;
+            told.limits.clear();
+        }
+        (RiskVerdict::Ask, Effect::Allow) => {
+            let at = approve_at.unwrap_or_default();
+            told.reason = format!(
+                "needs 1 operator: it is allowed, and its risk {score} = {made_of} reaches approve_at {at}"
+            );
+            told.effect = Effect::Hold;
+        }
+        (_, Effect::Allow) if assessment.rule.ignore => {
+            told.reason.push_str("; `risk: ignore` lets it pass however risky it is");
+        }
+        (_, Effect::Allow) => {
+            if let Some(at) = approve_at {
+                let model = if known.has_model { ", unless the model raises it" } else { "" };
+                told.reason.push_str(&format!("; risk {score} stays under approve_at {at}{model}"));
+            }
+        }
+        (_, Effect::Hold | Effect::Deny) => {}
+    }
+    told
+}
+
+/// What the policy alone makes of it.
+fn explain_policy(
     world: &World,
     agent: &Agent,
     service: &str,
@@ -225,207 +288,4 @@ fn limits(world: &World, service: &str, action: &Action) -> Vec<LimitLine> {
 }
 
 #[cfg(test)]
-mod tests {
-    use wire::{Limits, json};
-
-    use super::*;
-    use crate::policy::fixture::{NOON, agent, world};
-
-    const POLICY: &str = r#"version: 1
-roles:
-  user:
-    allow:
-      - { service: files, tools: ["read_*", "list_*"] }
-      - { name: notes, service: notes, tools: ["*"], resources: ["file:///**"] }
-deny:
-  - { name: no deletes, service: "*", tools: ["delete_*"] }
-limits:
-  overrides:
-    - { service: notes, tools: ["search_*", "find_*"], limit: 5/1m }
-"#;
-
-    fn told(service: &str, action: Action) -> String {
-        let world = world(POLICY, &["files", "notes", "other"]);
-        let agent = agent("user", &["files", "notes"]);
-        let facts = Facts::new(&agent, service, "tools/call", &action, NOON.parse().unwrap());
-        let explanation = explain(&world, &agent, service, &action, &facts);
-        let limits: Vec<_> = explanation.limits.iter().map(ToString::to_string).collect();
-        let rule = explanation.rule.map_or("none".into(), |(name, line)| format!("{name}:{line}"));
-        format!("{} | {rule} | {} | {}", explanation.effect.as_str(), explanation.reason, limits.join(", "))
-    }
-
-    fn tool(name: &str) -> Action {
-        Action::Tool(name.to_owned())
-    }
-
-    #[test]
-    fn an_allowed_call_names_its_rule_and_limits() {
-        assert_eq!(
-            told("files", tool("read_text_file")),
-            "allow | roles.user.allow[0]:5 | `read_*` matches; no deny or approve rule does | 60/1m per key, 20/1m per tool"
-        );
-        assert_eq!(
-            told("notes", tool("find_all")),
-            "allow | notes:6 | `*` matches; no deny or approve rule does | 60/1m per key, 5/1m for `search_*`, `find_*` on notes"
-        );
-        assert_eq!(
-            told("files", Action::Service),
-            "allow | none | open to every role on the services in its scope; lists show only what is allowed | \
-             600/1m housekeeping per key"
-        );
-    }
-
-    #[test]
-    fn a_condition_is_told_with_the_values_that_it_saw() {
-        let policy = r#"version: 1
-roles:
-  user:
-    allow:
-      - { service: billing, tools: [refund], when: args.amount <= 1000 }
-      - { service: billing, tools: [refund, pay], when: args.amount <= 10 && args.vip }
-deny:
-  - { name: strangers, service: "*", tools: [pay], when: 'args.to != "ada"' }
-"#;
-        let told = |tool_name: &str, args: &str| {
-            let (world, agent) = (world(policy, &["billing"]), agent("user", &["billing"]));
-            let action = tool(tool_name);
-            let args = json::read(args.as_bytes(), &Limits::of_bytes(args.len())).unwrap();
-            let facts = Facts::new(&agent, "billing", "tools/call", &action, NOON.parse().unwrap())
-                .with_args(Ok(args));
-            let told = explain(&world, &agent, "billing", &action, &facts);
-            let rule = told.rule.map_or("none".into(), |(name, _)| name.to_string());
-            format!("{} | {rule} | {}", told.effect.as_str(), told.reason)
-        };
-        for (tool_name, args, expected) in [
-            (
-                "refund",
-                r#"{"amount":500}"#,
-                "allow | roles.user.allow[0] | `refund` matches and `args.amount <= 1000` is true, args.amount = 500; \
-                 no deny or approve rule does",
-            ),
-            (
-                "refund",
-                r#"{"amount":5000}"#,
-                "deny | none | silence means no: `refund` of roles.user.allow[0] matches, but `args.amount <= 1000` is \
-                 false, args.amount = 5000; `refund` of roles.user.allow[1] matches, but `args.amount <= 10` is false, \
-                 args.amount = 5000",
-            ),
-            (
-                "pay",
-                r#"{"to":"eve"}"#,
-                "deny | strangers | `pay` matches and `args.to != \"ada\"` is true, args.to = \"eve\"; this deny binds \
-                 every role and beats every allow",
-            ),
-            (
-                "pay",
-                "{}",
-                "deny | strangers | `pay` matches and `args.to != \"ada\"` has no answer: `args.to` is missing, which \
-                 counts against the caller; this deny binds every role and beats every allow",
-            ),
-            (
-                "pay",
-                r#"{"to":"ada"}"#,
-                "deny | none | silence means no: `pay` of roles.user.allow[1] matches, but `args.amount <= 10` has no \
-                 answer: `args.amount` is missing; `args.vip` is missing",
-            ),
-        ] {
-            assert_eq!(told(tool_name, args), expected);
-        }
-    }
-
-    #[test]
-    fn a_held_call_says_whom_it_needs_and_why() {
-        let policy = r#"version: 1
-roles:
-  user:
-    allow:
-      - { service: billing, tools: ["pay*"] }
-    approve:
-      - name: big refunds
-        service: billing
-        tools: [refund]
-        when: args.amount > 1000
-        approvals: 2
-approve:
-  - { service: "*", tools: ["pay_*"] }
-"#;
-        let told = |tool_name: &str, args: &str| {
-            let (world, agent) = (world(policy, &["billing"]), agent("user", &["billing"]));
-            let action = tool(tool_name);
-            let args = json::read(args.as_bytes(), &Limits::of_bytes(args.len())).unwrap();
-            let facts = Facts::new(&agent, "billing", "tools/call", &action, NOON.parse().unwrap())
-                .with_args(Ok(args));
-            let told = explain(&world, &agent, "billing", &action, &facts);
-            let limits = told.limits.len();
-            let rule = told.rule.map_or("none".into(), |(name, line)| format!("{name}:{line}"));
-            format!("{} | {rule} | {} | {limits}", told.effect.as_str(), told.reason)
-        };
-        for (tool_name, args, expected) in [
-            (
-                "refund",
-                r#"{"amount":5000}"#,
-                "hold | big refunds:7 | needs 2 operators: `args.amount > 1000` is true, args.amount = 5000 | 2",
-            ),
-            (
-                "refund",
-                "{}",
-                "hold | big refunds:7 | needs 2 operators: `args.amount > 1000` has no answer: `args.amount` is missing, \
-                 which counts against the caller | 2",
-            ),
-            (
-                "refund",
-                r#"{"amount":500}"#,
-                "deny | none | silence means no: `refund` of big refunds matches, but `args.amount > 1000` is false, \
-                 args.amount = 500 | 0",
-            ),
-            ("pay_all", "{}", "hold | approve[0]:13 | needs 1 operator: `pay_*` matches | 2"),
-            ("pay", "{}", "allow | roles.user.allow[0]:5 | `pay*` matches; no deny or approve rule does | 2"),
-            (
-                "sell",
-                "{}",
-                "deny | none | silence means no: role `user` has 2 rules for billing, and `pay*`, `refund` do not match | 0",
-            ),
-        ] {
-            assert_eq!(told(tool_name, args), expected);
-        }
-    }
-
-    #[test]
-    fn a_refused_call_says_what_is_missing() {
-        for (service, action, reason) in [
-            (
-                "files",
-                tool("write_file"),
-                "silence means no: role `user` has 1 rule for files, and `read_*`, `list_*` do not match",
-            ),
-            (
-                "files",
-                Action::Prompt("x".into()),
-                "silence means no: role `user` has 1 rule for files, and it names no prompts",
-            ),
-            (
-                "notes",
-                Action::Resource("http://x".into()),
-                "silence means no: role `user` has 1 rule for notes, and `file:///**` does not match",
-            ),
-            (
-                "notes",
-                Action::Resource("file:///a/../b".into()),
-                "the URI has `.` or `..` in its path, so what is matched may not be what is read",
-            ),
-            ("other", tool("x"), "`other` is not in the scope of `tester`, which reaches files, notes"),
-            ("nowhere", tool("x"), "there is no service `nowhere`; all: toolgate services list"),
-            (
-                "files",
-                Action::Unknown,
-                "no supported version of MCP has this method, and `files` does not say `unknown_methods: pass`",
-            ),
-        ] {
-            assert_eq!(told(service, action), format!("deny | none | {reason} | "));
-        }
-        assert_eq!(
-            told("notes", tool("delete_note")),
-            "deny | no deletes:8 | `delete_*` matches; this deny binds every role and beats every allow | "
-        );
-    }
-}
+mod tests;

@@ -7,6 +7,7 @@ use super::{Explanation, Facts, Unusable, explain};
 use crate::{
     agent::Agent,
     call::Action,
+    risk::KnownRisk,
     service::{OddPaths, Upstream},
     world::World,
 };
@@ -101,7 +102,7 @@ impl Question {
 
     /// What would happen if this agent did it at this moment, and why.
     #[must_use]
-    pub fn answer(&self, world: &World, agent: &Agent, now: Timestamp) -> Explanation {
+    pub fn answer(&self, world: &World, agent: &Agent, now: Timestamp, risk: &KnownRisk) -> Explanation {
         let facts = Facts::new(agent, &self.service, &self.method, &self.action, now);
         let args = self
             .args
@@ -111,7 +112,7 @@ impl Question {
         let query = self.query.as_deref().ok_or(Unusable::Missing);
         let query = query.and_then(|query| form::pairs(query).ok_or(Unusable::Unreadable));
         let facts = facts.with_args(args).with_query(query);
-        explain(world, agent, &self.service, &self.action, &facts)
+        explain(world, agent, &self.service, (&self.action, &self.method), &facts, risk)
     }
 }
 

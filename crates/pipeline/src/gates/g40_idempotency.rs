@@ -5,14 +5,15 @@
 use std::ops::Deref;
 
 use domain::{
-    idempotency::Repeatable,
+    idempotency::{IdempotencyKey, Repeatable},
+    names::AgentName,
     stop::{Refusal, Stop},
 };
-use wire::{Shape, mcp::Class};
+use wire::mcp::Class;
 
 use super::{g30_rate_limit::Within, g70_record::Draft};
 use crate::{
-    arrival::Exchange,
+    approvals::Approvals,
     budget::BodyBudget,
     credentials::needs_whole_body,
     digest,
@@ -71,25 +72,35 @@ pub(crate) async fn idempotency(
         // Only sessions have no digest, and those are housekeeping.
         return Err(Refusal::MethodNotAllowed.into());
     };
+    let key = call.repeatable.as_ref().map(|repeatable| &repeatable.key);
     if has_live {
-        let key = call.repeatable.as_ref().map(|repeatable| &repeatable.key);
-        if let Some(approval) = approvals.met_by(agent, &fingerprint, key).await? {
-            draft.of_approval(&approval.held.id);
-            return Err(approvals.answer(&approval).await);
-        }
+        meet(approvals, agent, &fingerprint, key, draft).await?;
     }
     let Some(Repeatable { key, wait }) = call.repeatable.clone() else {
         return Ok(Unique { call, claim: None });
     };
-    let asked = match &call.exchange {
-        Exchange::Post(message) => match message.shape() {
-            Shape::Request { id, .. } => Asked::Message { id: Some(id.text().into()) },
-            Shape::Notification { .. } | Shape::Response { .. } => Asked::Message { id: None },
-        },
-        Exchange::Request(_) | Exchange::Listen | Exchange::End => Asked::Request,
-    };
-    let agent = &call.caller.agent.name;
+    let asked = Asked::of(&call.exchange);
     let claim = gateway.idempotency.reserve(agent, &key, fingerprint, call.call.id, asked, wait).await?;
+    // Who had the key until now may have been held, and not by the policy that judged this one. What memory knows may
+    // be a moment old; the row is asked, as that of the key is.
+    meet(approvals, agent, &fingerprint, Some(&key), draft).await?;
     claim.look(gateway.clock.now().wall).await?;
     Ok(Unique { call, claim: Some(claim) })
+}
+
+/// Ends with the answer of the approval that the call meets, where it meets one.
+async fn meet(
+    approvals: &Approvals,
+    agent: &AgentName,
+    digest: &[u8; 32],
+    key: Option<&IdempotencyKey>,
+    draft: &mut Draft,
+) -> Result<(), Stop> {
+    match approvals.met_by(agent, digest, key).await? {
+        None => Ok(()),
+        Some(approval) => {
+            draft.of_approval(&approval.held.id);
+            Err(approvals.answer(&approval).await)
+        }
+    }
 }

@@ -16,6 +16,7 @@ use store::Store;
 use wire::mcp::Class;
 
 use super::{
+    g20_authorize::Authorized,
     g40_idempotency::Unique,
     g70_record::{Draft, Recording},
 };
@@ -101,6 +102,17 @@ pub(crate) async fn assess_risk(
         return Err(Refusal::TooRisky { score: assessment.score(), refuse_at }.into());
     }
     Ok(Assessed { call, assessment: Some(assessment), wants_people: verdict != RiskVerdict::Pass })
+}
+
+/// Refuses what people have approved where it is too risky by now: as it was assessed then, or by what rules and tools
+/// say today. No model is asked again.
+pub(crate) fn assess_again(call: &Authorized, held: Option<&HeldRisk>, risk: &Risk) -> Result<(), Stop> {
+    let today = Assessment::of(weight_of(&call.call, &call.service, risk), call.rule_risk).score();
+    let score = held.map_or(today, |held| held.score.max(today));
+    match risk.thresholds.refuse_at {
+        Some(refuse_at) if score >= refuse_at => Err(Refusal::TooRisky { score, refuse_at }.into()),
+        _ => Ok(()),
+    }
 }
 
 fn weight_of(call: &Call, service: &Service, risk: &Risk) -> Weight {

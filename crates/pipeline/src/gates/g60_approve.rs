@@ -200,26 +200,27 @@ fn sealed_form(call: &Authorized) -> Result<HeldCall, Stop> {
         headers.map(|(name, value)| (name.as_str().to_owned(), value.as_bytes().to_vec())).collect();
     Ok(HeldCall {
         key: call.caller.mac,
-        origin: call.service.upstream.origin(),
+        destination: call.service.upstream.destination(),
         action: call.call.action.clone(),
         exchange,
         headers,
     })
 }
 
-/// The second door: people approved it. It must be, to the byte, what they approved, to the same origin, under a policy
-/// that asks for no more than they gave, with the credentials that they saw.
+/// The second door: people approved it. It must be, to the byte, what they approved, to the same place, under a policy
+/// that asks for no more than they gave, with the credentials that they saw. `approvers` of them may still decide.
 ///
 /// # Errors
 /// [`NotApproved::Void`] when anything differs; the trail is told what.
 pub(crate) fn decided(
     call: Authorized,
     approval: &Approval,
-    origin: &str,
+    destination: &str,
+    approvers: usize,
     world: &World,
     draft: &mut Draft,
 ) -> Result<Approved, Stop> {
-    match difference(&call, approval, origin, world) {
+    match difference(&call, approval, destination, approvers, world) {
         None => Ok(Approved(Cleared::Decided(call))),
         Some(what) => {
             draft.void(what);
@@ -229,14 +230,23 @@ pub(crate) fn decided(
 }
 
 /// What is not as it was when people approved the call.
-fn difference(call: &Authorized, approval: &Approval, origin: &str, world: &World) -> Option<&'static str> {
+fn difference(
+    call: &Authorized,
+    approval: &Approval,
+    destination: &str,
+    approvers: usize,
+    world: &World,
+) -> Option<&'static str> {
     let held = &approval.held;
     let agent = &call.caller.agent.name;
     let digest = digest::of_exchange(agent, &call.call, &call.exchange, &call.headers);
     let digest = digest.filter(|digest| *digest == held.call_digest && *agent == held.agent);
     let Some(digest) = digest else { return Some("approved, but it is another call") };
-    if call.service.upstream.origin() != origin {
-        return Some("approved for another origin");
+    if call.service.upstream.destination() != destination {
+        return Some("approved for another address or command");
+    }
+    if approvers < usize::from(held.quorum.get()) {
+        return Some("approved by somebody who may not decide any more");
     }
     let credentials = credential_versions(world, call);
     if credentials != held.credentials {
@@ -246,10 +256,11 @@ fn difference(call: &Authorized, approval: &Approval, origin: &str, world: &Worl
         return Some("approved, but what was shown is another call");
     }
     let wants = call.wants.as_ref()?;
-    let approved = u8::try_from(approval.standing().approved_by.len()).unwrap_or(u8::MAX);
     match wants {
         wants if wants.rule != held.rule => Some("approved under another rule"),
-        wants if wants.quorum.get() > approved => Some("approved by fewer than its rule wants now"),
+        wants if usize::from(wants.quorum.get()) > approvers => {
+            Some("approved by fewer than its rule wants now")
+        }
         _ => None,
     }
 }

@@ -6,6 +6,8 @@ use domain::idempotency::StoredAnswer;
 use http::{HeaderName, StatusCode, header, response};
 use wire::{Limits, Message, Raw, Shape, sse::Decoder};
 
+use crate::arrival::Exchange;
+
 /// Headers that belong to one answer on one connection.
 const CARRIAGE: [HeaderName; 3] =
     [header::CONTENT_LENGTH, header::TRANSFER_ENCODING, HeaderName::from_static("x-accel-buffering")];
@@ -20,6 +22,19 @@ pub(crate) enum Asked {
     },
     /// A request to an HTTP API.
     Request,
+}
+
+impl Asked {
+    /// What an exchange asks.
+    pub(crate) fn of(exchange: &Exchange) -> Self {
+        match exchange {
+            Exchange::Post(message) => match message.shape() {
+                Shape::Request { id, .. } => Self::Message { id: Some(id.text().into()) },
+                Shape::Notification { .. } | Shape::Response { .. } => Self::Message { id: None },
+            },
+            Exchange::Request(_) | Exchange::Listen | Exchange::End => Self::Request,
+        }
+    }
 }
 
 /// What is kept of an answer.

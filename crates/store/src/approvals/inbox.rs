@@ -13,16 +13,6 @@ use crate::{Store, StoreError, row::micros};
 pub type InboxCursor = (Timestamp, ApprovalId);
 
 impl Store {
-    /// How many calls wait for people, of all agents.
-    ///
-    /// # Errors
-    /// [`StoreError`] when the store does not answer.
-    pub async fn count_waiting(&self) -> Result<u64, StoreError> {
-        let count = "SELECT count(*) FROM approvals WHERE status = 'pending'";
-        let count: i64 = sqlx::query_scalar(count).fetch_one(&self.readers).await?;
-        Ok(u64::try_from(count).unwrap_or(0))
-    }
-
     /// The calls that wait for people, what ends first coming first.
     ///
     /// # Errors

@@ -81,9 +81,16 @@ pub async fn cancel(
     at: Timestamp,
 ) -> Changed {
     match one(connection, id).await? {
-        Some(approval) if approval.held.agent == *agent => step(connection, id, &Move::Cancel, at).await,
-        _ => Ok(false),
+        Some(approval) if approval.held.agent == *agent => {}
+        _ => return Ok(false),
     }
+    if !step(connection, id, &Move::Cancel, at).await? {
+        return Ok(false);
+    }
+    // Nobody sends it any more. Kept, agents could fill the disk: no person bounds what they hold and take back.
+    let delete = "DELETE FROM approval_bodies WHERE approval = $1";
+    sqlx::query(delete).bind(id.as_str()).execute(connection).await?;
+    Ok(true)
 }
 
 pub async fn expire(connection: &mut SqliteConnection, id: &ApprovalId, at: Timestamp) -> Changed {
@@ -147,7 +154,13 @@ pub async fn resolve(
     }
     let update = "UPDATE approvals SET resolved_by = $2, resolved_why = $3 WHERE id = $1";
     let query = sqlx::query(update).bind(id.as_str()).bind(resolved.operator.as_str());
-    query.bind(&resolved.reason).execute(connection).await?;
+    query.bind(&resolved.reason).execute(&mut *connection).await?;
+    if outcome == Outcome::Failed {
+        // It did not happen: its idempotency key is free for another try.
+        let delete = "DELETE FROM idempotency WHERE state = 'unknown' AND (agent, key, call_id) IN \
+                      (SELECT agent, idempotency_key, call_id FROM approvals WHERE id = $1)";
+        sqlx::query(delete).bind(id.as_str()).execute(connection).await?;
+    }
     Ok(true)
 }
 

@@ -328,7 +328,9 @@ async fn an_agent_takes_back_its_own_calls_only() {
     let world = world().await;
     assert!(world.change(hold(held(1, "laptop", 1))).await);
     assert!(!world.change(cancel(1, "tablet")).await);
+    assert!(world.store.held_call(&id(1)).await.unwrap().is_some());
     assert!(world.change(cancel(1, "laptop")).await);
+    assert_eq!(world.store.held_call(&id(1)).await.unwrap(), None, "or agents could fill the disk");
 }
 
 #[tokio::test]
@@ -397,6 +399,11 @@ async fn an_agent_has_so_many_pending_calls_and_no_more() {
     assert_eq!(world.store.count_pending(&name("laptop")).await.unwrap(), 3);
     bring_to(&world, 2, Status::Approved).await;
     assert_eq!(world.store.count_pending(&name("laptop")).await.unwrap(), 2);
+    assert_eq!(world.store.count_waiting().await.unwrap(), 3, "of all agents");
+    let statuses = world.store.approval_statuses(&[id(2), id(4), id(77)]).await.unwrap();
+    let statuses: std::collections::BTreeMap<_, _> = statuses.into_iter().collect();
+    assert_eq!(statuses, [(id(2), Status::Approved), (id(4), Status::Pending)].into());
+    assert_eq!(world.store.approval_statuses(&[]).await.unwrap(), []);
     assert!(world.change(hold(5, "laptop")).await);
     assert_eq!(world.store.held_call(&id(6)).await.unwrap(), None);
 }

@@ -191,3 +191,21 @@ pub fn service(url: &str) -> Service {
         documentation: None,
     }
 }
+
+#[tokio::test]
+async fn an_agent_is_changed_only_as_it_was_seen() {
+    let world = World::new().await;
+    assert!(world.change(Change::CreateAgent(agent("laptop"))).await);
+    let seen = agent("laptop");
+    let update = |from: (RoleName, BTreeSet<ServiceName>), role: &str| Change::UpdateAgent {
+        name: name("laptop"),
+        from,
+        role: RoleName::parse(role).unwrap(),
+        scope: seen.scope.clone(),
+    };
+    let from = (seen.role.clone(), seen.scope.clone());
+    assert!(world.change(update(from.clone(), "other")).await);
+    assert!(!world.change(update(from, "third")).await, "it has another role by now");
+    let now = world.store.agent(&name("laptop")).await.unwrap().unwrap();
+    assert_eq!(now.role.as_str(), "other");
+}

@@ -4,7 +4,7 @@ mod explain;
 mod test;
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -15,15 +15,19 @@ use clap::Subcommand;
 use domain::{
     names::ServiceName,
     policy::{self, Policy},
+    risk::KnownRisk,
     service::Service,
     world::World,
     yaml::{Problem, Severity},
 };
 use serde_json::{Value, json};
-use store::Snapshot;
+use store::{KeptHints, Snapshot};
 
 use super::{Context, Verdict};
-use crate::output::{Mark, count_of};
+use crate::{
+    output::{Mark, count_of},
+    settings::Settings,
+};
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
@@ -188,5 +192,14 @@ fn world(snapshot: Snapshot, policy: Policy) -> World {
         credentials: Arc::default(),
         keys: Arc::default(),
         kill: snapshot.kill,
+    }
+}
+
+/// What of risk is known beforehand.
+fn known_risk(settings: &Settings, hints: BTreeMap<ServiceName, KeptHints>) -> KnownRisk {
+    KnownRisk {
+        thresholds: settings.risk.thresholds,
+        has_model: settings.risk.model.is_some(),
+        hints: hints.into_iter().map(|(service, kept)| (service, kept.tools)).collect(),
     }
 }

@@ -19,7 +19,10 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::{Context, Verdict, kill::in_words};
 use crate::{
     logging,
-    output::{Mark, Output, figures::count_of},
+    output::{
+        Mark, Output,
+        figures::{count, count_of},
+    },
     settings::{self, LogForm, RootKeySource, Settings, Sync},
     wiring::{self, CallLog, PolicyNews, Running},
 };
@@ -277,6 +280,11 @@ async fn stop(voice: Voice, running: Running) -> anyhow::Result<Verdict> {
         Some(_) => weak.upgrade().map_or(0, |recorder| recorder.under_way()),
         None => before,
     };
-    voice.say(&format!("stopped: {} finished, {left} unknown", before.saturating_sub(left)));
+    let stays = match stopped.map_or(0, |stopped| stopped.pending) {
+        0 => String::new(),
+        1 => "; 1 approval stays pending".to_owned(),
+        pending => format!("; {} approvals stay pending", count(pending)),
+    };
+    voice.say(&format!("stopped: {} finished, {left} unknown{stays}", before.saturating_sub(left)));
     Ok(Verdict::Done)
 }

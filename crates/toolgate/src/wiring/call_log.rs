@@ -48,7 +48,7 @@ impl CallLog {
     fn tell(&mut self, events: &mut dyn Iterator<Item = &Event>) {
         let mut text = String::new();
         let mut count = 0;
-        for event in events.filter(|event| matches!(event.kind, Kind::Outcome | Kind::Refusal)) {
+        for event in events.filter(|event| matches!(event.kind, Kind::Outcome | Kind::Refusal | Kind::Held)) {
             count += 1;
             match self.form {
                 LogForm::Text => text_line(&mut text, event),
@@ -96,6 +96,9 @@ fn text_line(out: &mut String, event: &Event) {
     if let Some(call) = event.call_id {
         let _ = write!(out, " {call}");
     }
+    if let (Kind::Held, Some(approval)) = (event.kind, event.approval_id) {
+        let _ = write!(out, " {approval}");
+    }
     out.push('\n');
 }
 
@@ -109,6 +112,7 @@ fn json_line(out: &mut String, event: &Event) {
         "at": event.at.to_string(),
         "level": "info",
         "call_id": event.call_id.map(|call| call.to_string()),
+        "approval_id": event.approval_id.map(|approval| approval.to_string()),
         "agent": event.agent.as_ref().map(domain::names::AgentName::as_str),
         "service": event.service.as_deref(),
         "action": event.action.as_deref(),

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use admin::{Admin, SessionKeys};
 use anyhow::anyhow;
 use console::{Desk, Logins, Manner, MonitorToken, News, PolicyStanding, Tally, Welcome};
+use domain::risk::KnownRisk;
 use pipeline::{Gateway, recorder::Told};
 use tokio::sync::{Semaphore, watch};
 use vault::{AccessKeys, Vault};
@@ -59,13 +60,18 @@ impl Setup {
         let sessions =
             SessionKeys { pepper: gateway.pepper.clone(), access, terms: settings.console.session };
         Arc::new(Desk {
-            admin: Admin::new(Arc::clone(&gateway.store)),
+            admin: Admin::new(Arc::new(gateway.store.for_people())),
             clock: Arc::clone(&gateway.clock),
             freshness: Arc::clone(&gateway.freshness),
             recorder: Arc::clone(&gateway.recorder),
             approvals: Arc::clone(&gateway.approvals),
             sessions,
             logins: Logins::default(),
+            risk: KnownRisk {
+                thresholds: settings.risk.thresholds,
+                has_model: settings.risk.model.is_some(),
+                ..KnownRisk::default()
+            },
             vault: Arc::clone(vault),
             policy,
             welcome: Welcome::default(),

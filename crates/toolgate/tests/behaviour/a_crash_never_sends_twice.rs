@@ -4,7 +4,10 @@
 
 use std::net::{TcpListener, TcpStream};
 
-use domain::approval::{Approval, Outcome, Status};
+use domain::{
+    approval::{Approval, Outcome, Status},
+    names::ApprovalId,
+};
 use nix::sys::signal::Signal;
 
 use crate::harness::*;
@@ -110,8 +113,9 @@ impl Course {
     fn new(way: Way, keyed: bool) -> (Jam, Self) {
         let jam = Jam::new();
         let jammed = if way == Way::Http { "jammed-api" } else { "jammed-web" };
-        let stage =
-            CountedStage::beside(Home::new(COUNTED_POLICY), |_, _| vec![(jammed, jam.declare(jammed, way))]);
+        // Upstreams that stand still are ended by the crash, not by the clock.
+        let home = Home::new(COUNTED_POLICY).set("gateway.upstream_timeout=5m").set("gateway.hold=1s");
+        let stage = CountedStage::beside(home, |_, _| vec![(jammed, jam.declare(jammed, way))]);
         let desk = Desk::of(&stage.gateway);
         (jam, Self { desk, stage, jammed, way, keyed, done: Vec::new() })
     }
@@ -163,7 +167,14 @@ impl Course {
             self.stage.gateway.restart();
             assert_eq!((self.desk.all().len(), self.stage.hits(n)), (before, 0), "nothing has happened");
         }
-        let (_connection, held) = self.stage.hold(&call, &self.desk, stays);
+        let (_connection, held) = if matches!(place, Place::BeforeItIsHeld | Place::NotDelivered) {
+            // Nobody may be there whom the answer could be handed to.
+            let reply = self.stage.send(&call);
+            assert_eq!(reply.verdict(), 428, "{}", reply.text());
+            (None, self.desk.pending(1).remove(0))
+        } else {
+            self.stage.hold(&call, &self.desk, stays)
+        };
         let id = held.held.id;
         match place {
             Place::BeforeItIsHeld => drop(self.desk.approve(held.held.id.as_str())),
@@ -228,6 +239,12 @@ impl Course {
         self.told(place, &call, &held);
     }
 
+    /// The status that the agent is told who asks after a held call.
+    fn asked_after(&self, id: &ApprovalId) -> String {
+        let asks = Request::new("GET", &format!("/v1/approvals/{id}")).key(&self.stage.key);
+        self.stage.gateway.send(&asks).json()["status"].as_str().unwrap().to_owned()
+    }
+
     /// How it ended, and what the agent is told who asks again.
     fn told(&mut self, place: Place, call: &Counted, held: &Approval) {
         let id = held.held.id;
@@ -235,6 +252,7 @@ impl Course {
             matches!(place, Place::Connecting | Place::Sent | Place::HalfAnswered | Place::BeforeTheOutcome);
         if may_have_left {
             self.desk.sees(&id, Status::Unknown);
+            assert_eq!(self.asked_after(&id), "unknown");
             for _ in 0..2 {
                 let reply = self.stage.send(call);
                 assert_eq!(reply.verdict(), 409, "{place:?}: {}", reply.text());
@@ -242,8 +260,10 @@ impl Course {
             }
         } else {
             self.desk.sees(&id, Status::Executed);
+            assert_eq!(self.asked_after(&id), "executed");
             let reply = call.insist(self.stage.gateway.address(), &self.stage.key);
             assert!(call.is_answered_by(&reply), "{place:?}: {} {}", reply.status, reply.text());
+            assert_eq!(reply.proxy_status(), "executed-approved", "{place:?}");
         }
         let expected = usize::from(place != Place::Connecting);
         assert_eq!(self.stage.hits(call.n), expected, "{place:?}");
@@ -263,6 +283,11 @@ impl Course {
                 let reply = self.stage.send(call);
                 assert_eq!(reply.verdict(), 409, "{}", reply.text());
                 assert!(reply.text().contains("urn:toolgate:answer-lost"), "{}", reply.text());
+                // Told once. A key is that one call's for a day; without one the same call is a new one.
+                let held = self.desk.all().len();
+                let reply = if self.keyed { Some(self.stage.send(call)) } else { None };
+                assert_eq!(reply.map_or(409, |reply| reply.verdict()), 409, "{call:?}");
+                assert_eq!(self.desk.all().len(), held);
             }
             assert!(self.stage.hits(call.n) <= 1, "{call:?}: {was:?}");
         }

@@ -1,6 +1,7 @@
 //! Deciding in a terminal: the whole call is shown, a person who proved who they are decides, and their word is about
 //! exactly what was shown.
 
+use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
 use crate::{
@@ -303,7 +304,15 @@ fn at_a_terminal_the_page_is_shown_before_anybody_is_asked() {
 fn what_is_approved_without_a_gateway_is_executed_by_the_next_one() {
     let mut stage = stage();
     let id = note(&stage, "one");
-    assert!(stage.gateway.stop().success());
+    let said = || stage.gateway.said();
+    until("the held call to be logged", || {
+        said().lines().any(|line| line.contains(" api POST /v1/notes held 428 ") && line.ends_with(&id))
+    });
+    stage.gateway.signal(Signal::SIGTERM);
+    until("the stop to be told", || {
+        stage.gateway.said().contains("stopped: 0 finished, 0 unknown; 1 approval stays pending\n")
+    });
+    assert!(stage.gateway.ended().success());
     let approve = ["approvals", "approve", &id, "--digest", &digest(&stage, &id)];
     let ran = as_operator(&stage, "ada", &approve);
     let last = ran.stdout.lines().last().unwrap();
@@ -315,6 +324,52 @@ fn what_is_approved_without_a_gateway_is_executed_by_the_next_one() {
     stage.gateway.restart();
     until("the execution", || show(&stage, &id)["status"] == "executed");
     assert_eq!(stage.api.count(), 1);
+}
+
+#[test]
+fn what_is_approved_while_all_is_stopped_is_executed_once_the_switch_is_off() {
+    let stage = stage();
+    let id = note(&stage, "one");
+    stage.gateway.ok(&["kill", "on", "--reason", "drill"]);
+    until("the gateway to notice", || stage.gateway.said().contains("kill switch on, by"));
+    let ran = as_operator(&stage, "ada", &["approvals", "approve", &id, "--digest", &digest(&stage, &id)]);
+    let last = ran.stdout.lines().last().unwrap();
+    let told = "! approved by ada@example.com; it is executed once the kill switch is off, within 1";
+    assert!(last.starts_with(told), "{last}");
+    assert_eq!((ran.code, stage.api.count()), (0, 0));
+    stage.gateway.ok(&["kill", "off"]);
+    until("the execution", || show(&stage, &id)["status"] == "executed");
+    assert_eq!(stage.api.count(), 1);
+}
+
+#[test]
+fn a_call_that_is_not_allowed_any_more_is_said_to_be_not_sent() {
+    let stage = stage();
+    let id = note(&stage, "one");
+    let agent = show(&stage, &id)["agent"].as_str().unwrap().to_owned();
+    stage.gateway.ok(&["agents", "update", &agent, "--role", "readonly"]);
+    let question = r#"{"service":"api","method":"POST","path":"/v1/notes"}"#;
+    until("the gateway to notice", || {
+        stage.gateway.send(&stage.request("POST", "/v1/explain").body(question)).json()["effect"] == "deny"
+    });
+    let ran = as_operator(&stage, "ada", &["approvals", "approve", &id, "--digest", &digest(&stage, &id)]);
+    let last = ran.stdout.lines().last().unwrap();
+    let told = "not sent: key, scope, policy or credential have changed since it was held";
+    assert_eq!(last, format!("✗ approved by ada@example.com; {told}"));
+    assert_eq!((ran.code, stage.api.count()), (1, 0));
+}
+
+#[test]
+fn a_number_that_readers_refuse_hides_no_held_call() {
+    let stage = stage();
+    let id = held(&stage, "/v1/refunds", "{\"amount\":1e400}");
+    until("the trail to tell", || {
+        let list = stage.gateway.ok(&["audit", "list", "--limit", "1"]).stdout;
+        list.contains("held") && list.contains("428") && list.contains("big refunds")
+    });
+    assert_eq!(show(&stage, &id)["args"]["amount"], "1e400");
+    let sends = show(&stage, &id)["sends"]["body"].to_string();
+    assert!(sends.contains("1e400") && !sends.contains("\\\"1e400"), "{sends}");
 }
 
 #[test]

@@ -206,6 +206,7 @@ fn the_trail_is_read_page_by_page_exported_and_verified() {
         "decision=maybe",
         "strange=1",
         "limit=1&limit=2",
+        "until=",
     ] {
         assert_eq!(browser.get(&format!("/api/audit?{bad}")).status, 400, "{bad}");
     }

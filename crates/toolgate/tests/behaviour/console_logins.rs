@@ -220,3 +220,20 @@ fn the_first_owner_comes_by_a_link_that_is_good_once() {
     let (gateway, _) = with_ada();
     assert!(!gateway.said().contains("welcome"), "there is an operator");
 }
+
+#[test]
+fn behind_tls_cookies_are_bound_to_this_host() {
+    let home = Home::new(POLICY).set("console.public_url=https://console.example.com");
+    let ada = home.operator("ada", "owner");
+    let gateway = home.serve();
+    let mut browser = Browser::new(&gateway);
+    let reply = browser.log_in(&ada, PASSWORD);
+    for cookie in reply.all("set-cookie") {
+        assert!(cookie.starts_with("__Host-toolgate-") && cookie.ends_with("; Secure"), "{cookie}");
+    }
+    assert_eq!(browser.get("/api/me").status, 200);
+    // A cookie of the plain name may have been set by a page of another port.
+    let planted = browser.cookies.iter().map(|(name, value)| (name.replace("__Host-", ""), value.clone()));
+    browser.cookies = planted.collect();
+    assert_eq!(browser.get("/api/me").status, 401);
+}

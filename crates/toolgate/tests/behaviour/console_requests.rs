@@ -198,7 +198,7 @@ fn every_answer_tells_browsers_what_a_page_may_do() {
         }
         assert!(!policy.contains("unsafe"), "{policy}");
         assert_eq!(answer.header("x-content-type-options"), Some("nosniff"));
-        assert_eq!(answer.header("referrer-policy"), Some("no-referrer"));
+        assert_eq!(answer.header("referrer-policy"), Some("same-origin"));
         assert_eq!(answer.header("cache-control"), Some("no-store"));
     }
     assert_eq!(answers[3].header("www-authenticate"), Some("Bearer realm=\"toolgate\""));

@@ -95,7 +95,20 @@ fn a_question_is_read_as_strictly_as_a_call() {
     ] {
         assert_eq!(ask(bad), 400, "{bad}");
     }
-    assert_eq!(ask(r#"{"service":"web","method":"GET","path":"/v1/x"}"#), 404, "the wrong door");
+    for (question, words) in [
+        (
+            r#"{"service":"web","method":"GET","path":"/v1/x"}"#,
+            ("Service `web` is not reached here. Nothing was sent.", "Use /mcp/web instead."),
+        ),
+        (
+            r#"{"service":"api","tool":"x"}"#,
+            ("Service `api` is not reached here. Nothing was sent.", "Use /http/api/… instead."),
+        ),
+    ] {
+        let told = stage.gateway.send(&stage.request("POST", "/v1/explain").body(question)).json();
+        assert_eq!((told["detail"].as_str(), told["next"].as_str()), (Some(words.0), Some(words.1)));
+        assert_eq!(ask(question), 404, "the wrong door");
+    }
     assert_eq!(stage.gateway.send(&Request::new("POST", "/v1/explain").body("{}")).status, 401);
     let reply = stage.send("GET", "/v1/explain");
     assert_eq!((reply.status, reply.header("allow")), (405, Some("POST")));

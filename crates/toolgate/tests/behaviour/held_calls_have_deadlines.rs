@@ -7,7 +7,7 @@ use domain::approval::{Approval, Status};
 use jiff::Timestamp;
 use nix::sys::signal::Signal;
 
-use crate::harness::*;
+use crate::{harness::*, what_was_approved_is_what_is_sent::edit};
 
 /// Several looks of a dispatcher. That a test waits longer cannot make it fail.
 const SEVERAL_LOOKS: Duration = Duration::from_millis(1_200);
@@ -140,4 +140,42 @@ fn an_agent_may_have_so_many_calls_waiting() {
     assert_eq!(reply.verdict(), 403);
     assert!(reply.text().contains("not this one"), "{}", reply.text());
     assert_eq!(stage.numbers(), [] as [u64; 0]);
+}
+
+/// As if the wall clock had said something else when the call was sent.
+fn sent_at(stage: &CountedStage, held: &Approval, days: i64) {
+    let microseconds = days * 24 * 3_600 * 1_000_000;
+    let id = held.held.id;
+    edit(
+        &stage.gateway,
+        &[format!("UPDATE approvals SET claimed_at = claimed_at + {microseconds} WHERE id = '{id}'")],
+    );
+}
+
+#[test]
+fn a_clock_that_was_set_back_leaves_nothing_executing_for_ever() {
+    let (mut stage, desk) = stage(Home::new(COUNTED_POLICY));
+    let call = Counted::new(1, Way::Http).that(Does::KeepsSilent);
+    let (_connection, held) = stage.hold(&call, &desk, false);
+    desk.approve(held.held.id.as_str());
+    until("the upstream to hear of it", || stage.hits(1) == 1);
+    kill(&mut stage);
+    sent_at(&stage, &held, 1);
+    stage.gateway.restart();
+    desk.sees(&held.held.id, Status::Unknown);
+    assert_eq!(stage.hits(1), 1);
+}
+
+#[test]
+fn a_clock_that_was_set_forward_loses_no_answer() {
+    let (stage, desk) = stage(Home::new(COUNTED_POLICY));
+    let call = Counted::new(1, Way::Http).that(Does::Hesitates);
+    let (_connection, held) = stage.hold(&call, &desk, true);
+    desk.approve(held.held.id.as_str());
+    until("the upstream to hear of it", || stage.hits(1) == 1);
+    sent_at(&stage, &held, -1);
+    std::thread::sleep(SEVERAL_LOOKS);
+    assert_eq!(desk.show(held.held.id.as_str()).status, Status::Executing);
+    stage.release(1);
+    desk.sees(&held.held.id, Status::Executed);
 }

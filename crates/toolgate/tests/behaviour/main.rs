@@ -49,6 +49,7 @@ mod http_services_get_what_was_judged;
 mod init_makes_a_home;
 mod keys_are_shown_once;
 mod keys_come_from_four_places;
+mod keys_hold_while_people_decide;
 mod lists_show_what_may_be_used;
 mod models_wait_for_people;
 mod no_record_no_call;

@@ -127,7 +127,7 @@ fn explain_shows_which_part_of_a_condition_decided() {
         terminal.run(&[&question[..], &["--request", "POST /v1/refunds?dry=1"], body].concat())
     };
     let allowed = explain(&["--body", "{\"amount\":500}"]).ok().stdout;
-    let reason = "reason  `POST /v1/refunds` matches and `args.amount <= 1000` is true, args.amount = 500; no deny or approve rule does\n";
+    let reason = "reason  `POST /v1/refunds` matches and `args.amount <= 1000` is true, args.amount = 500; no deny or approve rule does; risk 0.30 stays under approve_at 0.50\n";
     assert!(allowed.starts_with("ALLOW   laptop (user) · billing · POST /v1/refunds\n"), "{allowed}");
     assert!(allowed.contains(reason), "{allowed}");
     let denied = explain(&["--body", "{\"amount\":5000}"]).ok().stdout;

@@ -129,6 +129,7 @@ fn every_bad_key_reads_the_same() {
     let stage = Stage::new();
     let revoked = stage.gateway.key("laptop", "user", "web,child");
     stage.gateway.ok(&["keys", "revoke", &revoked[4..12]]);
+    until("the change to be noticed", || stage.gateway.send(&reading("web").key(&revoked)).status == 401);
     let elsewhere = Home::new(POLICY).key_with(&["stranger"]);
     let said = |request: Request| {
         let reply = stage.gateway.send(&request);

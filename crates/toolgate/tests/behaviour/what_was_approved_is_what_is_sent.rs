@@ -77,7 +77,7 @@ const CASES: [Case; 18] = [
     case("a larger quorum", "laptop", "doubled", "approved by fewer than its rule wants now"),
     case("another rule", "laptop", "renamed", "approved under another rule"),
     case("the credential", "laptop", "vaulted", "approved with another credential"),
-    case("the origin", "laptop", "moving", "approved for another origin"),
+    case("the origin", "laptop", "moving", "approved for another address"),
     case("the service", "laptop", "going", "not in scope"),
     case("a byte of the call digest", "laptop", "api", "it is another call"),
     case("a byte of the approval digest", "laptop", "api", "what was shown is another call"),
@@ -210,7 +210,7 @@ impl Trial {
 }
 
 /// Runs statements behind the back of everybody.
-fn edit(home: &Home, statements: &[String]) {
+pub fn edit(home: &Home, statements: &[String]) {
     let file = format!("sqlite://{}", home.path().join("toolgate.db").display());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
@@ -237,6 +237,13 @@ fn what_changed_while_the_gateway_was_away_is_not_sent() {
     trial.change();
     trial.stage.gateway.restart();
     trial.assert_ended();
+    // Who comes back and may still ask is told by the result.
+    for (place, case) in CASES.iter().enumerate().filter(|(_, case)| case.agent == "laptop") {
+        let target = format!("/v1/approvals/{}/result", trial.approval(place).held.id);
+        let reply = trial.stage.gateway.send(&Request::new("GET", &target).key(&trial.stage.key));
+        let told = if case.is_sent() { 200 } else { 403 };
+        assert_eq!(reply.verdict(), told, "{}: {}", case.what, reply.text());
+    }
 }
 
 #[test]
@@ -266,4 +273,55 @@ fn what_changes_while_a_gateway_runs_is_not_sent_and_who_waits_is_told() {
         assert_eq!(reply.verdict(), told, "{}: {}", case.what, reply.text());
         assert!(case.is_sent() || reply.text().contains("Nothing was sent."), "{}", reply.text());
     }
+}
+
+/// Holds a call, approves it while the kill switch is on, lets something happen, and shows that it is not sent.
+fn assert_void(stage: &HeldStage, happens: impl FnOnce(), why: &str) {
+    let id = stage.held_refund(5000);
+    stage.gateway.ok(&["kill", "on", "--reason", "time to look"]);
+    stage.desk.approve(&id);
+    happens();
+    stage.gateway.ok(&["kill", "off"]);
+    let ended = eventually("the call to end", || {
+        Some(stage.desk.all().remove(0)).filter(|approval| !approval.status.is_under_way())
+    });
+    assert_eq!((ended.status, stage.api.count()), (Status::Failed, 0), "{ended:?}");
+    until("the trail to say why", || {
+        let events = stage.gateway.events();
+        events.iter().any(|event| event["error"]["message"] == why && event["approval_id"] == id.as_str())
+    });
+}
+
+#[test]
+fn what_was_approved_for_one_path_is_not_sent_below_another() {
+    let stage = HeldStage::new(SHORT);
+    let moved = stage.api.declare_api("api", "").replace("\", network", "/admin\", network");
+    assert!(moved.contains("/admin\""), "{moved}");
+    assert_void(&stage, || stage.gateway.apply(&[moved]), "approved for another address or command");
+}
+
+#[test]
+fn the_yes_of_somebody_who_was_disabled_since_does_not_count() {
+    let stage = HeldStage::new(SHORT);
+    let _other = Desk::named(&stage.gateway, "grace");
+    let disable = || drop(stage.gateway.ok(&["operators", "disable", "ada@example.com"]));
+    assert_void(&stage, disable, "approved by somebody who may not decide any more");
+}
+
+#[test]
+fn what_has_become_too_risky_is_not_sent() {
+    let home = Home::new(HELD_POLICY).set(SHORT).set("risk.refuse_at=0.9");
+    let api = Upstream::start(|_| answer("201 Created", "", "{}"));
+    let stage = HeldStage::with(home, Upstream::mcp(), api);
+    let riskier = HELD_POLICY.replace("when: args.amount > 1000", "when: args.amount > 1000, risk: 0.95");
+    let happens = || {
+        stage.gateway.write("policy.yaml", &riskier);
+        until("the policy to be read", || stage.gateway.said().contains("policy reloaded"));
+    };
+    let refusal = domain::stop::Refusal::TooRisky { score: risk("0.95"), refuse_at: risk("0.9") };
+    assert_void(&stage, happens, &refusal.cause());
+}
+
+fn risk(text: &str) -> domain::risk::RiskScore {
+    domain::risk::RiskScore::parse(text).unwrap()
 }

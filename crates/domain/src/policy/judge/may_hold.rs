@@ -3,7 +3,7 @@
 use super::Rights;
 use crate::{
     policy::rule::{Rule, Target},
-    risk::RiskScore,
+    risk::{RiskScore, Weight},
     service::Upstream,
 };
 
@@ -34,25 +34,20 @@ impl Rights<'_> {
     fn weight_max(&self, rule: &Rule) -> RiskScore {
         let is_api = matches!(self.service.upstream, Upstream::Api(_));
         let weights = rule.matches.iter().map(|(target, pattern)| match target {
-            Target::Request if is_api => request_weight(pattern.as_str()),
-            Target::Tool if !is_api => 300,
-            Target::Resource | Target::Prompt if !is_api => 100,
-            _ => 0,
+            Target::Request if is_api => request_weight(pattern.as_str()).score(),
+            Target::Tool if !is_api && self.service.trust_annotations => Weight::UnseenTool.score(),
+            Target::Tool if !is_api => Weight::Tool.score(),
+            Target::Resource | Target::Prompt if !is_api => Weight::Read.score(),
+            _ => RiskScore::default(),
         });
-        RiskScore::from_thousandths(weights.max().unwrap_or(0))
+        weights.max().unwrap_or_default()
     }
 }
 
 /// The weight of the heaviest method that a pattern of requests matches.
-fn request_weight(pattern: &str) -> u16 {
+fn request_weight(pattern: &str) -> Weight {
     match pattern.split_once(' ').map_or("*", |(method, _)| method) {
-        method if method.contains('*') => 700,
-        "DELETE" => 700,
-        "PUT" => 500,
-        "PATCH" => 400,
-        "POST" => 300,
-        "GET" => 100,
-        "HEAD" | "OPTIONS" => 50,
-        _ => 200,
+        method if method.contains('*') => Weight::Delete,
+        method => Weight::of_method(method),
     }
 }

@@ -85,6 +85,16 @@ impl Owed {
     }
 }
 
+/// What an execution leaves under its call's idempotency key.
+enum Kept<'a> {
+    /// The answer.
+    Answer(&'a StoredAnswer),
+    /// It may have happened, and its answer is lost.
+    Nothing,
+    /// Nothing was sent: the key stays as it was.
+    NotSent,
+}
+
 /// The one execution of an approved call.
 pub(crate) struct Execution {
     pub(crate) approval: Approval,
@@ -110,7 +120,7 @@ impl Execution {
             return End { change: self.lost(at), otherwise, repeat: None };
         };
         let ending = if is_error(&self.asked, &answer) { Ending::Failed } else { Ending::Executed };
-        let change = self.close(ending, Some(answer.status), None, Some(&answer), at);
+        let change = self.close(ending, Some(answer.status), None, Kept::Answer(&answer), at);
         End { change, otherwise, repeat: None }
     }
 
@@ -118,7 +128,9 @@ impl Execution {
         match stop {
             Stop::Fault(Fault::Internal) => self.lost(at),
             Stop::Fault(fault) => {
-                self.close(Ending::Failed, Some(fault.status()), Some(fault.ended_with()), None, at)
+                // It has failed for people, but nothing may be sent under its idempotency key again.
+                let kept = if fault.may_have_happened() { Kept::Nothing } else { Kept::NotSent };
+                self.close(Ending::Failed, Some(fault.status()), Some(fault.ended_with()), kept, at)
             }
             Stop::Refused(refusal) => self.refused(refusal, at),
             // No gate behind the claim says these.
@@ -129,11 +141,11 @@ impl Execution {
     /// People approved it, and by now it may not be sent any more.
     fn refused(&self, refusal: &Refusal, at: Timestamp) -> Change {
         let code = refusal.code().to_owned();
-        self.close(Ending::Failed, Some(refusal.status()), Some(code), None, at)
+        self.close(Ending::Failed, Some(refusal.status()), Some(code), Kept::NotSent, at)
     }
 
     fn lost(&self, at: Timestamp) -> Change {
-        self.close(Ending::Unknown, None, None, None, at)
+        self.close(Ending::Unknown, None, None, Kept::Nothing, at)
     }
 
     fn close(
@@ -141,13 +153,15 @@ impl Execution {
         ending: Ending,
         http_status: Option<u16>,
         ended_with: Option<String>,
-        answer: Option<&StoredAnswer>,
+        kept: Kept<'_>,
         at: Timestamp,
     ) -> Change {
         let held = self.held();
-        // What was not sent leaves its idempotency key as it was.
-        let sent = answer.is_some() || ending == Ending::Unknown;
-        let key = if sent { self.keys.of_execution(held, answer, at) } else { None };
+        let (key, answer) = match kept {
+            Kept::Answer(answer) => (self.keys.of_execution(held, Some(answer), at), Some(answer)),
+            Kept::Nothing => (self.keys.of_execution(held, None, at), None),
+            Kept::NotSent => (None, None),
+        };
         let answer = answer.map(|answer| self.approvals.seal_answer(&held.agent, &held.id, answer));
         Change::CloseApproval(Box::new(Closed {
             id: held.id,

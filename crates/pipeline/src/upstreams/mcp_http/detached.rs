@@ -1,6 +1,5 @@
 //! Streamable HTTP without a client: an approved call goes out on its session while that lives, else on a fresh one
-//! that is ended afterwards. The call itself is sent once; only an upstream that says 404, "no such session", has not
-//! taken it (MCP 2025-11-25, session management).
+//! that is ended afterwards. The call itself is sent once, whatever is said to it: not every 404 means "no such session".
 
 use std::{sync::Arc, time::Duration};
 
@@ -77,10 +76,7 @@ impl McpHttp {
                 let id = HeaderValue::try_from(id).map_err(|_| Refusal::UnknownSession)?;
                 let on_it = line.within(id);
                 if on_it.is_alive(patience / 4).await? {
-                    let response = on_it.post(message.body().clone()).await?;
-                    if response.status() != StatusCode::NOT_FOUND {
-                        return on_it.finish(response, &message, bounds).await;
-                    }
+                    return on_it.call(&message, bounds).await;
                 }
             }
             // Its servers keep no sessions, as far as anybody has seen: as it came, so it goes.
@@ -116,8 +112,8 @@ impl Line {
         Arc::new(line)
     }
 
-    /// Whether the session can still be used. Servers that have forgotten it say so in two ways, and only one of them
-    /// proves of a call that it was not taken; a `ping` does nothing. One that is too busy to say is taken at its word.
+    /// Whether the session can still be used. Servers that have forgotten it say so in two ways, and neither proves of
+    /// a call that it was not taken; a `ping` does nothing. One that is too busy to say is taken at its word.
     async fn is_alive(self: &Arc<Self>, patience: Duration) -> Result<bool, Stop> {
         let id = format!("\"toolgate-{:016x}\"", u64::from_be_bytes(vault::random::bytes()));
         let asked = async {
@@ -158,15 +154,6 @@ impl Line {
 
     async fn call(self: &Arc<Self>, message: &Message, bounds: &Bounds) -> Result<Answer, Stop> {
         let response = self.post(message.body().clone()).await?;
-        self.finish(response, message, bounds).await
-    }
-
-    async fn finish(
-        self: &Arc<Self>,
-        response: Response<Flow>,
-        message: &Message,
-        bounds: &Bounds,
-    ) -> Result<Answer, Stop> {
         let whole = self.whole(response, message.id().map(Raw::text), bounds.body_bytes_max).await?;
         Ok(Answer { response: whole.map(flow::whole), session: None })
     }

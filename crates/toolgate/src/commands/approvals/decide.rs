@@ -56,19 +56,20 @@ pub fn approve(
     let Some(operator) = asked(context, &page, digest, "Approve exactly this")? else {
         return Ok(left_alone(context, held.id));
     };
-    let approval = context.block_on(async {
+    let (approval, stopped) = context.block_on(async {
         let desk = context.desk().await?;
         let now = context.now().wall;
         let approval = desk.admin.approve(&operator, now, &held.id, &held.approval_digest, reason).await?;
-        let approval = if approval.status == Status::Pending {
+        let stopped = desk.admin.kill().await?.is_some();
+        let approval = if approval.status == Status::Pending || stopped {
             approval
         } else {
             waited(context, &desk, approval).await?
         };
         desk.close().await;
-        Ok(approval)
+        Ok((approval, stopped))
     })?;
-    let (mark, rest) = after_approval(context, &approval);
+    let (mark, rest) = after_approval(context, &approval, stopped);
     let progress = words::progress(&approval).map(|progress| format!(", {progress}")).unwrap_or_default();
     told(context, &approval, mark, &format!("approved by {}{progress}; {rest}", operator.email()))?;
     Ok(if mark == Mark::Failed { Verdict::No } else { Verdict::Done })
@@ -184,8 +185,8 @@ async fn waited(context: &Context, desk: &Desk, mut approval: Approval) -> anyho
     }
 }
 
-/// What an approval led to.
-pub fn after_approval(context: &Context, approval: &Approval) -> (Mark, String) {
+/// What an approval led to. While the kill switch is on (`stopped`) no gateway executes it.
+pub fn after_approval(context: &Context, approval: &Approval, stopped: bool) -> (Mark, String) {
     let now = context.now().wall;
     let left = |until: Option<_>| until.map(|until| words::left(until, now)).unwrap_or_default();
     match approval.status {
@@ -196,6 +197,10 @@ pub fn after_approval(context: &Context, approval: &Approval) -> (Mark, String) 
                 number => format!("{number} more operators"),
             };
             (Mark::Done, format!("{who} must approve within {}", left(Some(approval.held.decide_by))))
+        }
+        Status::Approved if stopped => {
+            let left = left(approval.execute_by);
+            (Mark::Look, format!("it is executed once the kill switch is off, within {left}"))
         }
         Status::Approved => {
             (Mark::Done, format!("it is executed when a gateway runs, within {}", left(approval.execute_by)))

@@ -185,9 +185,15 @@ mod tests {
         (approval.http_status, approval.ended_with) = (Some(502), Some("upstream-unreachable".into()));
         let failed = "ended       failed: 502 upstream-unreachable in 118 ms, c_2h5tbn80ry6k";
         assert_eq!(ended(&approval), format!("{decided}{failed}"));
+        (approval.http_status, approval.ended_with) = (Some(403), None);
+        let by_upstream = "ended       failed: 403 in 118 ms, c_2h5tbn80ry6k";
+        assert_eq!(ended(&approval), format!("{decided}{by_upstream}"));
+        let not_sent =
+            "ended       not sent: key, scope, policy or credential have changed since it was held";
+        approval.ended_with = Some("forbidden".into());
+        assert_eq!(ended(&approval), format!("{decided}{not_sent}"));
         (approval.claimed_at, approval.executed_call) = (None, None);
-        (approval.http_status, approval.ended_with) = (Some(403), Some("forbidden".into()));
-        assert_eq!(ended(&approval), format!("{decided}ended       not sent: 403 forbidden"));
+        assert_eq!(ended(&approval), format!("{decided}{not_sent}"));
         approval.status = Status::Unknown;
         let unknown = "ended       it was sent and its answer was lost: it may have happened";
         assert_eq!(ended(&approval), format!("{decided}{unknown}"));

@@ -75,8 +75,8 @@ pub fn ending(approval: &Approval) -> Option<String> {
         Status::Approved => "not executed yet: a running gateway does that".to_owned(),
         Status::Executing => "it is being sent".to_owned(),
         Status::Executed => executed(approval),
-        Status::Failed if approval.claimed_at.is_none() => {
-            format!("not sent: {}", answer(approval).unwrap_or_else(|| "not allowed any more".to_owned()))
+        Status::Failed if was_not_sent(approval) => {
+            "not sent: key, scope, policy or credential have changed since it was held".to_owned()
         }
         Status::Failed => executed(approval),
         Status::Denied => "nothing was sent".to_owned(),
@@ -87,6 +87,11 @@ pub fn ending(approval: &Approval) -> Option<String> {
         Status::Cancelled => "taken back by its agent; nothing was sent".to_owned(),
         Status::Unknown => "it was sent and its answer was lost: it may have happened".to_owned(),
     })
+}
+
+/// Whether it ended before anything of it was sent. `forbidden` is ours: an upstream's 403 has no code.
+fn was_not_sent(approval: &Approval) -> bool {
+    approval.claimed_at.is_none() || approval.ended_with.as_deref() == Some("forbidden")
 }
 
 /// The word for what an operator found out.

@@ -34,10 +34,12 @@ pub struct Asked {
 
 pub(super) fn run(context: &Context, asked: &Asked) -> anyhow::Result<Verdict> {
     let (name, policy) = super::load(context, None)?;
-    let snapshot = context.block_on(async {
-        let store = context.store(&context.settings()?).await?;
-        Ok(store.snapshot().await?)
+    let settings = context.settings()?;
+    let (snapshot, hints) = context.block_on(async {
+        let store = context.store(&settings).await?;
+        Ok((store.snapshot().await?, store.tool_hints().await?))
     })?;
+    let known = super::known_risk(&settings, hints);
     let agent = snapshot.agents.iter().find(|agent| agent.name == asked.agent).cloned().ok_or_else(|| {
         let known = snapshot.agents.iter().map(|agent| agent.name.as_str());
         let hint = match did_you_mean(asked.agent.as_str(), known) {
@@ -60,7 +62,7 @@ pub(super) fn run(context: &Context, asked: &Asked) -> anyhow::Result<Verdict> {
             return Err(anyhow!("nothing is asked (--tool, --resource, --prompt, --request); name one"));
         }
     };
-    let explanation = question.answer(&world, &agent, context.now().wall);
+    let explanation = question.answer(&world, &agent, context.now().wall, &known);
     if context.output.json {
         context.output.json(&as_json(&explanation))?;
     } else {

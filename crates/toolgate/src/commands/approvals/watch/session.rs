@@ -133,12 +133,14 @@ impl Session<'_> {
             None => admin.approve(&self.operator, now, &held.id, digest, None).await,
             Some(reason) => admin.deny(&self.operator, now, &held.id, Some(digest), reason).await,
         };
+        // Only words depend on it.
+        let stopped = admin.kill().await.is_ok_and(|kill| kill.is_some());
         self.model.mode = Mode::Said(match (decided, denied) {
             (Err(error), _) => format!("error: {error}"),
             (Ok(_), Some(reason)) => format!("✓ denied{}", words::because(Some(reason.trim()))),
             (Ok(approval), None) => {
                 let progress = words::progress(&approval).map(|progress| format!(", {progress}"));
-                let (_, next) = after_approval(self.context, &approval);
+                let (_, next) = after_approval(self.context, &approval, stopped);
                 format!("✓ approved{}; {next}", progress.unwrap_or_default())
             }
         });

@@ -241,7 +241,7 @@ async fn call(state: Arc<State>, tool: &str, message: &Value) -> std::io::Result
     match tool {
         "break" => return Err(std::io::Error::other("it fell over")),
         "hang" => std::future::pending().await,
-        "400" | "500" => return Ok(plain(tool.parse().unwrap(), "")),
+        "400" | "404" | "500" => return Ok(plain(tool.parse().unwrap(), "")),
         "large" => return Ok(plain(200, "x".repeat(128 * 1024))),
         "echo" => return Ok(plain(200, echo)),
         "later" => return Ok(stream("id: 1\nretry: 10\ndata:\n\n".into())),
