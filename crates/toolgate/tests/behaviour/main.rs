@@ -67,6 +67,7 @@ mod shared_children_mix_nothing_up;
 mod strangers_are_told_apart;
 mod tampering_is_found;
 mod terminal;
+mod the_demo_leaves_a_refund;
 mod the_kill_switch_stops_everything;
 mod the_last_good_policy_stays;
 mod the_proxy_takes_envelopes;
