@@ -2,6 +2,7 @@
 // Debian's Chromium. What is started here is stopped here, by its id.
 
 import { execFile, spawn } from "node:child_process";
+import { existsSync } from "node:fs";
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { createServer, request } from "node:http";
 import { createServer as createSocket } from "node:net";
@@ -207,11 +208,16 @@ export class Stage {
 // Debian's Chromium, unpacked below target or installed on this machine.
 export async function openBrowser() {
   const libraries = `${DEBIAN}/usr/lib/x86_64-linux-gnu`;
+  const fonts = `${DEBIAN}/fonts.conf`;
   const unpacked = DEBIAN && `${DEBIAN}/usr/lib/chromium/chromium`;
   return chromium.launch({
     executablePath: process.env.BROWSER_BIN ?? unpacked,
     args: ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"],
-    env: { ...process.env, LD_LIBRARY_PATH: `${libraries}:${libraries}/pulseaudio` },
+    env: {
+      ...process.env,
+      LD_LIBRARY_PATH: `${libraries}:${libraries}/pulseaudio`,
+      ...(existsSync(fonts) ? { FONTCONFIG_FILE: fonts } : {}),
+    },
   });
 }
 

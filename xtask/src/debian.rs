@@ -10,11 +10,13 @@ use crate::steps::Steps;
 use crate::workspace;
 
 /// Packages, each with the program that says that it is there.
-const PACKAGES: [(&str, &str); 4] = [
+const PACKAGES: [(&str, &str); 6] = [
     ("nginx", "usr/sbin/nginx"),
     ("haproxy", "usr/sbin/haproxy"),
     ("apache2-bin", "usr/sbin/apache2"),
     ("curl", "usr/bin/curl"),
+    ("chromium", "usr/lib/chromium/chromium"),
+    ("fonts-dejavu-core", "usr/share/fonts/truetype/dejavu/DejaVuSans.ttf"),
 ];
 
 /// Fetches and unpacks what is missing, with the libraries that this machine does not have.
@@ -28,7 +30,7 @@ pub fn install(steps: &mut Steps) -> Result<()> {
     }
     if workspace::command("apt-get").arg("--version").output().is_err() {
         bail!(
-            "`apt-get` was not found; tests need the nginx, haproxy, apache2-bin and curl of Debian or Ubuntu"
+            "`apt-get` was not found; tests need the nginx, haproxy, apache2-bin, curl and chromium of Debian or Ubuntu"
         );
     }
     let apt = workspace::peers().join("apt");

@@ -2,6 +2,7 @@
 //! installed below `target/` and every server a test starts is stopped by that test; nothing is left running.
 
 mod bench;
+mod browser;
 mod check;
 mod debian;
 mod peers;
@@ -24,6 +25,8 @@ const TASKS: &[Task] = &[
     ("test", "everything CI runs: check, peers, build, all tests, the demo's own proof", test::run),
     ("check", "formatting, lints, dependencies, licences", check::run),
     ("peers", "install the real MCP servers and clients below target/peers", peers::run),
+    ("browser", "drive a real browser through the console", browser::run),
+    ("screenshots", "pictures of every page of the console into docs/screenshots", browser::screenshots),
     ("bench", "measure the gateway next to nginx and print a report (--quick, --seconds N)", bench::run),
     ("soak", "fuzz every parser of foreign bytes (--seconds N for each target)", soak::run),
 ];
@@ -58,6 +61,6 @@ fn dispatch(steps: &mut Steps, arguments: &[String]) -> Result<()> {
 fn help() {
     steps::say("Usage: cargo xtask TASK\n");
     for (name, what, _) in TASKS {
-        steps::say(&format!("  {name:<6} {what}"));
+        steps::say(&format!("  {name:<11} {what}"));
     }
 }

@@ -10,9 +10,7 @@ use store::{EventRow, Order, Query, Tally};
 use crate::{Admin, AdminError, CallEnd, Record};
 
 /// How many events are counted in one transaction.
-const BATCH: u32 = 2_000;
-/// How many batches whoever looks at the overview may have to wait for.
-const BATCHES_MAX: usize = 5;
+const BATCH: u32 = 1_000;
 /// How far back is counted where nothing was counted yet.
 const COUNTED: SignedDuration = SignedDuration::from_hours(8 * 24);
 /// How many agents, services and rules are shown.
@@ -174,11 +172,8 @@ impl Admin {
     /// # Errors
     /// [`AdminError::Store`].
     pub async fn overview(&self, now: Timestamp, range: Range) -> Result<Overview, AdminError> {
-        for _ in 0..BATCHES_MAX {
-            if !self.count_trail(now).await? {
-                break;
-            }
-        }
+        // Whoever looks waits for what is new, and never for a backlog: that is counted beside.
+        self.count_trail(now).await?;
         let (span, since) = (range.span(), range.start(now));
         let mut bars: BTreeMap<i64, (Bar, BTreeMap<u32, u64>)> = BTreeMap::new();
         for place in 0..range.bars() {
@@ -216,6 +211,16 @@ impl Admin {
             behind: events.saturating_sub(counted),
             events,
         })
+    }
+
+    /// The services whose calls failed in the last hour, with how often.
+    ///
+    /// # Errors
+    /// [`AdminError::Store`].
+    pub async fn failing_services(&self, now: Timestamp) -> Result<BTreeMap<String, u64>, AdminError> {
+        let (span, since) = (Range::Hour.span(), Range::Hour.start(now));
+        let failing = self.store.tally_sums("service-failed", span, since, u32::MAX).await?;
+        Ok(failing.into_iter().collect())
     }
 
     /// Calls and refused calls of each agent in the last seven days.

@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use domain::audit::Kind;
+use domain::audit::{Kind, write_json_string};
 use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
 use store::{EventRow, OfCall, Order, Query, Verification};
@@ -12,6 +12,8 @@ use crate::{Admin, AdminError};
 /// How many events one page looks at. What is further back takes another page: no question takes longer because the
 /// trail is long.
 const LOOK_MAX: i64 = 40_000;
+/// The same for a text, which every event has to be read for.
+const READ_MAX: i64 = 20_000;
 /// How many events are read at once.
 const READ: u32 = 256;
 /// Events of one moment may stand in another order than their times.
@@ -108,7 +110,7 @@ pub struct CallFilter {
     pub service: Option<String>,
     /// That stand so.
     pub end: Option<CallEnd>,
-    /// With this in the action, the rule, the reason or the call's id; letters of either case.
+    /// With this in one of their records; letters of either case.
     pub text: Option<String>,
     /// From this moment on.
     pub since: Option<Timestamp>,
@@ -119,9 +121,9 @@ pub struct CallFilter {
 /// One call, or one change.
 #[derive(Debug, Clone, PartialEq)]
 pub struct CallRow {
-    /// Its newest event.
+    /// Its place in the trail: its newest event that fits.
     pub seq: i64,
-    /// When that happened.
+    /// When its newest event happened.
     pub at: Timestamp,
     /// The call; a change has none.
     pub call_id: Option<String>,
@@ -150,8 +152,8 @@ pub struct CallsPage {
     pub rows: Vec<CallRow>,
     /// Going on begins before this event; `None`: there is nothing further back.
     pub next: Option<i64>,
-    /// Whether the page ended because enough events had been looked at, and not because it was full.
-    pub gave_up: bool,
+    /// How many events were looked at, where the page ended for that and not because it was full.
+    pub gave_up: Option<u64>,
 }
 
 /// The parts of a record that people are shown.
@@ -282,21 +284,30 @@ impl Admin {
             Some(since) => self.store.seq_at(since).await?.saturating_sub(DISORDER).max(1),
             None => 1,
         };
-        let bottom = end.saturating_sub(LOOK_MAX).max(oldest);
-        let mut page = CallsPage { rows: Vec::new(), next: None, gave_up: false };
+        let looks = if filter.text.is_some() { READ_MAX } else { LOOK_MAX };
+        let bottom = end.saturating_sub(looks).max(oldest);
+        // As it stands in a record.
+        let text = filter.text.as_deref().map(|text| {
+            let mut escaped = String::with_capacity(text.len() + 2);
+            write_json_string(&mut escaped, text);
+            escaped.trim_matches('"').to_lowercase()
+        });
+        let mut page = CallsPage { rows: Vec::new(), next: None, gave_up: None };
         let mut cursor = end;
         while cursor > bottom {
             let events = self.store.events(&query(filter, bottom, cursor)).await?;
             let full = events.len() == READ as usize;
             let last = events.last().map(|event| event.seq);
-            let newest = self.newest_of(&events).await?;
-            for event in events {
-                // Of a call only its newest event makes a row.
-                let of_call = event.call_id.as_ref().and_then(|id| newest.get(id));
-                if of_call.is_some_and(|newest| newest.seq != event.seq) {
+            let fitting: Vec<EventRow> =
+                events.into_iter().filter(|event| has(event, text.as_deref())).collect();
+            let wholes = self.wholes_of(&fitting, text.as_deref()).await?;
+            for event in fitting {
+                let whole = event.call_id.as_ref().and_then(|id| wholes.get(id));
+                // Of a call only its newest event that has the text makes a row.
+                if whole.is_some_and(|whole| whole.fits != event.seq) {
                     continue;
                 }
-                let Some(row) = row(&event, of_call, filter, now) else { continue };
+                let Some(row) = row(&event, whole, filter, now) else { continue };
                 if page.rows.len() == limit {
                     page.next = page.rows.last().map(|row| row.seq);
                     return Ok(page);
@@ -309,31 +320,27 @@ impl Admin {
             }
         }
         if bottom > oldest {
-            (page.next, page.gave_up) = (Some(bottom), true);
+            (page.next, page.gave_up) = (Some(bottom), u64::try_from(looks).ok());
         }
         Ok(page)
     }
 
-    /// The newest event of each of these events' calls, with what older ones know.
-    async fn newest_of(&self, events: &[EventRow]) -> Result<HashMap<String, Whole>, AdminError> {
+    /// All that is known of these events' calls.
+    async fn wholes_of(
+        &self,
+        events: &[EventRow],
+        text: Option<&str>,
+    ) -> Result<HashMap<String, Whole>, AdminError> {
         let ids: HashSet<String> = events.iter().filter_map(|event| event.call_id.clone()).collect();
         let ids: Vec<String> = ids.into_iter().collect();
         let mut wholes: HashMap<String, Whole> = HashMap::new();
         for event in self.store.events_of_calls(&ids).await? {
             let Some(id) = event.call_id.clone() else { continue };
             let whole = wholes.entry(id).or_default();
-            whole.seq = event.seq;
-            // Only the first event of a call knows why it was let through.
-            if whole.why.is_none() {
-                whole.why = Record::of(&event).why();
+            if has(&event, text) {
+                whole.fits = event.seq;
             }
-            for (mine, its) in [
-                (&mut whole.agent, event.agent),
-                (&mut whole.service, event.service),
-                (&mut whole.action, event.action),
-            ] {
-                *mine = mine.take().or(its);
-            }
+            whole.events.push(event);
         }
         Ok(wholes)
     }
@@ -413,14 +420,18 @@ impl Admin {
     }
 }
 
-/// What all events of a call say together.
+/// The events of a call, in their order.
 #[derive(Default)]
 struct Whole {
-    seq: i64,
-    agent: Option<String>,
-    service: Option<String>,
-    action: Option<String>,
-    why: Option<String>,
+    /// The newest of them that has the text that is looked for.
+    fits: i64,
+    events: Vec<EventRow>,
+}
+
+impl Whole {
+    fn first<T>(&self, pick: impl Fn(&EventRow) -> Option<T>) -> Option<T> {
+        self.events.iter().find_map(pick)
+    }
 }
 
 fn query(filter: &CallFilter, bottom: i64, cursor: i64) -> Query {
@@ -441,8 +452,9 @@ fn query(filter: &CallFilter, bottom: i64, cursor: i64) -> Query {
 }
 
 fn row(event: &EventRow, whole: Option<&Whole>, filter: &CallFilter, now: Timestamp) -> Option<CallRow> {
-    let record = Record::of(event);
-    let end = record.end(event, now);
+    let newest = whole.and_then(|whole| whole.events.last()).unwrap_or(event);
+    let record = Record::of(newest);
+    let end = record.end(newest, now);
     let wanted = match filter.end {
         Some(wanted) => end == wanted,
         // What is no call stands among the calls only for who asks for it. So does what strangers sent to the console.
@@ -450,32 +462,32 @@ fn row(event: &EventRow, whole: Option<&Whole>, filter: &CallFilter, now: Timest
             !matches!(end, CallEnd::Changed | CallEnd::System) && record.method.as_deref() != Some("console")
         }
     };
-    let known = |own: &Option<String>, pick: fn(&Whole) -> &Option<String>| {
-        own.clone().or_else(|| whole.and_then(|whole| pick(whole).clone()))
+    if !wanted {
+        return None;
+    }
+    // Only the first event of a call knows why it was let through.
+    let known = |pick: fn(&EventRow) -> Option<String>| {
+        pick(newest).or_else(|| whole.and_then(|whole| whole.first(pick)))
     };
-    let row = CallRow {
+    Some(CallRow {
         seq: event.seq,
-        at: event.at,
-        call_id: event.call_id.clone(),
+        at: newest.at,
+        call_id: newest.call_id.clone(),
         end,
         who: match end {
             CallEnd::Changed => record.operator.clone(),
-            _ => known(&event.agent, |whole| &whole.agent),
+            _ => known(|event| event.agent.clone()),
         },
-        service: known(&event.service, |whole| &whole.service),
-        action: known(&event.action, |whole| &whole.action).or_else(|| record.method.clone()),
-        why: record.why().or_else(|| whole.and_then(|whole| whole.why.clone())),
+        service: known(|event| event.service.clone()),
+        action: known(|event| event.action.clone()).or_else(|| record.method.clone()),
+        why: record.why().or_else(|| whole.and_then(|whole| whole.first(|event| Record::of(event).why()))),
         status: record.status,
         latency_ms: record.latency_ms,
         count: record.count.unwrap_or(1),
-    };
-    (wanted && filter.text.as_deref().is_none_or(|text| has(&row, text))).then_some(row)
+    })
 }
 
-fn has(row: &CallRow, text: &str) -> bool {
-    let text = text.to_lowercase();
-    [&row.action, &row.why, &row.call_id, &row.who, &row.service]
-        .into_iter()
-        .flatten()
-        .any(|known| known.to_lowercase().contains(&text))
+/// Whether the text stands in the record; letters of either case.
+fn has(event: &EventRow, text: Option<&str>) -> bool {
+    text.is_none_or(|text| event.rec.to_lowercase().contains(text))
 }

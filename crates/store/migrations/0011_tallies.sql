@@ -17,6 +17,3 @@ CREATE TABLE tally_cursor (
 ) STRICT;
 
 INSERT INTO tally_cursor (only_one, seq) VALUES (1, 0);
-
--- The inbox shows what ends first.
-CREATE INDEX approvals_urgent ON approvals (decide_by, id) WHERE status = 'pending';

@@ -13,6 +13,12 @@ use crate::{
 /// The most calls that are asked about at once.
 const CALLS_MAX: usize = 256;
 
+/// The ends of the trail. Asked for together they would be looked for in all of it.
+const ENDS: &str =
+    "SELECT coalesce((SELECT min(seq) FROM audit), 1), coalesce((SELECT max(seq) FROM audit), 0)";
+/// The first event from a place on.
+const NEXT: &str = "SELECT seq, at FROM audit WHERE seq >= $1 ORDER BY seq LIMIT 1";
+
 impl Store {
     /// The newest event's sequence number; 0 for an empty trail.
     ///
@@ -30,14 +36,12 @@ impl Store {
     /// [`StoreError`] when the store does not answer.
     pub async fn seq_at(&self, moment: Timestamp) -> Result<i64, StoreError> {
         let mut connection = self.readers.acquire().await?;
-        let select = "SELECT coalesce(min(seq), 1), coalesce(max(seq), 0) FROM audit";
-        let row = sqlx::query(select).fetch_one(&mut *connection).await?;
+        let row = sqlx::query(ENDS).fetch_one(&mut *connection).await?;
         let (mut low, newest): (i64, i64) = (row.try_get(0)?, row.try_get(1)?);
         let mut high = newest.saturating_add(1);
         while low < high {
             let middle = low + (high - low) / 2;
-            let select = "SELECT seq, at FROM audit WHERE seq >= $1 ORDER BY seq LIMIT 1";
-            let query = sqlx::query_as::<_, (i64, i64)>(select).bind(middle);
+            let query = sqlx::query_as::<_, (i64, i64)>(NEXT).bind(middle);
             match query.fetch_optional(&mut *connection).await? {
                 Some((seq, at)) if at < micros(moment) => low = seq.saturating_add(1),
                 Some(_) | None => high = middle,

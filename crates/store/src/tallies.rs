@@ -98,23 +98,6 @@ impl Store {
         }
         Ok(())
     }
-
-    /// How SQLite would answer the questions above: for the test that none of them reads more than its spans.
-    ///
-    /// # Errors
-    /// [`StoreError`] when the store does not answer.
-    pub async fn tally_plans(&self) -> Result<Vec<String>, StoreError> {
-        let mut plans = Vec::new();
-        for select in [TALLIES, SUMS] {
-            let explain = format!("EXPLAIN QUERY PLAN {select}");
-            let query = sqlx::query(sqlx::AssertSqlSafe(explain)).bind("result").bind(60).bind(0).bind(5);
-            let rows = query.fetch_all(&self.readers).await?;
-            for row in rows {
-                plans.push(row.try_get(3)?);
-            }
-        }
-        Ok(plans)
-    }
 }
 
 /// Everything that is counted by.

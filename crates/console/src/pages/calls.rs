@@ -104,11 +104,11 @@ async fn list(asked: &Asked, said: Option<&Markup>) -> Result<Response<Flow>, Pr
                 div.foot {
                     span {
                         (count(page.rows.len() as u64, "row")) ", newest first"
-                        @if page.gave_up { "; 40,000 events were looked through" }
+                        @if let Some(looked) = page.gave_up { "; " (number(looked)) " events were looked through" }
                     }
                     span.row {
                         @if before.is_some() { a.btn href=(address(&query, None)) { "Newest" } } @else { span.muted { "Newest page" } }
-                        @if let Some(older) = older { a.btn href=(older) { (if page.gave_up { "Look further back " } else { "Older " }) (icon("chev")) } }
+                        @if let Some(older) = older { a.btn href=(older) { (if page.gave_up.is_some() { "Look further back " } else { "Older " }) (icon("chev")) } }
                     }
                 }
             }
@@ -189,12 +189,12 @@ fn select(label: &str, name: &str, all: &str, values: &[String], chosen: Option<
     }
 }
 
-fn nothing(filtered: bool, gave_up: bool) -> Markup {
+fn nothing(filtered: bool, gave_up: Option<u64>) -> Markup {
     html! {
         div.empty {
             (icon("list"))
-            @if gave_up {
-                h2 { "Nothing among the newest 40,000 events" }
+            @if let Some(looked) = gave_up {
+                h2 { "Nothing among " (number(looked)) " events" }
                 p { "There is more trail behind them: look further back, or choose a shorter time." }
             } @else if filtered {
                 h2 { "No call matches" }

@@ -72,8 +72,7 @@ async fn list(
     let frame = Frame::of(asked).await?;
     let services = asked.desk.admin.list_services().await?;
     let owner = frame.may(OperatorRole::Owner);
-    let failing: BTreeMap<String, u64> =
-        asked.desk.admin.overview(frame.now, admin::Range::Hour).await?.failing.into_iter().collect();
+    let failing = asked.desk.admin.failing_services(frame.now).await?;
     let content = html! {
         div.head {
             div { h1 { "Services" } p { "What agents can reach, and the credentials Toolgate adds for them. Values are written here and never read back." } }

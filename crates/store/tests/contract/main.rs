@@ -10,6 +10,7 @@
 )]
 
 mod approvals;
+mod calls;
 mod chain;
 mod changes;
 mod credentials;

@@ -1,0 +1,100 @@
+//! A real browser at the console: Debian's Chromium, unpacked beside the other peers, driven by Playwright. Nothing is
+//! installed on the machine, and the browser of nobody is touched.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+
+use crate::steps::Steps;
+use crate::workspace::{self, cargo};
+use crate::{debian, toolchain};
+
+/// What decides which packages are there, in `tests/browser`.
+const LOCKS: [&str; 3] = [".npmrc", "package.json", "package-lock.json"];
+
+/// `cargo xtask browser`.
+pub fn run(steps: &mut Steps, _arguments: &[String]) -> Result<()> {
+    prepare(steps)?;
+    test(steps)
+}
+
+/// `cargo xtask screenshots`: pictures of every page into `docs/screenshots`.
+pub fn screenshots(steps: &mut Steps, _arguments: &[String]) -> Result<()> {
+    prepare(steps)?;
+    let pictures = workspace::root().join("docs/screenshots");
+    steps.command("screenshots", node(&["screenshots.mjs"])?.arg(pictures))
+}
+
+fn prepare(steps: &mut Steps) -> Result<()> {
+    toolchain::run(steps)?;
+    fetch(steps)?;
+    steps.command("release build", &mut cargo(&["build", "--locked", "--release"]))
+}
+
+/// Drives the browser through the console of the release build.
+pub fn test(steps: &mut Steps) -> Result<()> {
+    steps.command("browser", &mut node(&["--test", "--test-concurrency=1", "console.test.mjs"])?)
+}
+
+/// Fetches the browser and what drives it, unless an earlier run with the same lock file did.
+pub fn fetch(steps: &mut Steps) -> Result<()> {
+    debian::install(steps)?;
+    fonts(&workspace::peers().join("debian"))?;
+    let (locks, folder) = (scripts(), folder());
+    let stamp = folder.join("installed");
+    let wanted = LOCKS.map(|name| fs::read_to_string(locks.join(name)).unwrap_or_default()).join("\n");
+    if fs::read_to_string(&stamp).is_ok_and(|found| found == wanted) {
+        return Ok(());
+    }
+    fs::create_dir_all(&folder).context("a folder for the browser's packages cannot be made")?;
+    for name in LOCKS {
+        fs::copy(locks.join(name), folder.join(name))
+            .with_context(|| format!("`{name}` cannot be copied"))?;
+    }
+    steps.command(
+        "npm browser",
+        workspace::command("npm")
+            .args(["ci", "--ignore-scripts", "--no-audit", "--no-fund"])
+            .current_dir(&folder),
+    )?;
+    fs::write(stamp, wanted).context("the list of installed packages cannot be written")
+}
+
+/// A browser without a font draws nothing: the unpacked ones are used beside those of the machine.
+fn fonts(debian: &Path) -> Result<()> {
+    let folder = debian.join("usr/share/fonts");
+    let text = format!(
+        "<?xml version=\"1.0\"?>\n<fontconfig>\n<include ignore_missing=\"yes\">/etc/fonts/fonts.conf</include>\n\
+         <dir>{}</dir>\n<cachedir>{}</cachedir>\n</fontconfig>\n",
+        folder.display(),
+        debian.join("fontcache").display()
+    );
+    fs::write(debian.join("fonts.conf"), text).context("the list of fonts cannot be written")
+}
+
+fn scripts() -> PathBuf {
+    workspace::root().join("tests/browser")
+}
+
+fn folder() -> PathBuf {
+    workspace::target().join("browser")
+}
+
+/// Node, where the packages are: that is where it looks for them.
+fn node(arguments: &[&str]) -> Result<std::process::Command> {
+    for entry in fs::read_dir(scripts()).context("the browser's tests cannot be listed")? {
+        let script = entry?.path();
+        if let Some(name) = script.file_name().filter(|_| script.extension().is_some_and(|end| end == "mjs"))
+        {
+            fs::copy(&script, folder().join(name)).context("a test cannot be copied")?;
+        }
+    }
+    let mut command = workspace::command("node");
+    command
+        .args(arguments)
+        .current_dir(folder())
+        .env("TOOLGATE_BIN", workspace::binary())
+        .env("BROWSER_DEBIAN", workspace::peers().join("debian"));
+    Ok(command)
+}
