@@ -55,13 +55,13 @@ class Subject:
                 self.process.wait()
             self.process = None
 
-    def wait(self, seconds: float = 20) -> None:
-        """Returns once the port takes connections."""
+    def wait(self, seconds: float = 20, port: int = 0) -> None:
+        """Returns once the port, else its own one, takes connections."""
         until = time.monotonic() + seconds
         while time.monotonic() < until:
             assert self.process.poll() is None, f"{self.name} ended with {self.process.returncode}, see {self.folder}"
             try:
-                socket.create_connection(("127.0.0.1", self.port), timeout=1).close()
+                socket.create_connection(("127.0.0.1", port or self.port), timeout=1).close()
                 return
             except OSError:
                 time.sleep(0.001)
@@ -281,6 +281,7 @@ class ToolgateWatched(ToolgateHttp):
 
     def start(self) -> None:
         super().start()
+        self.wait(port=self.console)
         self.over.clear()
         self.watching = [threading.Thread(target=self.watch) for _ in range(self.streams)] + [threading.Thread(target=self.search)]
         for thread in self.watching:
