@@ -128,7 +128,8 @@ function connection(good) {
 function listen() {
   const source = new EventSource("/api/events");
   source.onopen = () => {
-    if (lost) soon(0);
+    // What happened between this page and the connection was told to nobody.
+    soon(0);
     opened = true;
     connection(true);
   };

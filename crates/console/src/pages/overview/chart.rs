@@ -149,7 +149,7 @@ fn line(bars: &[Bar], top: f64, pick: impl Fn((f64, f64)) -> f64) -> String {
         let _ = match drawing {
             true => write!(path, " {x:.1} {y:.1}"),
             // A dot where the neighbours have no times.
-            false => write!(path, "M{x:.1} {y:.1}h.1L{x:.1} {y:.1}"),
+            false => write!(path, "M{:.1} {y:.1}h4L{x:.1} {y:.1}", x - 2.0),
         };
         drawing = true;
     }
@@ -242,7 +242,7 @@ mod tests {
         let bars = [bar(Some((1.0, 2.0))), bar(None), bar(Some((2.0, 2.0))), bar(Some((1.0, 2.0)))];
         assert_eq!(
             line(&bars, 2.0, |(half, _)| half),
-            "M75.0 50.0h.1L75.0 50.0M375.0 0.0h.1L375.0 0.0 525.0 50.0"
+            "M73.0 50.0h4L75.0 50.0M373.0 0.0h4L375.0 0.0 525.0 50.0"
         );
     }
 }
