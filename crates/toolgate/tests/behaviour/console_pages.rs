@@ -488,7 +488,7 @@ fn forms_are_for_their_role() {
         .body("name=x");
     assert_eq!(send(scene.gateway.console(), &nobody).status, 401);
     let agent = Request::new("GET", "/agents").key(&scene.key);
-    assert!(send(scene.gateway.console(), &agent).status == 401);
+    assert_eq!(send(scene.gateway.console(), &agent).status, 401);
 }
 
 #[test]
