@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 import report
 import subjects
-from subjects import MODERN, VERSION, Nginx, Subject, Toolgate, ToolgateApproving, ToolgateHttp, Upstream
+from subjects import MODERN, VERSION, Nginx, Subject, Toolgate, ToolgateApproving, ToolgateHttp, ToolgateWatched, Upstream
 
 HERE = pathlib.Path(__file__).resolve().parent
 SECONDS_MAX = 60
@@ -75,7 +75,7 @@ class Rig:
         self.folder, self.options = folder, options
 
     def measure(self) -> dict:
-        tables = [self.calls, self.requests, self.approvals, self.refusals, self.large, self.downloads, self.streams,
+        tables = [self.calls, self.requests, self.approvals, self.watched, self.refusals, self.large, self.downloads, self.streams,
                   self.lists, self.held]
         only = [name for name in self.options.only.split(",") if name]
         measured = {table.__name__: table() for table in tables if not only or table.__name__ in only}
@@ -125,6 +125,10 @@ class Rig:
         """HTTP: what allowed requests pay for rules that want approval of others."""
         jobs = [Request("GET", "/small", None, 32), Request("POST", "/small", json.dumps({"note": "y" * 188}).encode(), 32)]
         return self.http(jobs, [("os", False)], also=[ToolgateApproving])
+
+    def watched(self) -> list[dict]:
+        """HTTP: what requests pay for 20 people who look at the console, one of them searching the trail."""
+        return self.http([Request("GET", "/small", None, 32)], [("os", False)], also=[ToolgateWatched])
 
     def held(self) -> dict:
         """How long after a person's yes a held call is sent: the trail's own times of the decision and the intent."""

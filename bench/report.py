@@ -12,6 +12,7 @@ TABLES = [
     ("calls", "tools/call, 64 bytes of arguments", {"compare": True}),
     ("requests", "HTTP requests, small answers (`credential`: injected, and masked in the answer)", {"compare": True}),
     ("approvals", "HTTP requests that are allowed, beside 20 rules that want approval of others", {"compare": True}),
+    ("watched", "HTTP requests, while 20 event streams are open and somebody searches the whole trail (`watched`: within 5 %)", {"compare": True}),
     ("refusals", "Refused calls, 32 connections (`never_allowed`: policy, 403; `limited`: limit, 429)", {"by_tool": True}),
     ("large", "tools/call, 1 MiB of arguments, 1 connection", {"compare": True}),
     ("downloads", "HTTP, an answer of 1 MiB, 1 connection", {"compare": True}),

@@ -8,6 +8,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import threading
 import time
 
 VERSION = "2025-11-25"
@@ -54,13 +55,13 @@ class Subject:
                 self.process.wait()
             self.process = None
 
-    def wait(self, seconds: float = 20) -> None:
-        """Returns once the port takes connections."""
+    def wait(self, seconds: float = 20, port: int = 0) -> None:
+        """Returns once the port, else its own one, takes connections."""
         until = time.monotonic() + seconds
         while time.monotonic() < until:
             assert self.process.poll() is None, f"{self.name} ended with {self.process.returncode}, see {self.folder}"
             try:
-                socket.create_connection(("127.0.0.1", self.port), timeout=1).close()
+                socket.create_connection(("127.0.0.1", port or self.port), timeout=1).close()
                 return
             except OSError:
                 time.sleep(0.001)
@@ -176,9 +177,9 @@ class Toolgate(Subject):
         shutil.rmtree(self.home, ignore_errors=True)
         self.folder.mkdir(parents=True, exist_ok=True)
         self.run("init")
-        console = free_port()
+        self.console = free_port()
         (self.home / "toolgate.yaml").write_text(
-            f"gateway: {{ listen: 127.0.0.1:{self.port} }}\nconsole: {{ listen: 127.0.0.1:{console} }}\n"
+            f"gateway: {{ listen: 127.0.0.1:{self.port} }}\nconsole: {{ listen: 127.0.0.1:{self.console} }}\n"
             f"audit: {{ sync: {sync} }}\n"
         )
         (self.home / "policy.yaml").write_text(self.policy())
@@ -258,6 +259,64 @@ class ToolgateApproving(ToolgateHttp):
         command = [self.binary, "approvals", "approve", held["id"], "--digest", held["digest"], "--home", str(self.home)]
         done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60, env=self.decides)
         assert done.returncode == 0, done.stdout + done.stderr
+
+
+class ToolgateWatched(ToolgateHttp):
+    """The same, while people watch: 20 event streams are open, and one asks for what the trail does not hold."""
+
+    password = "copper otter violet 37"
+    streams = 20
+
+    def __init__(self, folder: pathlib.Path, binary: str, upstream: Upstream, sync: str):
+        super().__init__(folder, binary, upstream, sync, keyed=False)
+        self.over = threading.Event()
+        self.watching: list[threading.Thread] = []
+
+    def prepare(self, upstream: Upstream, sync: str) -> None:
+        self.name += ", watched"
+        self.home = self.folder / self.name
+        super().prepare(upstream, sync)
+        self.run("operators", "create", "ada@example.com", "--role", "viewer", "--password-stdin", stdin=self.password)
+        self.token = self.run("operators", "token", "ada@example.com", "--password-stdin", stdin=self.password).strip()
+
+    def start(self) -> None:
+        super().start()
+        self.wait(port=self.console)
+        self.over.clear()
+        self.watching = [threading.Thread(target=self.watch) for _ in range(self.streams)] + [threading.Thread(target=self.search)]
+        for thread in self.watching:
+            thread.start()
+
+    def stop(self) -> None:
+        self.over.set()
+        super().stop()
+        for thread in self.watching:
+            thread.join(30)
+
+    def look(self, path: str) -> http.client.HTTPResponse:
+        connection = http.client.HTTPConnection("127.0.0.1", self.console, timeout=30)
+        connection.request("GET", path, headers={"Authorization": f"Bearer {self.token}"})
+        answer = connection.getresponse()
+        assert answer.status == 200, f"{path}: {answer.status} {answer.read(300)}"
+        return answer
+
+    def watch(self) -> None:
+        """Reads one event stream to its end, which is the gateway's."""
+        try:
+            answer = self.look("/api/events")
+            while answer.readline() and not self.over.is_set():
+                pass
+        except (OSError, http.client.HTTPException):
+            assert self.over.is_set(), "an event stream broke off"
+
+    def search(self) -> None:
+        """Looks through the whole trail, and at the overview, over and over."""
+        while not self.over.is_set():
+            try:
+                self.look("/api/audit?action=nowhere&limit=500").read()
+                self.look("/api/overview?range=week").read()
+            except (OSError, http.client.HTTPException):
+                assert self.over.is_set(), "the console does not answer"
 
 
 def policy(deny: str, allow: str, measured: str) -> str:

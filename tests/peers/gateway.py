@@ -24,10 +24,10 @@ limits:
 class Gateway:
     """A home and, once started, the process that serves it."""
 
-    def __init__(self, home: pathlib.Path, policy: str | None, services: str, settings: str = "", tls=None):
+    def __init__(self, home: pathlib.Path, policy: str | None, services: str, settings: str = "", tls=None, hold="25s"):
         """A home made by `init`; without a policy it keeps the starter.
 
-        `settings` are more lines of toolgate.yaml. `tls` is (certificate file, key file, context that trusts it).
+        `settings` are more lines of toolgate.yaml. `hold` is how long a held call keeps its connection. `tls` is (certificate file, key file, context that trusts it).
         """
         assert BINARY, "TOOLGATE_BIN must name the gateway; `cargo xtask test` sets it"
         self.home = home
@@ -38,7 +38,7 @@ class Gateway:
         certificate = f", tls: {{ cert: {tls[0]}, key: {tls[1]} }}" if tls else ""
         self.scheme, self.trust = ("https", tls[2]) if tls else ("http", None)
         (home / "toolgate.yaml").write_text(
-            f"gateway: {{ listen: 127.0.0.1:{self.port}{certificate} }}\n"
+            f"gateway: {{ listen: 127.0.0.1:{self.port}, hold: {hold}{certificate} }}\n"
             f"console: {{ listen: 127.0.0.1:{self.console_port} }}\n{settings}"
         )
         if policy is not None:
@@ -94,8 +94,9 @@ class Gateway:
         What nobody waits for (outcomes, refusals) gets there a moment after its answer: see `recorded`.
         """
         flags = [word for name, value in filters.items() for word in (f"--{name}", value)]
-        lines = self.run("audit", "list", "--json", "--limit", "10000", *flags).splitlines()
-        return sorted((json.loads(line) for line in lines), key=lambda event: event["seq"])
+        # Not `splitlines`: texts inside JSON may hold what Unicode calls a line break.
+        lines = self.run("audit", "list", "--json", "--limit", "10000", *flags).split("\n")
+        return sorted((json.loads(line) for line in lines if line), key=lambda event: event["seq"])
 
     def recorded(self, count: int, kinds: tuple[str, ...] = ("intent", "outcome", "refusal"), **filters: str) -> list[dict]:
         """The events of these kinds, as soon as there are `count` of them; one more is a failure."""

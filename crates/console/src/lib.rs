@@ -149,6 +149,11 @@ impl Desk {
             return (asked, Err(problem));
         }
         let answered = (route.open)(asked.clone()).await;
+        // What was changed here holds here at once; other nodes notice within a second. Where it cannot be read now, so
+        // do we.
+        if route.method != http::Method::GET && asked.desk.freshness.refresh().await.is_err() {
+            tracing::warn!("what an operator changed is read again in a moment");
+        }
         (asked, answered)
     }
 }

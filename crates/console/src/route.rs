@@ -99,9 +99,43 @@ fn unescaped(segment: &str) -> Option<String> {
     String::from_utf8(bytes).ok()
 }
 
+/// docs/console-routes.md.
+#[cfg(test)]
+fn reference() -> String {
+    let mut text = String::from(
+        "# Who may do what at the console\n\n<!-- Made of crates/console/src/{api,pages}.rs; a test keeps it so, another asks \
+         for every row. -->\n\n\
+         Each role may do what the one before it may: viewer, approver, owner. A viewer sees arguments redacted. Without a\n\
+         login every row but those for anyone is 401 (a page that is only read leads to the login), with too low a role 403;\n\
+         both are in the trail. An agent's key is 401 everywhere.\n\n\
+         | method | path | least role |\n|---|---|---|\n",
+    );
+    for route in all() {
+        let least = match route.least {
+            Least::Anyone => "anyone",
+            Least::Role(role) => role.as_str(),
+        };
+        text.push_str(&format!("| {} | `{}` | {least} |\n", route.method, route.path));
+    }
+    text
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_table_of_who_may_do_what_is_complete() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/console-routes.md");
+        if std::env::var_os("UPDATE_DOCS").is_some() {
+            std::fs::write(path, reference()).unwrap();
+        }
+        assert_eq!(
+            std::fs::read_to_string(path).unwrap_or_default(),
+            reference(),
+            "bring it up to date with UPDATE_DOCS=1"
+        );
+    }
 
     #[test]
     fn braces_take_one_segment_and_words_only_themselves() {

@@ -15,7 +15,7 @@ use pipeline::{
     Arrival, Exchange, Foretold,
     arrival::Caller,
     flow::{self, Flow},
-    foretell, inquire,
+    foretell, inquire, refuse,
 };
 use tokio::sync::oneshot;
 use wire::mcp::Class;
@@ -34,6 +34,8 @@ pub(crate) struct Inquiry {
     pub(crate) claims: Claims,
     /// What the trail calls it, should it be refused.
     pub(crate) call: Arc<Call>,
+    /// Who asks, once that is proven.
+    known: Option<Caller>,
 }
 
 impl Inquiry {
@@ -57,11 +59,17 @@ impl Inquiry {
             source: identity::source(front, *peer, request.headers()),
             claims: Claims::of(request.headers(), request.uri(), front.key_in_query),
             call,
+            known: None,
         };
         match front.names.check(request.uri(), request.headers()) {
             Ok(()) => Ok(inquiry),
             Err(foreign) => Err(Box::new(inquiry.turned_away(Refusal::ForeignOrigin(foreign)))),
         }
+    }
+
+    /// The question that a door has read by itself.
+    pub(crate) fn made(front: Arc<Front>, at: Now, source: IpAddr, claims: Claims, call: Arc<Call>) -> Self {
+        Self { front, at, source, claims, call, known: None }
     }
 
     /// The key that it came with, as far as there is one.
@@ -76,7 +84,9 @@ impl Inquiry {
     pub(crate) async fn caller(&mut self) -> Result<(Caller, Arc<World>), Stop> {
         // Nothing is forwarded: what is asked for here is answered by us.
         let arrival = self.arrival(Err(Refusal::MethodNotAllowed.into()), HeaderMap::new());
-        inquire(arrival, &self.front.gateway).await
+        let (caller, world) = inquire(arrival, &self.front.gateway).await?;
+        self.known = Some(caller.clone());
+        Ok((caller, world))
     }
 
     /// What would become of a call that is not made.
@@ -122,7 +132,19 @@ impl Inquiry {
 
     /// The answer to a question that ended so.
     pub(crate) fn stopped(&self, stop: &Stop) -> Response<Flow> {
-        answer::stopped(stop, &self.call, &Form::Http, None)
+        let stop = self.recorded(stop.clone());
+        answer::stopped(&stop, &self.call, &Form::Http, None)
+    }
+
+    /// Has it recorded when somebody asks for what is not theirs: guessing must show. How a held call of their own
+    /// ended is in the trail already.
+    pub(crate) fn recorded(&self, stop: Stop) -> Stop {
+        match (&self.known, &stop) {
+            (Some(caller), Stop::Refused(Refusal::NoSuchApproval)) => {
+                refuse(caller, &self.call, self.at, stop, &self.front.gateway)
+            }
+            _ => stop,
+        }
     }
 
     /// The refusal of a method; `allow` are those that the path takes (RFC 9110 §15.5.6).

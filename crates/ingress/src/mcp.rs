@@ -85,7 +85,7 @@ pub(crate) async fn open(knock: Knock) -> Response<Flow> {
     if let Ok(readable) = &exchange
         && let Some(own) = held::own(&front, &claims, &call, readable, session.as_deref())
     {
-        let inquiry = Inquiry { front, at, source, claims, call: held::housekeeping(call) };
+        let inquiry = Inquiry::made(front, at, source, claims, held::housekeeping(call));
         return own.answered(inquiry, &form, progress).await;
     }
     let asked =

@@ -275,7 +275,10 @@ impl Approvals {
                 let reason = no.and_then(|decided| decided.reason.clone());
                 Refusal::NotApproved(NotApproved::Denied { id, reason }).into()
             }
-            Status::Expired => Refusal::NotApproved(NotApproved::Expired(id)).into(),
+            Status::Expired => {
+                let approved = approval.execute_by.is_some();
+                Refusal::NotApproved(NotApproved::Expired { id, approved }).into()
+            }
             Status::Cancelled => Refusal::NotApproved(NotApproved::Cancelled(id)).into(),
             Status::Executed | Status::Failed => match self.result(approval).await {
                 Ok(stop) => stop,

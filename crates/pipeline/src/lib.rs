@@ -27,4 +27,4 @@ pub use arrival::{ApiRequest, Arrival, CallBody, Exchange, Presented, Repeat, Re
 pub use gates::g50_assess_risk::Foretold;
 pub use gateway::Gateway;
 pub use listing::WAIT_TOOL;
-pub use walk::{foretell, inquire, turn_away, walk};
+pub use walk::{foretell, inquire, refuse, turn_away, walk};

@@ -202,6 +202,19 @@ async fn admit(
     Ok((caller, arrival, world))
 }
 
+/// Records what a known caller was refused that the gateway answers itself, charges it, and hands the stop back.
+pub fn refuse(caller: &Caller, call: &Call, at: Now, stop: Stop, gateway: &Gateway) -> Stop {
+    let world = gateway.freshness.current();
+    let stop = charge_refusal(stop, caller, call, &world, at.monotonic, &gateway.counters);
+    match Record::open(call, at, &gateway.recorder, &gateway.clock) {
+        Ok(mut record) => {
+            record.draft.caller(caller.key, &caller.agent);
+            record.turn_away(stop)
+        }
+        Err(fault) => fault.into(),
+    }
+}
+
 /// Records a request that is refused before any gate needs to see it, and hands the refusal back.
 pub fn turn_away(call: &Call, at: Now, stop: Stop, gateway: &Gateway) -> Stop {
     match Record::open(call, at, &gateway.recorder, &gateway.clock) {

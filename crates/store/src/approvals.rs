@@ -99,7 +99,6 @@ impl Store {
             which.push_str(if place == 0 { "WHERE " } else { " AND " });
             which.push_str(test);
         }
-        which.push_str(" ORDER BY created_at DESC, id DESC LIMIT ?");
         let mut values: Vec<Value<'_>> = tests.iter().map(|(_, word)| Value::Text(word)).collect();
         if let Some((created_at, id)) = &query.before {
             which.push_str(if tests.is_empty() { "WHERE " } else { " AND " });
@@ -107,6 +106,7 @@ impl Store {
             let at = micros(*created_at);
             values.extend([Value::Number(at), Value::Number(at), Value::Text(id.as_str())]);
         }
+        which.push_str(" ORDER BY created_at DESC, id DESC LIMIT ?");
         values.push(Value::Number(limit.into()));
         self.select(&which, &values).await
     }

@@ -144,13 +144,14 @@ pub(crate) fn digest(text: &str) -> Option<[u8; 32]> {
 
 pub(crate) async fn list(asked: Asked) -> Result<Response<Flow>, Problem> {
     let wanted = Wanted::of(&asked)?;
-    let limit = wanted.limit();
+    let (limit, before) = (wanted.limit(), wanted.cursor(read_approval_cursor)?);
     let agent = wanted.text(AGENT);
+    // No agent has such a name.
     let Some(agent) = agent.as_deref().map(AgentName::parse).transpose().ok() else {
         return answer::ok(&Listed::<ApprovalView>::all(Vec::new()));
     };
     let status = wanted.text(STATUS).as_deref().and_then(Status::parse);
-    let query = ApprovalQuery { status, agent, before: wanted.cursor(read_approval_cursor)? };
+    let query = ApprovalQuery { status, agent, before };
     let mut found = asked.desk.admin.list_approvals(&query, limit + 1).await?;
     let more = u32::try_from(found.len()).is_ok_and(|found| found > limit);
     found.truncate(usize::try_from(limit).unwrap_or(usize::MAX));

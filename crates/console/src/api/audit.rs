@@ -93,7 +93,8 @@ pub(crate) struct BrokenView {
 
 pub(crate) async fn list(asked: Asked) -> Result<Response<Flow>, Problem> {
     let wanted = Wanted::of(&asked)?;
-    let before = wanted.cursor(|text| text.parse::<i64>().ok().filter(|seq| *seq > 0))?;
+    let before =
+        wanted.cursor(|text| text.parse::<i64>().ok().filter(|seq| *seq > 0 && seq.to_string() == text))?;
     let (events, next) = asked.desk.admin.events(&query(&wanted), before, wanted.limit()).await?;
     answer::ok(&Listed { items: views(&events)?, next: next.map(|next| next.to_string()) })
 }

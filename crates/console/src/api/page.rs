@@ -122,5 +122,7 @@ pub(crate) fn approval_cursor(at: Timestamp, id: ApprovalId) -> String {
 /// Reads it back.
 pub(crate) fn read_approval_cursor(text: &str) -> Option<(Timestamp, ApprovalId)> {
     let (at, id) = text.split_once('.')?;
-    Some((Timestamp::from_microsecond(at.parse().ok()?).ok()?, ApprovalId::parse(id)?))
+    let cursor = (Timestamp::from_microsecond(at.parse().ok()?).ok()?, ApprovalId::parse(id)?);
+    // As it was written, and in no other way.
+    (approval_cursor(cursor.0, cursor.1) == text && cursor.0 > Timestamp::UNIX_EPOCH).then_some(cursor)
 }

@@ -70,7 +70,11 @@ fn told(explanation: &Explanation) -> Markup {
         &html! {
             p {
                 b { (verdict) } " "
-                @if let Some((name, line)) = &explanation.rule { "Rule " b { (foreign(name.as_str())) } ", line " (line) ". " }
+                @if let Some((name, line)) = &explanation.rule {
+                    "Rule " b { (foreign(name.as_str())) }
+                    @if let Some(line) = line { ", line " (line) }
+                    ". "
+                }
                 (foreign(&explanation.reason))
             }
             @if !explanation.limits.is_empty() {

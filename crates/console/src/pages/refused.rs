@@ -1,6 +1,6 @@
 //! What a request did not get, as a page: what happened and where to go on.
 
-use http::{Response, StatusCode};
+use http::{Method, Response, StatusCode, header};
 use maud::{Markup, html};
 use pipeline::flow::Flow;
 
@@ -11,17 +11,19 @@ use super::{
 };
 use crate::{asked::Asked, cookies, problem::Problem};
 
-/// The page of a problem. Who is not logged in is sent to the login, and back from there.
+/// The page of a problem. Who wants to read and is not logged in is sent to the login, and back from there. A form that
+/// was sent with a login that is over, or whatever brings a key, is told so: nothing was done.
 pub(crate) fn page(problem: &Problem, asked: &Asked) -> Response<Flow> {
-    if problem.status == StatusCode::UNAUTHORIZED && asked.who.is_none() && asked.path() != "/login" {
-        let reads = *asked.method() == http::Method::GET;
+    let reads = matches!(*asked.method(), Method::GET | Method::HEAD);
+    let in_browser = !asked.head.headers.contains_key(header::AUTHORIZATION);
+    if problem.status == StatusCode::UNAUTHORIZED && asked.who.is_none() && reads && in_browser {
         let here = asked.head.uri.path_and_query().map_or("/", |path| path.as_str());
         // A link in a chat comes without the cookies of who follows it.
         let from_elsewhere = matches!(asked.header("sec-fetch-site"), Some("cross-site" | "same-site"));
-        return match (reads, here) {
-            (true, here) if from_elsewhere && !cookies::any(asked) => onward(here),
-            (true, here) if here != "/" => see(&format!("/login?next={}", part(here))),
-            _ => see("/login"),
+        return match here {
+            here if from_elsewhere && !cookies::any(asked) => onward(here),
+            "/" => see("/login"),
+            here => see(&format!("/login?next={}", part(here))),
         };
     }
     bare(problem.status, title(problem.status), &content(problem))

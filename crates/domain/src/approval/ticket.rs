@@ -53,7 +53,12 @@ pub enum NotApproved {
         reason: Option<String>,
     },
     /// 410: nobody decided, or executed it, in time.
-    Expired(ApprovalId),
+    Expired {
+        /// Which approval.
+        id: ApprovalId,
+        /// Whether people had approved it by then.
+        approved: bool,
+    },
     /// 410: the agent took it back.
     Cancelled(ApprovalId),
     /// 403: people approved it, but by then it was not allowed any more: key, scope, policy or credential changed.
@@ -78,7 +83,7 @@ impl NotApproved {
         match self {
             Self::Denied { id, .. }
             | Self::Resolved { id, .. }
-            | Self::Expired(id)
+            | Self::Expired { id, .. }
             | Self::Cancelled(id)
             | Self::Void(id)
             | Self::Unknown(id)
@@ -91,7 +96,7 @@ impl NotApproved {
     pub fn approval_status(&self) -> Option<Status> {
         match self {
             Self::Denied { .. } => Some(Status::Denied),
-            Self::Expired(_) => Some(Status::Expired),
+            Self::Expired { .. } => Some(Status::Expired),
             Self::Cancelled(_) => Some(Status::Cancelled),
             Self::Void(_) | Self::Resolved { happened: false, .. } => Some(Status::Failed),
             Self::Unknown(_) => Some(Status::Unknown),
@@ -105,7 +110,7 @@ impl NotApproved {
     pub fn code(&self) -> &'static str {
         match self {
             Self::Denied { .. } | Self::Void(_) => "forbidden",
-            Self::Expired(_) => "approval-expired",
+            Self::Expired { .. } => "approval-expired",
             Self::Cancelled(_) => "approval-cancelled",
             Self::Unknown(_) => "outcome-unknown",
             Self::Resolved { .. } => "answer-lost",
@@ -118,7 +123,7 @@ impl NotApproved {
     pub fn status(&self) -> u16 {
         match self {
             Self::Denied { .. } | Self::Void(_) => 403,
-            Self::Expired(_) | Self::Cancelled(_) | Self::Forgotten(_) => 410,
+            Self::Expired { .. } | Self::Cancelled(_) | Self::Forgotten(_) => 410,
             Self::Unknown(_) | Self::Resolved { .. } => 409,
         }
     }
@@ -128,7 +133,7 @@ impl NotApproved {
     pub fn cause(&self) -> &'static str {
         match self {
             Self::Denied { .. } => "approval denied",
-            Self::Expired(_) => "approval expired",
+            Self::Expired { .. } => "approval expired",
             Self::Cancelled(_) => "approval cancelled",
             Self::Void(_) => "approved, but not allowed any more",
             Self::Unknown(_) => "outcome unknown",

@@ -20,8 +20,8 @@ use crate::{
 pub struct Explanation {
     /// What would happen.
     pub effect: Effect,
-    /// The rule that decides, and its line in the file.
-    pub rule: Option<(RuleName, usize)>,
+    /// The rule that decides, and its line in the file; a setting that decides has none.
+    pub rule: Option<(RuleName, Option<usize>)>,
     /// Why.
     pub reason: String,
     /// The limits that an allowed call is under.
@@ -101,6 +101,7 @@ fn with_risk(mut told: Explanation, assessment: &Assessment, known: &KnownRisk) 
             let at = refuse_at.unwrap_or_default();
             told.reason = format!("its risk {score} = {made_of} reaches refuse_at {at}");
             told.effect = Effect::Deny;
+            told.rule = Some((RuleName::new("risk.refuse_at"), None));
             told.limits.clear();
         }
         (RiskVerdict::Ask, Effect::Allow) => {
@@ -109,6 +110,7 @@ fn with_risk(mut told: Explanation, assessment: &Assessment, known: &KnownRisk) 
                 "needs 1 operator: it is allowed, and its risk {score} = {made_of} reaches approve_at {at}"
             );
             told.effect = Effect::Hold;
+            told.rule = Some((RuleName::new("risk.approve_at"), None));
         }
         (_, Effect::Allow) if assessment.rule.ignore => {
             told.reason.push_str("; `risk: ignore` lets it pass however risky it is");
@@ -170,7 +172,7 @@ fn explain_policy(
         Verdict::Depends => (Effect::Deny, None, silence(world, agent, service, action)),
     };
     let limits = if effect != Effect::Deny { limits(world, service, action) } else { Vec::new() };
-    Explanation { effect, rule: rule.map(|rule| (rule.name.clone(), rule.place.line)), reason, limits }
+    Explanation { effect, rule: rule.map(|rule| (rule.name.clone(), Some(rule.place.line))), reason, limits }
 }
 
 /// "`read_*` matches", and why its condition does.

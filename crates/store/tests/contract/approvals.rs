@@ -447,6 +447,22 @@ async fn lists_are_filtered_and_the_newest_comes_first() {
     assert_eq!(list(None, Some("tablet"), 9).await, [(id(2), 0)]);
     assert_eq!(list(Some(Status::Denied), None, 9).await, [(id(3), 1)]);
     assert_eq!(list(Some(Status::Executed), None, 9).await, []);
+    // Page by page, each begins behind the last of the one before.
+    for (status, agent, all) in [
+        (None, None, vec![id(4), id(3), id(2), id(1)]),
+        (Some(Status::Pending), Some(name("laptop")), vec![id(4), id(1)]),
+        (None, Some(name("laptop")), vec![id(4), id(3), id(1)]),
+        (Some(Status::Pending), None, vec![id(4), id(2), id(1)]),
+    ] {
+        let (mut before, mut seen) = (None, Vec::new());
+        for _ in 0..=all.len() {
+            let query = ApprovalQuery { status, agent: agent.clone(), before };
+            let Some(last) = world.store.approvals(&query, 1).await.unwrap().pop() else { break };
+            before = Some((last.held.created_at, last.held.id));
+            seen.push(last.held.id);
+        }
+        assert_eq!(seen, all);
+    }
 }
 
 #[tokio::test]

@@ -5,6 +5,7 @@ mod agent;
 mod approvals;
 mod billing;
 mod notes;
+mod password;
 mod stage;
 mod upstream;
 
@@ -84,8 +85,15 @@ async fn play(context: &Context, check: bool) -> anyhow::Result<Verdict> {
         stage.clear().await?;
         return Ok(Verdict::Done);
     }
+    approvals::leave_one(&stage).await?;
     let home = stage.home().display().to_string();
+    let (console, owner, password) = stage.console();
+    let waiting = match stage.waiting().await? {
+        1 => "1 refund waits for you".to_owned(),
+        count => format!("{count} refunds wait for you"),
+    };
     screen.say("")?;
+    screen.say(&format!("Console  http://{console}   {owner}   {password}   {waiting}"))?;
     screen.say(&format!(
         "Agents   http://{}/mcp/notes   with the header Authorization: Bearer {}",
         stage.address(),

@@ -150,12 +150,18 @@ fn a_decision_is_about_what_was_shown() {
         &json!({ "outcome": "failed", "reason": "x" }),
     );
     assert_eq!(resolve.status, 409);
-    let all = browser.get("/api/approvals?limit=1").json();
-    assert_eq!(all["items"].as_array().unwrap().len(), 1);
-    let rest =
-        browser.get(&format!("/api/approvals?limit=1&cursor={}", all["next"].as_str().unwrap())).json();
-    assert_ne!(rest["items"][0]["id"], all["items"][0]["id"], "{rest}");
+    let whole = browser.get("/api/approvals?agent=laptop").json()["items"].as_array().unwrap().clone();
+    assert_eq!((whole.len(), &whole[0]["id"]), (2, &json!(id)), "the newest first: {whole:?}");
+    let one = browser.get("/api/approvals?agent=laptop&limit=1").json();
+    let next = one["next"].as_str().unwrap();
+    let rest = browser.get(&format!("/api/approvals?agent=laptop&limit=1&cursor={next}")).json();
+    assert_eq!(
+        [&one["items"][0]["id"], &rest["items"][0]["id"]],
+        [&whole[0]["id"], &whole[1]["id"]],
+        "{rest}"
+    );
     assert_eq!(rest["next"], Value::Null);
+    assert_eq!(browser.get(&format!("/api/approvals?cursor=0{next}")).status, 400, "no page gave this one");
 }
 
 #[test]

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use domain::approval::Outcome;
+use serde_json::Value;
 
 use crate::harness::*;
 
@@ -292,6 +293,12 @@ fn another_agents_approval_is_no_approval() {
             assert_eq!(ask(nobodys, &stranger), theirs, "{method} {path}");
         }
     }
+    // Somebody who guesses is seen, by name.
+    until("the guesses are recorded", || {
+        let of_guesser = |event: &Value| event["agent"] == "desktop" && event["kind"] == "refusal";
+        let events = stage.gateway.events();
+        events.iter().any(|event| of_guesser(event) && event["decision"]["reason"] == "no such approval")
+    });
     // Nor does their same call meet it.
     let reply = stage.gateway.send(&stage.refund(5000).without("authorization").key(&stranger));
     assert_ne!(approval(&reply), id);

@@ -24,7 +24,8 @@ fn told(service: &str, action: Action) -> String {
     let explanation =
         explain(&world, &agent, service, (&action, "tools/call"), &facts, &KnownRisk::default());
     let limits: Vec<_> = explanation.limits.iter().map(ToString::to_string).collect();
-    let rule = explanation.rule.map_or("none".into(), |(name, line)| format!("{name}:{line}"));
+    let rule =
+        explanation.rule.map_or("none".into(), |(name, line)| format!("{name}:{}", line.unwrap_or_default()));
     format!("{} | {rule} | {} | {}", explanation.effect.as_str(), explanation.reason, limits.join(", "))
 }
 
@@ -131,7 +132,8 @@ approve:
             Facts::new(&agent, "billing", "tools/call", &action, NOON.parse().unwrap()).with_args(Ok(args));
         let told = explain(&world, &agent, "billing", (&action, "tools/call"), &facts, &KnownRisk::default());
         let limits = told.limits.len();
-        let rule = told.rule.map_or("none".into(), |(name, line)| format!("{name}:{line}"));
+        let rule =
+            told.rule.map_or("none".into(), |(name, line)| format!("{name}:{}", line.unwrap_or_default()));
         format!("{} | {rule} | {} | {limits}", told.effect.as_str(), told.reason)
     };
     for (tool_name, args, expected) in [

@@ -113,9 +113,12 @@ impl Words {
                 format!("An operator denied {id}. Nothing was sent."),
                 "Do not repeat it; tell the user.",
             ),
-            NotApproved::Expired(_) => (
+            NotApproved::Expired { approved, .. } => (
                 "Expired",
-                format!("Nobody decided {id} in time. Nothing was sent."),
+                match approved {
+                    false => format!("Nobody decided {id} in time. Nothing was sent."),
+                    true => format!("{id} was approved, but could not be sent in time. Nothing was sent."),
+                },
                 "Ask the user whether to try again; if so, repeat the call for a new approval.",
             ),
             NotApproved::Cancelled(_) => (
@@ -288,7 +291,7 @@ mod tests {
                  Do not repeat it; tell the user the reason. Call c_8d2k6s0w4gnq.",
             ),
             (
-                NotApproved::Expired(id()).into(),
+                NotApproved::Expired { id: id(), approved: false }.into(),
                 "Expired (410): nobody decided ap_3c8vn1t5zb in time. Nothing was sent. Ask the user whether to try \
                  again; if so, repeat the call for a new approval. Call c_8d2k6s0w4gnq.",
             ),

@@ -22,7 +22,7 @@ use domain::{
 use store::{ApprovalQuery, Query, Store, StoreOptions};
 use vault::{RootKey, Secret};
 
-use super::{billing::Billing, notes, temporary_home, upstream::Upstream};
+use super::{billing::Billing, notes, password::password, temporary_home, upstream::Upstream};
 use crate::{
     commands::Context,
     settings::{Settings, Sources},
@@ -124,7 +124,7 @@ impl Stage {
         };
         let created = admin.create_key(&actor, now, &running.gateway.pepper, new).await?;
         let key = created.key.reveal().to_owned();
-        let password = random_secret(vault::random::bytes());
+        let password = password(vault::random::bytes());
         admin.create_operator(&actor, now, Email::parse(OWNER)?, OperatorRole::Owner, &password).await?;
         // The gateway would notice within a moment; the demo does not wait.
         running.gateway.freshness.refresh().await?;
@@ -137,6 +137,16 @@ impl Stage {
 
     pub(super) fn address(&self) -> SocketAddr {
         self.running.gateway_address
+    }
+
+    /// Where the console is, and who logs in there with which password.
+    pub(super) fn console(&self) -> (SocketAddr, &str, &str) {
+        (self.running.console_address, OWNER, &self.password)
+    }
+
+    /// How many held calls wait for a person.
+    pub(super) async fn waiting(&self) -> anyhow::Result<u64> {
+        Ok(self.admin().count_waiting().await?)
     }
 
     /// An endpoint of the gateway.

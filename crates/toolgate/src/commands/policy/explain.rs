@@ -87,7 +87,8 @@ fn explanation_lines(context: &Context, explanation: &Explanation, file: &str, s
         Effect::Deny => ("DENY ", Style::Red),
     };
     let rule = match &explanation.rule {
-        Some((name, line)) => format!("{name}, {file}:{line}"),
+        Some((name, Some(line))) => format!("{name}, {file}:{line}"),
+        Some((name, None)) => name.to_string(),
         None => "none".to_owned(),
     };
     let mut lines = vec![
