@@ -86,7 +86,9 @@ async function upstream() {
 export class Stage {
   static async open({ services = true, agents = true, operators = true, policy = POLICY } = {}) {
     const stage = new Stage();
-    stage.home = await mkdtemp(join(tmpdir(), "toolgate-browser-"));
+    // Paths below the user's own folder are shown as `~/…`.
+    stage.folder = await mkdtemp(join(tmpdir(), "toolgate-browser-"));
+    stage.home = join(stage.folder, "toolgate");
     stage.api = await upstream();
     stage.ports = [await freePort(), await freePort()];
     await stage.toolgate(["init", "--email", OWNER, "--password-stdin"], PASSWORD);
@@ -130,7 +132,7 @@ export class Stage {
   }
 
   async toolgate(words, input) {
-    const running = run(BIN, [...words, "--home", this.home], { encoding: "utf8", env: { ...process.env, TOOLGATE_HOME: "" } });
+    const running = run(BIN, [...words, "--home", this.home], { encoding: "utf8", env: { ...process.env, HOME: this.folder, TOOLGATE_HOME: "" } });
     running.child.stdin.end(input ?? "");
     return (await running).stdout;
   }
@@ -144,6 +146,7 @@ export class Stage {
       {
         env: {
           ...process.env,
+          HOME: this.folder,
           TOOLGATE_HOME: "",
           TOOLGATE_GATEWAY_LISTEN: `127.0.0.1:${gateway}`,
           TOOLGATE_CONSOLE_LISTEN: `127.0.0.1:${console}`,
@@ -201,7 +204,7 @@ export class Stage {
       await ended;
     }
     await this.api.stop();
-    await rm(this.home, { recursive: true, force: true });
+    await rm(this.folder, { recursive: true, force: true });
   }
 }
 

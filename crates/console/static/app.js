@@ -64,26 +64,43 @@ function take(fresh) {
   }
   for (const part of $$("[data-live]")) {
     const other = fresh.querySelector(`[data-live="${part.dataset.live}"]`);
-    if (!other || other.isEqualNode(part)) continue;
+    if (!other || other.isEqualNode(sent.get(part))) continue;
     if (part.dataset.live === "rows") rows(part, other);
-    else if (!busy(part) && !chosen(part)) part.replaceWith(document.importNode(other, true));
+    else if (!busy(part) && !chosen(part)) part.replaceWith(moved(other));
   }
+  guard();
   note();
+}
+
+// What the server sent for a part: the part itself is changed by clocks, choices and guards.
+const sent = new WeakMap();
+
+function remember(part) {
+  sent.set(part, part.cloneNode(true));
+  for (const row of $$("[data-row]", part)) sent.set(row, row.cloneNode(true));
+}
+
+// A part of another document, as one of this.
+function moved(other) {
+  const part = document.importNode(other, true);
+  remember(part);
+  return part;
 }
 
 // Rows are kept one by one: what one reads does not move, what is new comes in, what is gone goes.
 function rows(part, other) {
   const wanted = [...other.children];
   if (!wanted.some((row) => row.id) || ![...part.children].some((row) => row.id)) {
-    if (!busy(part)) part.replaceWith(document.importNode(other, true));
+    if (!busy(part)) part.replaceWith(moved(other));
     return;
   }
   const known = new Map([...part.children].map((row) => [row.id, row]));
   const kept = wanted.map((row) => {
     const mine = known.get(row.id);
     known.delete(row.id);
-    if (mine && (busy(mine) || chosen(mine) || $("details[open]", mine) || mine.isEqualNode(row))) return mine;
-    const fresh = document.importNode(row, true);
+    if (mine && (busy(mine) || chosen(mine) || $("details[open]", mine) || row.isEqualNode(sent.get(mine)))) return mine;
+    const fresh = moved(row);
+    sent.set(fresh, fresh.cloneNode(true));
     if (mine?.classList.contains("sel")) fresh.classList.add("sel");
     return fresh;
   });
@@ -93,6 +110,7 @@ function rows(part, other) {
   if (kept.length !== part.children.length || kept.some((row, place) => row !== part.children[place])) {
     part.replaceChildren(...kept);
   }
+  sent.set(part, other.cloneNode(true));
 }
 
 for (const sign of ["pointerdown", "pointermove", "keydown", "focus"]) {
@@ -196,20 +214,23 @@ function clocks() {
 // ---- deciding ----
 
 // The decision counts only once the end of the call was on the screen.
+let seen = false;
+let watching = null;
+
 function guard() {
   const panel = $("[data-after]");
   const end = panel && document.getElementById(panel.dataset.after);
   if (!end || !("IntersectionObserver" in window)) return;
-  const controls = () => $$("[data-after] fieldset");
-  if (!controls().length) return;
-  for (const fieldset of controls()) fieldset.disabled = true;
-  const seen = new IntersectionObserver((entries) => {
+  for (const fieldset of $$("[data-after] fieldset")) fieldset.disabled = !seen;
+  if (seen || watching === end) return;
+  watching = end;
+  const observer = new IntersectionObserver((entries) => {
     if (!entries.some((entry) => entry.isIntersecting)) return;
-    for (const fieldset of controls()) fieldset.disabled = false;
-    document.body.dataset.seen = "yes";
-    seen.disconnect();
+    seen = true;
+    observer.disconnect();
+    guard();
   });
-  seen.observe(end);
+  observer.observe(end);
 }
 
 function choose(decision) {
@@ -298,6 +319,7 @@ for (const button of $$("[data-copy]")) {
   };
 }
 
+for (const part of $$("[data-live]")) remember(part);
 guard();
 clocks();
 setInterval(clocks, 1000);
