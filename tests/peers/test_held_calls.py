@@ -80,9 +80,7 @@ services:
   - {{ name: probe, kind: mcp, command: {json.dumps(servers.probe(journal_of(home)))} }}
   - {{ name: probe-http, kind: mcp, url: "{probe_url}", network: private }}
 """
-    gateway = gateways.Gateway(home, POLICY, services)
-    settings = home / "toolgate.yaml"
-    settings.write_text(settings.read_text().replace("gateway: {", f"gateway: {{ hold: {hold},"))
+    gateway = gateways.Gateway(home, POLICY, services, hold=hold)
     key, desk = gateway.key("laptop", "user", "bank", "probe", "probe-http"), Desk(gateway)
     try:
         gateway.start()
