@@ -1,12 +1,12 @@
 //! Services: applied from a file, listed, shown, removed. What belongs to a service goes with it: a value that was
 //! sealed for another address, or for a credential of another kind, is dropped.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 
 use domain::{
     credential::{CredentialSlot, carries_over},
     names::{CredentialName, ServiceName},
-    risk::ToolHint,
+    risk::KeptHints,
     service::{Documentation, Service},
     yaml::did_you_mean,
 };
@@ -146,9 +146,8 @@ impl Admin {
     ///
     /// # Errors
     /// [`AdminError::Store`].
-    pub async fn tool_hints(&self) -> Result<BTreeMap<ServiceName, HashMap<String, ToolHint>>, AdminError> {
-        let kept = self.store.tool_hints().await?;
-        Ok(kept.into_iter().map(|(service, kept)| (service, kept.tools)).collect())
+    pub async fn tool_hints(&self) -> Result<BTreeMap<ServiceName, KeptHints>, AdminError> {
+        Ok(self.store.tool_hints().await?)
     }
 
     /// One service, and the revision that [`Expected`] wants to see again.

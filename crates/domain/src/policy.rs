@@ -6,7 +6,7 @@ mod check;
 mod condition;
 mod explain;
 #[cfg(test)]
-mod fixture;
+pub(crate) mod fixture;
 mod index;
 mod judge;
 mod limits;

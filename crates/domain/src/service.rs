@@ -96,6 +96,12 @@ impl Upstream {
             Self::Stdio(child) => format!("stdio {:?}", child.command),
         }
     }
+
+    /// What tells it from any other: SHA-256 of everything that it was declared with. `None`: it has no JSON form.
+    #[must_use]
+    pub fn fingerprint(&self) -> Option<[u8; 32]> {
+        serde_json::to_vec(self).ok().map(|text| Sha256::digest(&text).into())
+    }
 }
 
 /// An HTTP API behind a base URL.

@@ -66,11 +66,7 @@ pub async fn walk(arrival: Arrival, gateway: &Gateway) -> Result<Reply, Stop> {
         let call = approve(call, &world, gateway, &mut record).await?;
         let call = record.intent(call, &gateway.freshness, &gateway.recording).await?;
         let call = inject_credential(call, &gateway.freshness, &gateway.credentials).await?;
-        let sent = gateway.clock.now().monotonic;
-        gateway.timings.gates.observe(sent.saturating_sub(at.monotonic));
-        let answer = forward(call, gateway).await;
-        gateway.timings.upstream.observe(gateway.clock.now().monotonic.saturating_sub(sent));
-        answer
+        measured(forward(call, gateway), at, gateway).await
     }
     .await;
 
@@ -81,6 +77,15 @@ pub async fn walk(arrival: Arrival, gateway: &Gateway) -> Result<Reply, Stop> {
         (answer, _) => answer,
     };
     record.close(answer, &gateway.bodies, &gateway.bounds).await
+}
+
+/// Counts how long the gates took, and then the upstream.
+async fn measured<T>(forwarding: impl Future<Output = T>, at: Now, gateway: &Gateway) -> T {
+    let sent = gateway.clock.now().monotonic;
+    gateway.timings.gates.observe(sent.saturating_sub(at.monotonic));
+    let answer = forwarding.await;
+    gateway.timings.upstream.observe(gateway.clock.now().monotonic.saturating_sub(sent));
+    answer
 }
 
 /// Walks what was held and approved: the same gates, but for those that were passed before people were asked. It is

@@ -51,7 +51,6 @@ pub use services::StoredService;
 pub use sessions::Rotation;
 pub use snapshot::Snapshot;
 pub use tallies::Tally;
-pub use tool_hints::KeptHints;
 pub use verify::{Broken, Newest, Verification};
 
 /// The open store: one connection that writes, and a few that read.

@@ -3,19 +3,13 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use domain::{names::ServiceName, risk::ToolHint};
+use domain::{
+    names::ServiceName,
+    risk::{KeptHints, ToolHint},
+};
 use sqlx::{Row as _, SqliteConnection};
 
 use crate::{Store, StoreError};
-
-/// One service's tools.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct KeptHints {
-    /// SHA-256 of the upstream that they were learned from.
-    pub upstream: [u8; 32],
-    /// The hints, by the tool's name.
-    pub tools: HashMap<String, ToolHint>,
-}
 
 impl Store {
     /// Every service's tools.

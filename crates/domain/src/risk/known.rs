@@ -12,22 +12,54 @@ pub struct KnownRisk {
     pub thresholds: Thresholds,
     /// Whether a model has a say in each call: what it will say is not known.
     pub has_model: bool,
-    /// The hints of trusted services' tools, by service and tool.
-    pub hints: BTreeMap<ServiceName, HashMap<String, ToolHint>>,
+    /// The hints of trusted services' tools.
+    pub hints: BTreeMap<ServiceName, KeptHints>,
+}
+
+/// What one service's tools have said about themselves. Another upstream's tools are others.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeptHints {
+    /// The [fingerprint](crate::service::Upstream::fingerprint) of the upstream that they were learned from.
+    pub upstream: [u8; 32],
+    /// The hints, by the tool's name.
+    pub tools: HashMap<String, ToolHint>,
 }
 
 impl KnownRisk {
     /// What an action weighs on a service; `method` is the protocol's word.
     #[must_use]
     pub fn weight(&self, service: &Service, action: &Action, method: &str) -> Weight {
-        match action {
-            Action::Request(_) => Weight::of_method(method),
-            Action::Tool(tool) if service.trust_annotations => {
-                let hint = self.hints.get(&service.name).and_then(|tools| tools.get(tool));
-                Weight::of_trusted_tool(hint.copied())
+        Weight::of_action(action, method, |tool| {
+            if !service.trust_annotations {
+                return Weight::Tool;
             }
-            Action::Tool(_) => Weight::Tool,
-            _ => Weight::Read,
-        }
+            let kept = self.hints.get(&service.name);
+            let own = kept.filter(|kept| service.upstream.fingerprint() == Some(kept.upstream));
+            Weight::of_trusted_tool(own.and_then(|kept| kept.tools.get(tool).copied()))
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::fixture::world;
+
+    #[test]
+    fn what_another_upstreams_tools_said_counts_for_nothing() {
+        let world = world("version: 1\n", &["files"]);
+        let mut service = (**world.services.get("files").unwrap()).clone();
+        let tools = HashMap::from([("look".to_owned(), ToolHint::ReadOnly)]);
+        let upstream = service.upstream.fingerprint().unwrap();
+        let weight = |service: &Service, upstream| {
+            let kept = KeptHints { upstream, tools: tools.clone() };
+            let hints = BTreeMap::from([(service.name.clone(), kept)]);
+            let known = KnownRisk { hints, ..KnownRisk::default() };
+            known.weight(service, &Action::Tool("look".to_owned()), "tools/call")
+        };
+        assert_eq!(weight(&service, upstream), Weight::Tool, "its word is not trusted");
+        service.trust_annotations = true;
+        assert_eq!(weight(&service, upstream), Weight::ReadOnlyTool);
+        assert_eq!(weight(&service, [0; 32]), Weight::UnseenTool);
     }
 }

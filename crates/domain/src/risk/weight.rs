@@ -1,6 +1,7 @@
 //! What a call weighs by its kind alone: the heuristic of contract §4, which needs nobody's word but the operator's.
 
 use super::RiskScore;
+use crate::call::Action;
 
 /// What a tool's own server says about it (MCP, `ToolAnnotations`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -79,6 +80,16 @@ impl Weight {
             _ if method.eq_ignore_ascii_case("PATCH") => Self::Patch,
             _ if method.eq_ignore_ascii_case("POST") => Self::Post,
             _ => Self::OtherMethod,
+        }
+    }
+
+    /// The weight of an action; `method` is the protocol's word, `of_tool` knows what is known of tools.
+    #[must_use]
+    pub fn of_action(action: &Action, method: &str, of_tool: impl FnOnce(&str) -> Self) -> Self {
+        match action {
+            Action::Request(_) => Self::of_method(method),
+            Action::Tool(tool) => of_tool(tool),
+            _ => Self::Read,
         }
     }
 

@@ -6,7 +6,7 @@ use std::{borrow::Cow, num::NonZeroU8, ops::Deref, sync::Arc};
 use bytes::Bytes;
 use domain::{
     approval::HeldRisk,
-    call::{Action, Call},
+    call::Call,
     policy::{RuleName, Verdict, Wants},
     risk::{Assessment, ModelSaid, RiskVerdict, Thresholds, Weight},
     service::Service,
@@ -116,11 +116,7 @@ pub(crate) fn assess_again(call: &Authorized, held: Option<&HeldRisk>, risk: &Ri
 }
 
 fn weight_of(call: &Call, service: &Service, risk: &Risk) -> Weight {
-    match &call.action {
-        Action::Request(_) => Weight::of_method(&call.method),
-        Action::Tool(name) => risk.hints.weight(service, name),
-        _ => Weight::Read,
-    }
+    Weight::of_action(&call.action, &call.method, |tool| risk.hints.weight(service, tool))
 }
 
 /// What risk makes of a verdict on a call that is not made. No model is asked; one could make it stricter.

@@ -10,11 +10,10 @@ use std::{
 use arc_swap::ArcSwap;
 use domain::{
     names::ServiceName,
-    risk::{ToolHint, Weight},
+    risk::{KeptHints, ToolHint, Weight},
     service::{Service, Upstream},
 };
-use sha2::{Digest as _, Sha256};
-use store::{KeptHints, Store, StoreError};
+use store::{Store, StoreError};
 use tokio::sync::Notify;
 use wire::{Raw, json::Kind};
 
@@ -48,7 +47,7 @@ impl Hints {
     ) -> Arc<Self> {
         let known = kept.into_iter().filter_map(|(name, kept)| {
             let upstream = &services.get(&name)?.upstream;
-            let is_its_own = fingerprint(upstream) == Some(kept.upstream);
+            let is_its_own = upstream.fingerprint() == Some(kept.upstream);
             is_its_own.then(|| (name, Arc::new(Known { upstream: upstream.clone(), tools: kept.tools })))
         });
         let known = ArcSwap::from_pointee(known.collect());
@@ -123,7 +122,7 @@ impl Hints {
             let Some(name) = self.lock().first().cloned() else { return Ok(()) };
             let known = self.known.load().get(&name).cloned();
             if let Some(known) = &known
-                && let Some(upstream) = fingerprint(&known.upstream)
+                && let Some(upstream) = known.upstream.fingerprint()
             {
                 let hints = KeptHints { upstream, tools: known.tools.clone() };
                 store.keep_tool_hints(&name, &hints).await?;
@@ -155,11 +154,6 @@ fn hint_of(tool: Raw<'_>) -> ToolHint {
     } else {
         ToolHint::Plain
     }
-}
-
-/// What tells one upstream from another.
-fn fingerprint(upstream: &Upstream) -> Option<[u8; 32]> {
-    serde_json::to_vec(upstream).ok().map(|text| Sha256::digest(&text).into())
 }
 
 #[cfg(test)]
@@ -261,7 +255,7 @@ mod tests {
         let of = |url: &str| {
             let service = service(url, true);
             let tools = HashMap::from([("a".to_owned(), ToolHint::ReadOnly)]);
-            let kept = KeptHints { upstream: fingerprint(&service.upstream).unwrap(), tools };
+            let kept = KeptHints { upstream: service.upstream.fingerprint().unwrap(), tools };
             BTreeMap::from([(service.name, kept)])
         };
         let here = Arc::new(service("https://a.example/", true));

@@ -2,8 +2,11 @@
 
 use std::collections::HashMap;
 
-use domain::{names::ServiceName, risk::ToolHint};
-use store::{Change, KeptHints};
+use domain::{
+    names::ServiceName,
+    risk::{KeptHints, ToolHint},
+};
+use store::Change;
 
 use crate::{
     changes::{put, service},

@@ -15,13 +15,13 @@ use clap::Subcommand;
 use domain::{
     names::ServiceName,
     policy::{self, Policy},
-    risk::KnownRisk,
+    risk::{KeptHints, KnownRisk},
     service::Service,
     world::World,
     yaml::{Problem, Severity},
 };
 use serde_json::{Value, json};
-use store::{KeptHints, Snapshot};
+use store::Snapshot;
 
 use super::{Context, Verdict};
 use crate::{
@@ -197,9 +197,5 @@ fn world(snapshot: Snapshot, policy: Policy) -> World {
 
 /// What of risk is known beforehand.
 fn known_risk(settings: &Settings, hints: BTreeMap<ServiceName, KeptHints>) -> KnownRisk {
-    KnownRisk {
-        thresholds: settings.risk.thresholds,
-        has_model: settings.risk.model.is_some(),
-        hints: hints.into_iter().map(|(service, kept)| (service, kept.tools)).collect(),
-    }
+    KnownRisk { thresholds: settings.risk.thresholds, has_model: settings.risk.model.is_some(), hints }
 }

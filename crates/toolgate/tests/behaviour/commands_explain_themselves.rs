@@ -100,7 +100,7 @@ fn commands_are_printed_so_that_they_can_be_pasted() {
     let done = terminal.run(&["keys", "list", "--home", home.to_str().unwrap()]);
     done.fails(
         1,
-        "error: there is no home (~/work/my home); make one: toolgate init --home '/tmp/test/work/my home'",
+        "error: there is no home (~/work/my home); make one: toolgate init --home '/FOLDER/work/my home'",
     );
 }
 

@@ -104,7 +104,7 @@ impl Terminal {
     /// Output with the folder's name replaced, so that it can be compared.
     pub fn done(&self, output: Output) -> Done {
         let text = |bytes: Vec<u8>| {
-            String::from_utf8(bytes).unwrap().replace(&self.folder.path().display().to_string(), "/tmp/test")
+            String::from_utf8(bytes).unwrap().replace(&self.folder.path().display().to_string(), "/FOLDER")
         };
         Done {
             stdout: text(output.stdout),

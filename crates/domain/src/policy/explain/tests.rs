@@ -1,3 +1,5 @@
+//! What is told of decisions: the rule, the part of its condition, limits and risk.
+
 use wire::{Limits, json};
 
 use super::*;
