@@ -60,7 +60,8 @@ pub(super) async fn run(
     standing: watch::Sender<PolicyStanding>,
     tell: TellPolicy,
 ) {
-    let mut seen = Stamp::of(&path);
+    // Nothing is seen yet: the first look reads the file again, which may have changed since the start read it.
+    let mut seen = None;
     let mut tick = tokio::time::interval(LOOK_EVERY);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut hang_up = signal(SignalKind::hangup()).ok();
@@ -75,10 +76,10 @@ pub(super) async fn run(
             } => true,
         };
         let stamp = Stamp::of(&path);
-        if !asked && stamp == seen {
+        if !asked && seen.as_ref() == Some(&stamp) {
             continue;
         }
-        seen = stamp;
+        seen = Some(stamp);
         let old = freshness.current().policy.hash().clone();
         match read_policy(&path, &invocation) {
             Ok((policy, _)) if !asked && *policy.hash() == old => {
