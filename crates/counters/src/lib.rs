@@ -41,6 +41,15 @@ pub enum Taken {
     },
 }
 
+/// How full the counters are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Filling {
+    /// Buckets that are remembered, with those that have recovered and not made room yet.
+    pub buckets: usize,
+    /// How many there may be.
+    pub capacity: usize,
+}
+
 impl Counters {
     /// Counters that remember at most about `capacity` buckets of keys, and as many of source addresses; some
     /// 100 bytes each.
@@ -52,6 +61,18 @@ impl Counters {
         let shards =
             || (0..SHARDS).map(|_| Mutex::new(Shard::new(capacity.div_ceil(SHARDS).max(1)))).collect();
         Self { keys: shards(), sources: shards(), hasher: RandomState::new() }
+    }
+
+    /// How full they are. Takes each lock once, for a moment.
+    #[must_use]
+    pub fn filling(&self) -> Filling {
+        let mut filling = Filling::default();
+        for shard in self.keys.iter().chain(&self.sources) {
+            let (buckets, capacity) = shard.lock().unwrap_or_else(PoisonError::into_inner).filling();
+            filling.buckets += buckets;
+            filling.capacity += capacity;
+        }
+        filling
     }
 
     /// Asks all limits of a call at once, and counts it if all of them admit it. `now` is monotonic.

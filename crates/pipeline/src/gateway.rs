@@ -41,7 +41,7 @@ pub struct Gateway {
     /// What survives a restart.
     pub store: Arc<Store>,
     /// The limits' state.
-    pub counters: Counters,
+    pub counters: Arc<Counters>,
     /// The trail.
     pub recorder: Arc<Recorder>,
     /// The services' ends.

@@ -186,7 +186,7 @@ pub async fn start(
         ids: CallIds::new(vault::random::bytes()),
         pepper: secrets.pepper,
         store: Arc::clone(&store),
-        counters: Counters::new(BUCKETS_MAX),
+        counters: Arc::new(Counters::new(BUCKETS_MAX)),
         approvals,
         risk,
         upstreams: Upstreams::new(dialler, Arc::clone(&clock), LINE_BYTES_MAX),
