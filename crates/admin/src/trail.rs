@@ -494,7 +494,6 @@ fn query(filter: &CallFilter, bottom: i64, cursor: i64) -> Query {
         before: Some(cursor),
         limit: Some(READ),
         order: Order::NewestFirst,
-        ..Query::default()
     }
 }
 
