@@ -16,14 +16,6 @@ pub enum StoreError {
         /// Where it was looked for.
         place: Place,
     },
-    /// The address of a server cannot be read.
-    #[error(
-        "the store's address cannot be read ({why}); give store.url as postgres://user:password@host/database"
-    )]
-    Url {
-        /// What is wrong with it, without repeating it.
-        why: String,
-    },
     /// Another gateway serves this file.
     #[error(
         "a gateway runs on this store already ({}); stop it, or give each a store on Postgres (store.url)",

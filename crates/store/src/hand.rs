@@ -56,16 +56,17 @@ impl Hand {
         Ok(transaction.commit().await?)
     }
 
-    /// Gives what gateways left unfinished that do not live any more to nobody.
-    pub async fn disown(&mut self) -> Result<(), StoreError> {
+    /// Gives what gateways left unfinished that do not live any more to nobody; whether there was anything.
+    pub async fn disown(&mut self) -> Result<bool, StoreError> {
         match self {
             // There is no other gateway.
-            Self::Sqlite(_) => Ok(()),
+            Self::Sqlite(_) => Ok(false),
             Self::Postgres(hand) => {
                 let own = hand.number();
                 let mut transaction = hand.begin().await?;
-                postgres::disown(&mut transaction, own, &UNFINISHED).await?;
-                Ok(transaction.commit().await?)
+                let found = postgres::disown(&mut transaction, own, &UNFINISHED).await?;
+                transaction.commit().await?;
+                Ok(found)
             }
         }
     }

@@ -50,7 +50,7 @@ pub use keyring::StoredTerm;
 pub use notify::News;
 pub use open::{Birth, StoreOptions, Sync};
 pub use operators::{StoredOperator, WrongPasswords};
-pub use place::{Place, ServerUrl};
+pub use place::{NoServerUrl, Place, ServerUrl};
 pub use sealed::{SealedPlace, SealedRow, SealedTable};
 pub use services::StoredService;
 pub use sessions::Rotation;
@@ -149,12 +149,12 @@ impl Store {
         self.writer.lock().await.hand().serve().await
     }
 
-    /// Looks for gateways that share this store and do not live any more: what they left unfinished is nobody's from now
-    /// on, and [`Store::lose_claims`] and [`Store::lost_executions`] find it.
+    /// Looks for gateways that share this store and do not live any more; whether they left something unfinished. It is
+    /// nobody's from now on, and [`Store::lose_claims`] and [`Store::lost_executions`] find it.
     ///
     /// # Errors
     /// [`StoreError`] when the store does not answer.
-    pub async fn disown_the_dead(&self) -> Result<(), StoreError> {
+    pub async fn disown_the_dead(&self) -> Result<bool, StoreError> {
         self.writer.lock().await.hand().disown().await
     }
 

@@ -46,6 +46,15 @@ impl Store {
         Ok(cursors)
     }
 
+    /// How far one sink has been told; `None` where it is not known.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the store does not answer.
+    pub async fn notify_cursor(&self, sink: &str) -> Result<Option<i64>, StoreError> {
+        let select = sql::query_scalar("SELECT seq FROM notify_cursors WHERE sink = $1").bind(sink);
+        Ok(select.fetch_optional(&self.readers).await?)
+    }
+
     /// Notes that a sink needs nothing up to `seq` any more. A cursor never goes back.
     ///
     /// # Errors

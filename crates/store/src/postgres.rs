@@ -18,7 +18,7 @@ use sqlx::{
 
 use crate::{
     ServerUrl, StoreError, Sync,
-    sql::{Connection, Link, in_time},
+    sql::{self, Connection, Link, in_time},
 };
 
 /// How long a connection is waited for, whether it is in use or has to be made.
@@ -192,27 +192,29 @@ impl Listening {
     }
 }
 
-/// Gives the unfinished work of gateways that do not live any more to nobody: number 0. `own` lives.
+/// Gives the unfinished work of gateways that do not live any more to nobody: number 0; whether there was any. `own`
+/// lives.
 pub async fn disown(
     connection: &mut Connection<'_>,
     own: i64,
     tables: &[(&str, &str)],
-) -> Result<(), StoreError> {
-    use crate::sql;
-    for (table, state) in tables {
-        let select = format!("SELECT DISTINCT node FROM {table} WHERE {state} AND node <> 0 AND node <> $1");
+) -> Result<bool, StoreError> {
+    let mut found = false;
+    for (table, unfinished) in tables {
+        let select =
+            format!("SELECT DISTINCT node FROM {table} WHERE {unfinished} AND node <> 0 AND node <> $1");
         for row in sql::assembled(select).bind(own).fetch_all(&mut *connection).await? {
             let node: i64 = row.try_get(0)?;
             // Held until the end of the transaction: nobody takes the number meanwhile.
             let lock = "SELECT pg_try_advisory_xact_lock(CAST($1 AS int), CAST($2 AS int))";
             let query = sql::query_scalar::<bool>(lock).bind(i64::from(GATEWAYS)).bind(node);
             if query.fetch_one(&mut *connection).await? {
-                let update = format!("UPDATE {table} SET node = 0 WHERE {state} AND node = $1");
-                sql::assembled(update).bind(node).execute(&mut *connection).await?;
+                let update = format!("UPDATE {table} SET node = 0 WHERE {unfinished} AND node = $1");
+                found |= sql::assembled(update).bind(node).execute(&mut *connection).await? > 0;
             }
         }
     }
-    Ok(())
+    Ok(found)
 }
 
 async fn try_lock(connection: &mut PgConnection, lock: (i32, i32)) -> Result<bool, sqlx::Error> {

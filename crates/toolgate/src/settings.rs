@@ -22,6 +22,7 @@ pub use notify::NotifySink;
 pub use reference::schema;
 pub use risk::{Risk, RiskModel};
 pub use sources::{Choices, Faults, Sources};
+use store::Place;
 pub use variables::dotenv_variable;
 
 /// Everything an install has chosen, with defaults filled in and paths made absolute.
@@ -31,8 +32,8 @@ pub struct Settings {
     pub gateway: Gateway,
     /// Where people look.
     pub console: Console,
-    /// The SQLite file.
-    pub store_file: PathBuf,
+    /// Where agents, services and the trail are kept.
+    pub store: Place,
     /// The policy.
     pub policy_file: PathBuf,
     /// Held calls.
@@ -248,8 +249,10 @@ impl Settings {
                 session: session(choices)?,
                 metrics_token_env: choices.text("console.metrics_token_env").map(str::to_owned),
             },
-            // `sqlite` is the only store and `memory` the only place of counters so far.
-            store_file: home.join("toolgate.db"),
+            store: match choices.server("store.url") {
+                Some(url) => Place::Server(url.clone()),
+                None => Place::File(home.join("toolgate.db")),
+            },
             policy_file: needed("policy.path"),
             approvals: Approvals {
                 decide_within: choices.duration("approvals.decide_within"),
@@ -370,7 +373,7 @@ mod tests {
         assert!(!settings.gateway.key_in_query && !settings.gateway.listener.insecure);
         assert_eq!(settings.policy_file, Path::new("/home/policy.yaml"));
         assert_eq!(settings.root_key, RootKeySource::File("/home/vault.key".into()));
-        assert_eq!(settings.store_file, Path::new("/home/toolgate.db"));
+        assert_eq!(settings.store, Place::File("/home/toolgate.db".into()));
         assert_eq!(settings.audit, Audit { sync: Sync::Flush, record: Record::Calls, value_limit: 4_000 });
         assert_eq!(settings.telemetry, Telemetry { log: LogForm::Text, level: Level::Info });
         assert_eq!(settings.gateway.listener.url(), "http://127.0.0.1:8484");
@@ -398,6 +401,7 @@ mod tests {
                 Kind::OneOf(words) => {
                     words.iter().find(|word| **word != setting.default).unwrap().to_string()
                 }
+                Kind::Store => "postgres://ada@localhost/toolgate".to_owned(),
                 // There is one value so far.
                 Kind::Only(..) => continue,
             };

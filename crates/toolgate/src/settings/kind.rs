@@ -7,6 +7,7 @@ use std::{
 };
 
 use domain::{risk::RiskScore, service::UpstreamUrl, yaml::did_you_mean};
+use store::ServerUrl;
 
 use super::notify::{self, NotifySink};
 
@@ -45,6 +46,8 @@ pub enum Kind {
     Sinks,
     /// One of a few words.
     OneOf(&'static [&'static str]),
+    /// `sqlite`, or a server's URL, whose password is not shown.
+    Store,
     /// One word so far; what begins like the others is known, and not supported yet.
     Only(&'static str, &'static [&'static str]),
 }
@@ -70,6 +73,8 @@ pub enum Value {
     List(Vec<String>),
     /// Receivers of notifications.
     Sinks(Vec<NotifySink>),
+    /// A server of stores.
+    Server(Box<ServerUrl>),
 }
 
 impl Kind {
@@ -153,6 +158,15 @@ impl Kind {
                     None => wrong("unknown", &format!("write one of {}", words.join(", "))),
                 },
             },
+            Self::Store if text == "sqlite" => Ok(Value::Text(text.clone())),
+            Self::Store => match ServerUrl::parse(text) {
+                Ok(url) => Ok(Value::Server(Box::new(url))),
+                // It may have a password in it.
+                Err(_) => Err((
+                    "what is written here is no store".to_owned(),
+                    "write `sqlite`, or `postgres://user:password@host/database`".to_owned(),
+                )),
+            },
             Self::Only(word, _) if text == word => Ok(Value::Text(text.clone())),
             Self::Only(word, later) => {
                 let scheme = text.split(':').next().unwrap_or_default();
@@ -201,6 +215,7 @@ impl Kind {
             Self::OneOf(words) => {
                 words.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(" or ")
             }
+            Self::Store => "`sqlite` or a `postgres://` URL".to_owned(),
             Self::Only(word, _) => format!("`{word}`"),
         }
     }
@@ -370,9 +385,22 @@ mod tests {
 
     #[test]
     fn what_comes_later_says_so_without_repeating_a_password() {
-        let kind = Kind::Only("sqlite", &["postgres"]);
-        let (what, instead) = kind.read(&["postgres://ada:secret@db/toolgate".to_owned()]).unwrap_err();
-        assert_eq!(what, "`postgres://…` is not supported yet");
-        assert_eq!(instead, "write `sqlite`, or leave it out");
+        let kind = Kind::Only("memory", &["redis"]);
+        let (what, instead) = kind.read(&["redis://ada:secret@db/1".to_owned()]).unwrap_err();
+        assert_eq!(what, "`redis://…` is not supported yet");
+        assert_eq!(instead, "write `memory`, or leave it out");
+    }
+
+    #[test]
+    fn a_store_is_a_file_or_a_server() {
+        assert_eq!(read(Kind::Store, "sqlite"), Some(Value::Text("sqlite".into())));
+        let Some(Value::Server(url)) = read(Kind::Store, "postgres://ada:secret@db:6543/toolgate") else {
+            panic!("a server");
+        };
+        assert_eq!(url.to_string(), "postgres://ada@db:6543/toolgate");
+        for bad in ["mysql://ada:secret@db/toolgate", "postgres://ada:secret@db:x/", "Sqlite", ""] {
+            let (what, instead) = Kind::Store.read(&[bad.to_owned()]).unwrap_err();
+            assert!(!format!("{what}{instead}").contains("secret"), "{what}");
+        }
     }
 }

@@ -10,6 +10,7 @@ use domain::{
     risk::RiskScore,
     yaml::{self, Problem, did_you_mean},
 };
+use store::ServerUrl;
 
 use super::{
     file,
@@ -179,6 +180,7 @@ impl Choices {
         // As it is written it may have secrets in it.
         let written = match &value {
             Value::Sinks(sinks) => notify::written(sinks),
+            Value::Server(url) => url.to_string(),
             _ => written.to_owned(),
         };
         if let Some(choice) = self.choices.iter_mut().find(|choice| choice.setting.path == setting.path) {
@@ -247,6 +249,13 @@ impl Choices {
         match self.value(path) {
             Value::Sinks(sinks) => sinks.clone(),
             _ => Vec::new(),
+        }
+    }
+    /// A server of stores; `None` where it is a file.
+    pub(super) fn server(&self, path: &str) -> Option<&ServerUrl> {
+        match self.value(path) {
+            Value::Server(url) => Some(url),
+            _ => None,
         }
     }
     /// Several texts.

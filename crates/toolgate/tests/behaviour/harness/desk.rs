@@ -52,7 +52,7 @@ impl Desk {
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let options =
-            StoreOptions { place: home.path().join("toolgate.db").into(), sync: Sync::Os, create: None };
+            StoreOptions { place: home.place(), sync: Sync::Os, create: None };
         let email = Email::parse(&format!("{name}@example.com")).unwrap();
         let admin = Admin::new(Arc::new(runtime.block_on(Store::open(&options)).unwrap()));
         let operator = runtime.block_on(admin.sign_in(now(), &email, PASSWORD)).unwrap();
