@@ -24,7 +24,7 @@ use vault::Pepper;
 
 use crate::{
     approvals::Approvals, budget::BodyBudget, credentials::Credentials, freshness::Freshness,
-    gates::g70_record::Recording, idempotency::IdempotencyKeys, recorder::Recorder, risk::Risk,
+    gates::g70_record::Recording, idempotency::IdempotencyKeys, lists::Lists, recorder::Recorder, risk::Risk,
     session::SessionTokens, timings::Timings, upstreams::Upstreams,
 };
 
@@ -50,6 +50,8 @@ pub struct Gateway {
     pub sessions: SessionTokens,
     /// Calls that are made under an idempotency key.
     pub idempotency: Arc<IdempotencyKeys>,
+    /// What upstreams have said about their lists.
+    pub lists: Arc<Lists>,
     /// How risky calls are.
     pub risk: Risk,
     /// Held calls.
