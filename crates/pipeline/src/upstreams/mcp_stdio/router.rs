@@ -216,7 +216,7 @@ impl Router {
     }
 
     /// Takes one line from the child to whom it is for.
-    pub(super) async fn deliver(&self, line: Bytes) {
+    pub(super) fn deliver(&self, line: Bytes) {
         let text = line.trim_ascii();
         if text.is_empty() {
             return;
@@ -241,8 +241,9 @@ impl Router {
                 };
                 if let Some(mut no) = answer_for_nobody(&message, why) {
                     no.push('\n');
-                    // A child that does not read is noticed by the next request.
-                    let _ = self.to_child.send(no.into()).await;
+                    // One that asks without end and reads nothing gets no more answers. To wait for it would be to wait
+                    // for each other: it may not read before we have.
+                    let _ = self.to_child.try_send(no.into());
                 }
             }
         }
