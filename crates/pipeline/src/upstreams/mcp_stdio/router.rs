@@ -288,15 +288,15 @@ impl Router {
     }
 
     fn deliver_notification(&self, message: &Message) {
-        let Some(params) = message.params() else { return self.deliver_unrelated(message.body().clone()) };
+        let named = |key| message.params().and_then(|params| params.get(key));
         match message.method() {
             Some("notifications/progress") => {
-                let Some(token) = params.get(mcp::meta::PROGRESS_TOKEN) else { return };
+                let Some(token) = named(mcp::meta::PROGRESS_TOKEN) else { return };
                 return self.deliver_related(message, token, |pending| pending.progress.clone());
             }
             // In the older protocols it is about a request of the child's own.
             Some("notifications/cancelled") if self.attribution != Attribution::Session => {
-                return self.end_stream(params.get("requestId"));
+                return self.end_stream(named("requestId"));
             }
             Some("notifications/message") if self.attribution == Attribution::Key => {
                 return self.deliver_log(message.body());
