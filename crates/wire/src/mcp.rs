@@ -2,10 +2,12 @@
 //! One table knows every method. What is not in it is unknown, and what to do then is the caller's to decide.
 
 mod headers;
+mod params;
 mod subject;
 mod version;
 
 pub use headers::{HeaderMismatch, check_headers, encode_header};
+pub use params::{InvalidAnnotation, PARAM_ANNOTATION, RepeatedArgument, check_params, repeated_arguments};
 pub use subject::{Subject, stated_version, subject};
 pub use version::{Era, Eras, Version};
 
