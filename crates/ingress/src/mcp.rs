@@ -3,6 +3,7 @@
 
 mod held;
 mod read;
+pub(crate) mod task;
 
 use std::{borrow::Cow, net::IpAddr, sync::Arc};
 
@@ -84,7 +85,17 @@ impl Received {
     /// Answers what is for us ourselves; everything else walks.
     async fn answered(self, front: &Arc<Front>) -> Response<Flow> {
         let Self { at, source, claims, call, exchange, headers, form, stated } = self;
-        let Stated { modern, session, repeatable, intent, progress } = stated;
+        let Stated { modern, session, repeatable, intent, progress, tasks } = stated;
+        let question = match &exchange {
+            Ok(Exchange::Post(message)) if modern => task::question(front, &claims, &call, message),
+            _ => None,
+        };
+        if let Some(question) = question
+            && question.is_ours(front).await
+        {
+            let inquiry = Inquiry::made(Arc::clone(front), at, source, claims, held::housekeeping(call));
+            return question.answered(inquiry, &form).await;
+        }
         if let Ok(readable) = &exchange
             && let Some(own) = held::own(front, &claims, &call, readable, session.as_deref())
         {
@@ -103,6 +114,7 @@ impl Received {
             repeatable,
             intent,
             progress,
+            tasks,
         };
         asked.walk(front, &form).await
     }

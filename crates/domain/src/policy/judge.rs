@@ -4,6 +4,7 @@
 
 mod found;
 mod may_hold;
+mod reach;
 
 use std::borrow::Cow;
 
