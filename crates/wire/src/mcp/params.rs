@@ -157,16 +157,20 @@ pub fn check_params<'h, V: Iterator<Item = &'h [u8]>>(
 }
 
 impl RepeatedArgument {
-    fn check(&self, arguments: Option<Raw<'_>>, value: Option<&[u8]>) -> Result<(), HeaderMismatch> {
-        let header = || Cow::Owned(self.header.clone());
-        let body =
-            arguments.and_then(|arguments| self.path.iter().try_fold(arguments, |raw, key| raw.get(key)));
-        // What is no single value has no spelling as a header, so no header can repeat it.
-        let body = body.and_then(|raw| match raw.kind() {
+    /// The argument as its header says it, before [`super::encode_header`]. None where it is not there or `null`, or no
+    /// single value: that has no spelling as a header, so no header can repeat it.
+    pub fn value_in<'a>(&self, arguments: Raw<'a>) -> Option<Cow<'a, str>> {
+        let raw = self.path.iter().try_fold(arguments, |raw, key| raw.get(key))?;
+        match raw.kind() {
             Kind::String => raw.as_str(),
             Kind::Number | Kind::Bool => Some(Cow::Borrowed(raw.text())),
             Kind::Null | Kind::Array | Kind::Object => None,
-        });
+        }
+    }
+
+    fn check(&self, arguments: Option<Raw<'_>>, value: Option<&[u8]>) -> Result<(), HeaderMismatch> {
+        let header = || Cow::Owned(self.header.clone());
+        let body = arguments.and_then(|arguments| self.value_in(arguments));
         let (value, body) = match (value, body) {
             (None, None) => return Ok(()),
             (None, Some(_)) => return Err(HeaderMismatch::Missing { header: header() }),
