@@ -11,6 +11,7 @@ import pathlib
 import shutil
 import subprocess
 import sys
+import tempfile
 import tomllib
 
 import anyio
@@ -21,7 +22,7 @@ from mcp.shared.exceptions import MCPError
 from client import ALLOW_ALL, http_transport
 from suite import HERE, Findings, Suite
 from gateway import NO_LIMITS, serving
-from processes import PATIENCE, free_port, stop, wait_for_port
+from processes import PATIENCE, free_port, stop, wait_for_port, wait_until
 
 VERSIONS = ["2025-06-18", "2025-11-25", "2026-07-28"]
 FIXTURE = [sys.executable, str(HERE / "fixture.py")]
@@ -43,7 +44,7 @@ class Route:
 
 
 OVER_HTTP = "url: {url}, network: private"
-OVER_STDIO = "command: [" + ", ".join(FIXTURE) + "], processes: 64"
+OVER_STDIO = f"command: [{sys.executable}, -I, -S, {HERE / 'relay.py'}, {{url}}], processes: 64"
 DIRECT = Route("direct")
 ROUTES = [
     DIRECT,
@@ -57,23 +58,30 @@ CLIENT = "client"
 
 
 @contextlib.contextmanager
-def fixture(out: pathlib.Path, name: str):
-    """The fixture over HTTP; its address."""
+def fixture(out: pathlib.Path, name: str, by_relay: bool):
+    """The fixture; its address, which for children is a socket's path."""
     port, log = free_port(), out / f"{name}.fixture.log"
+    # The path of a socket must be short.
+    path = pathlib.Path(tempfile.gettempdir()) / f"toolgate-conformance-{port}.socket"
     with log.open("wb") as output:
-        process = subprocess.Popen([*FIXTURE, str(port)], stdin=subprocess.DEVNULL, stdout=output, stderr=output)
+        at = str(path) if by_relay else str(port)
+        process = subprocess.Popen([*FIXTURE, at], stdin=subprocess.DEVNULL, stdout=output, stderr=output)
     try:
-        wait_for_port(port, process, log)
-        yield f"http://127.0.0.1:{port}/mcp"
+        if by_relay:
+            wait_until(path.exists, f"the fixture at {path}: {log.read_text(errors='replace')[-2000:]}")
+        else:
+            wait_for_port(port, process, log)
+        yield str(path) if by_relay else f"http://127.0.0.1:{port}/mcp"
     finally:
         stop(process)
+        path.unlink(missing_ok=True)
 
 
 def server_leg(suite: Suite, hurried: set[str], route: Route, version: str, out: pathlib.Path, direct: Findings | None) -> Findings:
     """What the suite finds on this route."""
     name = f"{route.name}-{version}"
     with contextlib.ExitStack() as stack:
-        url = stack.enter_context(fixture(out, name))
+        url = stack.enter_context(fixture(out, name, route.service == OVER_STDIO))
         key = None
         if route.service:
             declared = f"services:\n  - {{ name: fixture, kind: mcp, {route.service.format(url=url)} }}\n"

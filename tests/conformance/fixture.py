@@ -1,9 +1,13 @@
 """The MCP server that the official conformance suite is run against: every fixture of the suite by its fixed name, both
 protocol eras, over Streamable HTTP or stdio. Not for anything else: it lets everybody do everything.
 
-Usage: fixture.py [PORT]      without a port it speaks stdio
+Usage: fixture.py PORT        over HTTP
+       fixture.py SOCKET      over the standard streams of `relay.py SOCKET`
 """
 
+import os
+import signal
+import socket
 import sys
 
 import anyio
@@ -119,10 +123,29 @@ async def over_stdio() -> None:
         await made.run(incoming, outgoing, made.create_initialization_options())
 
 
+def over_relays(path: str) -> None:
+    """A process for each relay, with the relay's connection for its standard streams. Forked, because starting one anew
+    takes the SDK a second of the machine, and the suite opens hundreds of sessions and waits 5 s for some."""
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(path)
+    listener.listen(64)
+    while True:
+        connection, _ = listener.accept()
+        if os.fork() == 0:
+            listener.close()
+            os.dup2(connection.fileno(), 0)
+            os.dup2(connection.fileno(), 1)
+            connection.close()
+            anyio.run(over_stdio)
+            os._exit(0)
+        connection.close()
+
+
 def over_http(port: int) -> None:
     app = server().streamable_http_app(event_store=Events(), retry_interval=RETRY_MS)
     uvicorn.run(app, host="127.0.0.1", port=port, log_level="warning", access_log=False)
 
 
 if __name__ == "__main__":
-    over_http(int(sys.argv[1])) if len(sys.argv) > 1 else anyio.run(over_stdio)
+    over_http(int(sys.argv[1])) if sys.argv[1].isdigit() else over_relays(sys.argv[1])
