@@ -52,7 +52,7 @@ impl Edit {
         exchange: &Exchange,
         modern: bool,
     ) -> Option<Self> {
-        let catalog = || Catalog::new(&gateway.freshness, &gateway.risk, &gateway.lists, caller, service);
+        let catalog = || Catalog::new(gateway, caller, service);
         let plain = |part| Some(Self { catalog: catalog(), part, news: None });
         match (exchange, &*call.method) {
             // A resumed stream replays answers of any kind, lists among them.
@@ -151,4 +151,55 @@ fn promising(root: Raw<'_>, wanted: &[ListChange]) -> Result<Option<Vec<u8>>, Ma
         let path = ["params", "notifications", change.wish()];
         edited(root, promised, |root| graft::set(root, &path, "true"))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Raw<'_> {
+        json::read(text.as_bytes(), &Limits::of_bytes(10_000)).unwrap()
+    }
+
+    fn acknowledgement(id: &str, notifications: &str) -> String {
+        format!(
+            r#"{{"jsonrpc":"2.0","method":"notifications/subscriptions/acknowledged","params":{{"_meta":{{"io.modelcontextprotocol/subscriptionId":{id}}},"notifications":{notifications}}}}}"#
+        )
+    }
+
+    #[test]
+    fn an_acknowledgement_is_known_by_its_id_however_that_is_written() {
+        for (named, id, is_ours) in [
+            ("7", "7", true),
+            (r#""a""#, r#""\u0061""#, true),
+            (r#""7""#, "7", false),
+            ("8", "7", false),
+            ("null", "7", false),
+            ("[7]", "7", false),
+        ] {
+            let message = acknowledgement(named, "{}");
+            assert_eq!(is_acknowledgement(read(&message), id), is_ours, "{named} {id}");
+        }
+        let other = acknowledgement("7", "{}").replace("acknowledged", "ended");
+        assert!(!is_acknowledgement(read(&other), "7"));
+    }
+
+    #[test]
+    fn what_we_tell_is_promised_and_nothing_else_changes() {
+        let wanted = [ListChange::Tools, ListChange::Resources];
+        for (before, after) in [
+            ("{}", Some(r#"{"resourcesListChanged":true,"toolsListChanged":true}"#)),
+            (
+                r#"{"toolsListChanged":false, "x":1.0}"#,
+                Some(r#"{"resourcesListChanged":true,"toolsListChanged":true, "x":1.0}"#),
+            ),
+            (r#"{"toolsListChanged":true,"resourcesListChanged":true}"#, None),
+            ("[]", None),
+        ] {
+            let message = acknowledgement("7", before);
+            let promised = promising(read(&message), &wanted).unwrap();
+            let promised = promised.map(|bytes| String::from_utf8(bytes).unwrap());
+            assert_eq!(promised, after.map(|after| acknowledgement("7", after)), "{before}");
+        }
+    }
 }

@@ -14,12 +14,7 @@ use wire::{
     },
 };
 
-use crate::{
-    arrival::Caller,
-    freshness::Freshness,
-    lists::Lists,
-    risk::{Hints, Risk},
-};
+use crate::{arrival::Caller, freshness::Freshness, gateway::Gateway, lists::Lists, risk::Hints};
 
 /// The tool by which an agent asks for the answer to a call of its that was held. The gateway answers it itself.
 pub const WAIT_TOOL: &str = "toolgate_wait";
@@ -49,19 +44,13 @@ pub(crate) struct Catalog {
 }
 
 impl Catalog {
-    pub(crate) fn new(
-        freshness: &Arc<Freshness>,
-        risk: &Risk,
-        lists: &Arc<Lists>,
-        caller: &Caller,
-        service: &Arc<Service>,
-    ) -> Self {
+    pub(crate) fn new(gateway: &Gateway, caller: &Caller, service: &Arc<Service>) -> Self {
         Self {
-            freshness: Arc::clone(freshness),
-            hints: Arc::clone(&risk.hints),
-            lists: Arc::clone(lists),
-            approve_at: risk.thresholds.approve_at,
-            has_model: risk.model.is_some(),
+            freshness: Arc::clone(&gateway.freshness),
+            hints: Arc::clone(&gateway.risk.hints),
+            lists: Arc::clone(&gateway.lists),
+            approve_at: gateway.risk.thresholds.approve_at,
+            has_model: gateway.risk.model.is_some(),
             caller: caller.clone(),
             service: Arc::clone(service),
         }

@@ -98,3 +98,70 @@ impl Lists {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use domain::service::{HttpUpstream, Network, Pins, RefusalForm, UnknownMethods, UpstreamUrl};
+    use wire::{Limits, json};
+
+    use super::*;
+
+    fn service(url: &str) -> Service {
+        let url = UpstreamUrl::parse(url).unwrap();
+        Service {
+            name: ServiceName::parse("files").unwrap(),
+            upstream: Upstream::Http(HttpUpstream { url, network: Network::Public, ca_pem: None }),
+            unknown_methods: UnknownMethods::Refuse,
+            refusals: RefusalForm::Error,
+            trust_annotations: false,
+            pins: Pins::FirstUse,
+            credentials: Vec::new(),
+            documentation: None,
+        }
+    }
+
+    fn raw(text: &str) -> Raw<'_> {
+        json::read(text.as_bytes(), &Limits::of_bytes(1 << 20)).unwrap()
+    }
+
+    #[test]
+    fn names_are_gathered_page_by_page_and_belong_to_one_upstream() {
+        let lists = Lists::default();
+        let (here, elsewhere) = (service("https://one.test/mcp"), service("https://two.test/mcp"));
+        assert_eq!(lists.names(&here, ListKind::Tools), None, "nothing was seen");
+        lists.learn(&here, ListKind::Tools, raw(r#"[{"name":"a"},{"name":7},{"x":1}]"#));
+        lists.learn(&here, ListKind::Tools, raw(r#"[{"name":"\u0062"},{"name":"a"}]"#));
+        let names = lists.names(&here, ListKind::Tools).unwrap();
+        assert_eq!(names.iter().map(String::as_str).collect::<Vec<_>>(), ["a", "b"]);
+        assert_eq!(lists.names(&here, ListKind::Prompts), None);
+        lists.learn(&elsewhere, ListKind::Tools, raw("[]"));
+        assert_eq!(lists.names(&elsewhere, ListKind::Tools).unwrap().len(), 0);
+        assert_eq!(lists.names(&here, ListKind::Tools), None, "another upstream has taken its place");
+    }
+
+    #[test]
+    fn a_list_that_is_too_long_is_not_known_whole() {
+        let (lists, here) = (Lists::default(), service("https://one.test/mcp"));
+        let elements: Vec<_> = (0..=NAMES_MAX).map(|nth| format!("{{\"name\":\"{nth}\"}}")).collect();
+        lists.learn(&here, ListKind::Tools, raw(&format!("[{}]", elements[1..].join(","))));
+        assert_eq!(lists.names(&here, ListKind::Tools).unwrap().len(), NAMES_MAX);
+        lists.learn(&here, ListKind::Tools, raw(&format!("[{}]", elements[0])));
+        assert_eq!(lists.names(&here, ListKind::Tools), None);
+        let long = format!("[{{\"uri\":\"{}\"}}]", "x".repeat(NAME_BYTES_MAX + 1));
+        lists.learn(&here, ListKind::Resources, raw(&long));
+        assert_eq!(lists.names(&here, ListKind::Resources), None);
+    }
+
+    #[test]
+    fn a_server_tells_what_it_said_that_it_tells() {
+        let (lists, here) = (Lists::default(), service("https://one.test/mcp"));
+        assert!(lists.told_by(&here).is_empty());
+        lists.greeted(
+            &here,
+            raw(r#"{"tools":{"listChanged":true},"prompts":{"listChanged":1},"resources":{}}"#),
+        );
+        assert_eq!(lists.told_by(&here), [ListChange::Tools]);
+        lists.greeted(&here, raw(r#"{"tools":{}}"#));
+        assert!(lists.told_by(&here).is_empty());
+    }
+}

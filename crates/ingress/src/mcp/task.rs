@@ -168,11 +168,11 @@ async fn standing(front: &Front, approval: &Approval) -> Result<String, Stop> {
         let said = format!("{} was taken back. Nothing was sent.", held.id);
         return Ok(members(front, approval, "cancelled", Some(&said), None));
     }
-    if let Stop::Fault(fault) = &stop
-        && approval.ended_with.is_none()
+    let cannot_tell = Fault::StoreUnavailable;
+    if stop == Stop::Fault(cannot_tell.clone()) && approval.ended_with.as_deref() != Some(cannot_tell.code())
     {
-        // The store cannot tell now; another time it will.
-        return Err(fault.clone().into());
+        // It is no end of the call: the store cannot tell now, and another time it will.
+        return Err(stop);
     }
     let form = Form::Rpc { id: "0".into(), is_tool_call: true };
     let ending = vigil::message_of(front, &stop, &call, &form).await;

@@ -1,9 +1,12 @@
-//! When a list changes for an agent because people changed something: policy, role, scope. Whoever listens is told, and
+//! When a list changes for an agent because people changed something: policy, role, scope, pins. Whoever listens is told, and
 //! nobody whose list stays the same.
 
 use domain::{policy::Rights, world::World};
 use futures_util::{Stream, stream};
-use wire::{Raw, mcp::ListChange};
+use wire::{
+    Raw,
+    mcp::{ListChange, ListKind},
+};
 
 use super::{Catalog, shows_named};
 
@@ -37,20 +40,29 @@ impl Catalog {
     /// Whether the agent sees something else in one of these lists than before. Of a list that nobody has asked for
     /// here, only what decides about it is known: it counts as changed where that has.
     fn differs(&self, before: &World, now: &World, change: ListChange) -> bool {
-        let (Some(before), Some(now)) = (self.rights(before), self.rights(now)) else {
+        let (Some(rights_before), Some(rights_now)) = (self.rights(before), self.rights(now)) else {
             // Without any right the stream itself ends.
             return false;
         };
         let waits = |rights: Rights<'_>| rights.may_hold(self.approve_at, self.has_model);
-        if change == ListChange::Tools && waits(before) != waits(now) {
+        if change == ListChange::Tools && waits(rights_before) != waits(rights_now) {
             return true;
         }
         change.lists().iter().any(|kind| {
-            !before.shows_alike(&now, *kind)
-                && self.lists.names(&self.service, *kind).is_none_or(|names| {
-                    let shows = |rights, name| shows_named(Some(rights), *kind, name);
-                    names.iter().any(|name| shows(before, name) != shows(now, name))
-                })
+            let service = self.service.name.as_str();
+            let same_pins =
+                *kind != ListKind::Tools || before.tools.service(service) == now.tools.service(service);
+            if same_pins && rights_before.shows_alike(&rights_now, *kind) {
+                return false;
+            }
+            let shows = |world: &World, rights: Rights<'_>, name: &str| {
+                let is_held_back =
+                    *kind == ListKind::Tools && world.tools.held_back(&self.service, name).is_some();
+                shows_named(Some(rights), *kind, name) && !is_held_back
+            };
+            self.lists.names(&self.service, *kind).is_none_or(|names| {
+                names.iter().any(|name| shows(before, rights_before, name) != shows(now, rights_now, name))
+            })
         })
     }
 

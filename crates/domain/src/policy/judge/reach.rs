@@ -36,3 +36,40 @@ impl Rights<'_> {
         [hidden, shown.collect()]
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::fixture::{agent, world};
+
+    #[test]
+    fn other_patterns_for_a_list_are_told_and_everything_else_is_not() {
+        let policy = |rules: &str, more: &str| {
+            format!(
+                "version: 1\nroles:\n  user:\n    allow:\n      - {{ service: files, tools: [a, \"b*\"], prompts: [p]{rules} }}\n{more}"
+            )
+        };
+        let before = world(&policy("", ""), &["files", "notes"]);
+        let user = agent("user", &["files", "notes"]);
+        let rights = Rights::of(&before, &user, "files").unwrap();
+        for (rules, more, alike) in [
+            ("", "", [true, true, true]),
+            ("", "limits: { per_key: 1/1s }", [true, true, true]),
+            ("", "approve: [{ service: files, tools: [a] }]", [true, true, true]),
+            ("", "deny: [{ service: notes, tools: [a] }]", [true, true, true]),
+            ("", "deny: [{ service: files, tools: [a], when: agent.name == \"x\" }]", [true, true, true]),
+            ("", "deny: [{ service: \"*\", tools: [a] }]", [false, true, true]),
+            (", resources: [\"file:///**\"]", "", [true, true, false]),
+            (
+                " }\n      - { service: files, prompts: [q], when: agent.name == \"x\"",
+                "",
+                [true, false, true],
+            ),
+        ] {
+            let after = world(&policy(rules, more), &["files", "notes"]);
+            let now = Rights::of(&after, &user, "files").unwrap();
+            let kinds = [ListKind::Tools, ListKind::Prompts, ListKind::ResourceTemplates];
+            assert_eq!(kinds.map(|kind| rights.shows_alike(&now, kind)), alike, "{rules} {more}");
+        }
+    }
+}
