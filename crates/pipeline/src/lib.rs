@@ -18,6 +18,7 @@ pub mod idempotency;
 pub mod listing;
 pub mod lists;
 pub mod notify;
+pub mod pushed;
 pub mod recorder;
 pub mod risk;
 pub mod session;

@@ -98,7 +98,7 @@ impl Question {
         };
         let service = self.service.as_str();
         if !caller.agent.scope.contains(service) || !world.services.contains_key(service) {
-            return refused(&inquiry.recorded(Refusal::NotInScope.into()));
+            return refused(&inquiry.recorded(Refusal::NotInScope.into()).await);
         }
         if !self.declared {
             return answer::own_message(StatusCode::BAD_REQUEST, &call, undeclared(id));
@@ -118,7 +118,7 @@ impl Question {
         };
         match told {
             Ok(members) => answer::own_message(StatusCode::OK, &call, result(id, "complete", &members)),
-            Err(stop) => refused(&inquiry.recorded(stop)),
+            Err(stop) => refused(&inquiry.recorded(stop).await),
         }
     }
 }
