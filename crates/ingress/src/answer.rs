@@ -13,14 +13,14 @@ use domain::{
     service::RefusalForm,
     stop::{Fault, OverLimit, Refusal, Stop, Unreadable},
 };
-use http::{HeaderName, HeaderValue, Response, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
 use pipeline::{
     Repeat, Reply,
     flow::{self, Flow},
     turn_away,
 };
 use wire::{
-    Reason,
+    Message, Reason, Shape,
     mcp::{Class, code},
 };
 
@@ -47,6 +47,42 @@ pub(crate) enum Form {
     Plain,
     /// An HTTP answer: problems are problem documents.
     Http,
+}
+
+impl Form {
+    /// The form of the answer to this message.
+    pub(crate) fn of(message: &Message) -> Self {
+        match message.shape() {
+            Shape::Request { id, method } => {
+                Self::Rpc { id: id.text().to_owned(), is_tool_call: method == "tools/call" }
+            }
+            Shape::Notification { .. } | Shape::Response { .. } => Self::Plain,
+        }
+    }
+}
+
+/// Whether an answer is the gateway's own word: a refusal, a fault, or about a held call. What an upstream answered is
+/// not, nor is what we say as a server.
+pub(crate) fn is_of_ours(headers: &HeaderMap) -> bool {
+    headers.get(PROXY_STATUS).is_some_and(|status| status != "forwarded" && status != "executed-approved")
+}
+
+/// Whether it says that the call waits for people.
+pub(crate) fn is_held(headers: &HeaderMap) -> bool {
+    headers.get(PROXY_STATUS).is_some_and(|status| status == "held")
+}
+
+/// What a fault is told as, in a stream of messages: the JSON-RPC error to the request `id`.
+pub(crate) fn fault_message(fault: &Fault, call: &Call, id: &str) -> String {
+    let words = Words::of_fault(fault, call);
+    words.rpc_error(Some(id), words.status.into(), call)
+}
+
+/// Our answer as an MCP server: `status` is 200, but for some errors in the newest protocol.
+pub(crate) fn rpc_own(status: StatusCode, body: String, call: &Call) -> Response<Flow> {
+    let mut response = rpc(status, body);
+    sign_own(&mut response, call);
+    response
 }
 
 /// The upstream's answer, with our two headers.
@@ -280,7 +316,7 @@ fn sign<B>(response: &mut Response<B>, call: &Call, status: &'static str) {
     response.headers_mut().insert(PROXY_STATUS, HeaderValue::from_static(status));
 }
 
-fn limit_headers(headers: &mut http::HeaderMap, over: &OverLimit) {
+fn limit_headers(headers: &mut HeaderMap, over: &OverLimit) {
     for (name, text) in [(RATE_LIMIT, over.header()), (RATE_LIMIT_POLICY, over.policy_header())] {
         if let Ok(value) = HeaderValue::try_from(text) {
             headers.insert(name, value);

@@ -64,7 +64,7 @@ fn is_wait_tool(action: &Action) -> bool {
     matches!(action, Action::Tool(name) if name == WAIT_TOOL)
 }
 
-fn approval_in(message: &Message) -> Option<ApprovalId> {
+pub(super) fn approval_in(message: &Message) -> Option<ApprovalId> {
     let arguments = message.params()?.get("arguments")?;
     ApprovalId::parse(&arguments.get("approval").and_then(Raw::as_str)?)
 }
@@ -125,7 +125,7 @@ pub(super) fn housekeeping(call: Call) -> Arc<Call> {
     Arc::new(Call { class: Class::Housekeeping, ..call })
 }
 
-fn accepted(call: &Call) -> Response<Flow> {
+pub(super) fn accepted(call: &Call) -> Response<Flow> {
     let mut response = Response::new(flow::whole(""));
     *response.status_mut() = StatusCode::ACCEPTED;
     answer::sign_own(&mut response, call);
