@@ -19,7 +19,7 @@ use domain::{
 use store::Snapshot;
 
 use self::{
-    clients::{Client, Configuration, Target, loose},
+    clients::{Client, Configuration, Endpoint, Target, loose},
     merge::{Merged, merge, toml_text},
 };
 use super::{Context, Verdict, read_optional};
@@ -31,6 +31,8 @@ pub struct Options {
     client: Client,
     #[arg(long, value_name = "A")]
     agent: Option<AgentName>,
+    #[arg(long)]
+    one: bool,
     #[arg(long)]
     write: bool,
 }
@@ -61,7 +63,9 @@ pub fn run(context: &Context, options: &Options) -> anyhow::Result<Verdict> {
     };
     let apis = names(&mut in_scope.iter().filter(is_api));
     let services = names(&mut in_scope.iter().filter(|service| !is_api(service)));
-    let target = Target { gateway: &gateway, services: &services, apis: &apis, program: &program };
+    let endpoints =
+        if options.one { vec![Endpoint::All] } else { services.iter().cloned().map(Endpoint::Of).collect() };
+    let target = Target { gateway: &gateway, endpoints: &endpoints, apis: &apis, program: &program };
     if services.is_empty() && !options.client.takes_apis() {
         return Err(anyhow!(
             "agent `{}` reaches HTTP APIs only, and this client speaks MCP; for its variables: toolgate connect env",
