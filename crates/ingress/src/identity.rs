@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use domain::key::PresentedKey;
+use domain::key::{KeyId, PresentedKey};
 use http::{HeaderMap, HeaderName, Uri, header};
 use pipeline::Presented;
 
@@ -54,6 +54,14 @@ impl Claims {
     pub(crate) fn key(&self) -> Option<&PresentedKey> {
         match &self.found {
             Some(Presented::One(key)) => Some(key),
+            _ => None,
+        }
+    }
+
+    /// The public part of the key, where one came.
+    pub(crate) fn key_id(&self) -> Option<KeyId> {
+        match &self.found {
+            Some(Presented::One(key)) => Some(key.id()),
             _ => None,
         }
     }

@@ -15,6 +15,7 @@ use std::sync::Arc;
 
 use domain::{
     call::{Action, Call},
+    names::AgentName,
     policy::{Args, Rights, Verdict},
     service::Service,
     stop::{Refusal, Stop, Unreadable},
@@ -94,11 +95,7 @@ fn proven(received: &Received, front: &Arc<Front>) -> impl Future<Output = Resul
 }
 
 /// The session that a request speaks of; the newest protocol has none.
-fn own_session(
-    stated: &Stated,
-    front: &Front,
-    agent: &domain::names::AgentName,
-) -> Result<Option<OwnSession>, Refusal> {
+fn own_session(stated: &Stated, front: &Front, agent: &AgentName) -> Result<Option<OwnSession>, Refusal> {
     if stated.modern {
         return Ok(None);
     }
@@ -133,15 +130,15 @@ async fn called(mut received: Received, message: &Message, front: &Arc<Front>) -
     }
     // Who cannot be the holder of a key, or may not do this anyway, is told so by the walk: nothing is opened for it.
     let world = front.gateway.freshness.current();
-    let holder = received.claims.key().and_then(|key| Some((key.id(), front.gateway.agent_of(key)?)));
-    let found = holder.and_then(|(key, name)| {
+    let holder = received.claims.key().and_then(|key| front.gateway.agent_of(key));
+    let found = holder.and_then(|name| {
         let agent = world.agents.get(&name)?;
         let rights = Rights::of(&world, agent, &received.call.service).ok()?;
         let service = world.services.get(received.call.service.as_str())?;
         let is_open = !matches!(rights.judge(&received.call.action, Args::Unknown), Verdict::Never(_));
-        (is_open && world.kill.is_none()).then(|| (key, name, Arc::clone(service)))
+        (is_open && world.kill.is_none()).then(|| (name, Arc::clone(service)))
     });
-    let Some((key, name, service)) = found else {
+    let Some((name, service)) = found else {
         received.stated.session = None;
         return received.answered(front).await;
     };
@@ -154,7 +151,7 @@ async fn called(mut received: Received, message: &Message, front: &Arc<Front>) -
             };
         }
     };
-    client(&received, front, key, own, Some(message)).call(&service, received).await
+    client(&received, front, name, own, Some(message)).call(&service, received).await
 }
 
 /// The answer to a held call, from the member that holds it.
@@ -225,7 +222,7 @@ async fn requested(
                 return answer::rpc_own(StatusCode::OK, ours::error(id, code::INVALID_PARAMS, why), call);
             }
             let kind = if method == "tools/list" { ListKind::Tools } else { ListKind::Prompts };
-            let client = client(&received, front, caller.key, own, Some(message));
+            let client = client(&received, front, caller.agent.name.clone(), own, Some(message));
             let joined = client.list(kind, members(&caller, &world)).await;
             told(ours::list(kind, &joined, modern))
         }
@@ -254,7 +251,7 @@ async fn notified(received: Received, front: &Arc<Front>, message: &Message, met
     };
     let id = message.params().and_then(|params| params.get("requestId")).map(|id| id.text().to_owned());
     let (Some(id), "notifications/cancelled") = (id, method) else { return held::accepted(&received.call) };
-    let client = client(&received, front, caller.key, own, None);
+    let client = client(&received, front, caller.agent.name.clone(), own, None);
     let asking = |service: &Service, session: Option<String>| {
         let (agent, service) = (caller.agent.name.clone(), service.name.as_str().to_owned());
         Asking { agent, service, session, id: id.clone() }
@@ -288,7 +285,7 @@ async fn ended(received: Received, front: &Arc<Front>) -> Response<Flow> {
         Err(stop) => return stopped(&received, front, &stop),
     };
     if let Some(own) = own {
-        let client = client(&received, front, caller.key, Some(own), None);
+        let client = client(&received, front, caller.agent.name, Some(own), None);
         for (service, line) in front.members.end(own.number) {
             client.end(&service, &line);
         }
@@ -309,14 +306,15 @@ fn not_allowed(received: Received, front: &Arc<Front>) -> Response<Flow> {
 fn client(
     received: &Received,
     front: &Arc<Front>,
-    key: domain::key::KeyId,
+    agent: AgentName,
     own: Option<OwnSession>,
     message: Option<&Message>,
 ) -> Arc<Client> {
     let Received { source, claims, headers, stated, .. } = received;
     let (front, headers): (_, HeaderMap) = (Arc::clone(front), headers.clone());
     let about = client::about(message.filter(|_| stated.modern));
-    Arc::new(Client { front, source: *source, claims: claims.clone(), headers, key, own, about })
+    let (claims, holder) = (claims.clone(), (agent, claims.key_id()));
+    Arc::new(Client { front, source: *source, claims, headers, holder, own, about })
 }
 
 fn stopped(received: &Received, front: &Front, stop: &Stop) -> Response<Flow> {

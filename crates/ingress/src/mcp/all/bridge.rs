@@ -106,6 +106,8 @@ impl Bridge {
                         self.client.decline(lease, answer);
                     }
                 }
+                // In the newest protocol a stream tells of its own request only, and of logs only where they were asked for.
+                Shape::Notification { method } if self.turn.drops(method) => {}
                 _ => self.ready.push_back(match self.turn.response(&message) {
                     Some(turned) => event.with_data(&String::from_utf8_lossy(&turned)),
                     None => event.raw,

@@ -7,7 +7,6 @@ use bytes::Bytes;
 use domain::{
     call::{Action, Call},
     clock::Now,
-    key::KeyId,
     names::ServiceName,
     stop::{Refusal, Stop},
 };
@@ -31,7 +30,7 @@ use super::{
         Received, method_word,
         read::{Stated, subject_of},
     },
-    kept::{Line, Members},
+    kept::{Holder, Line, Members},
 };
 use crate::{
     Front,
@@ -53,7 +52,7 @@ pub(super) struct Client {
     pub(super) source: IpAddr,
     pub(super) claims: Claims,
     pub(super) headers: HeaderMap,
-    pub(super) key: KeyId,
+    pub(super) holder: Holder,
     /// Its session with us; none in the newest protocol.
     pub(super) own: Option<OwnSession>,
     /// What it says of itself in the newest protocol: members of `_meta`, as JSON.

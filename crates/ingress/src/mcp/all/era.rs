@@ -84,6 +84,11 @@ pub(super) struct Turn {
 }
 
 impl Turn {
+    /// Whether a notification of a member is nothing that this client could be told.
+    pub(super) fn drops(&self, method: &str) -> bool {
+        (self.from, self.to) == (Era::Legacy, Era::Modern) && method != "notifications/progress"
+    }
+
     /// A response in the words of the client's era; none where it may stay as it is.
     pub(super) fn response(&self, message: &Message) -> Option<Bytes> {
         if !matches!(message.shape(), Shape::Response { .. }) {

@@ -10,7 +10,11 @@ use std::{
     time::Duration,
 };
 
-use domain::{key::KeyId, names::ServiceName, service::Service};
+use domain::{
+    key::KeyId,
+    names::{AgentName, ServiceName},
+    service::Service,
+};
 use http::HeaderValue;
 use tokio::sync::{OnceCell, oneshot};
 use wire::mcp::Era;
@@ -38,11 +42,14 @@ struct Kept {
     /// Of clients with a session here: its number and the member.
     seats: HashMap<(u64, ServiceName), Arc<Seat>>,
     /// Of clients without one: sessions that no request uses now.
-    spare: HashMap<(KeyId, ServiceName), Vec<(Line, Duration)>>,
+    spare: HashMap<(Holder, ServiceName), Vec<(Line, Duration)>>,
     ended: VecDeque<u64>,
     /// Requests of clients with a session that are under way, by the id as it was written.
     under_way: HashMap<(u64, String), UnderWay>,
 }
+
+/// Whose sessions may be used again by whom: an agent's, by the key that it came with.
+pub(super) type Holder = (AgentName, Option<KeyId>);
 
 /// Which eras a member speaks, as far as it was asked.
 #[derive(Debug, Clone, Copy, Default)]
@@ -161,21 +168,22 @@ impl Members {
         }
     }
 
-    /// A session of this key that no request uses, with how long it was not used; and those that were not used for too
+    /// A session of this holder that no request uses, with how long it was not used; and those that were not used for too
     /// long.
     pub(super) fn take_spare(
         &self,
-        key: KeyId,
+        holder: &Holder,
         service: &ServiceName,
         now: Duration,
     ) -> (Option<(Line, Duration)>, Vec<Line>) {
         let mut kept = self.lock();
-        let Some(spare) = kept.spare.get_mut(&(key, service.clone())) else { return (None, Vec::new()) };
+        let key = (holder.clone(), service.clone());
+        let Some(spare) = kept.spare.get_mut(&key) else { return (None, Vec::new()) };
         let idle = |since: &Duration| now.saturating_sub(*since);
         let old = spare.extract_if(.., |(_, since)| idle(since) > IDLE_MAX).map(|(line, _)| line).collect();
         let found = spare.pop().map(|(line, since)| (line, now.saturating_sub(since)));
         if spare.is_empty() {
-            kept.spare.remove(&(key, service.clone()));
+            kept.spare.remove(&key);
         }
         (found, old)
     }
@@ -183,16 +191,22 @@ impl Members {
     /// Keeps a session for a later request; gives it back when there are enough.
     pub(super) fn put_spare(
         &self,
-        key: KeyId,
+        holder: &Holder,
         service: &ServiceName,
         line: Line,
         now: Duration,
     ) -> Option<Line> {
         let mut kept = self.lock();
-        if kept.spare.len() >= SEATS_MAX && !kept.spare.contains_key(&(key, service.clone())) {
-            return Some(line);
+        let key = (holder.clone(), service.clone());
+        if kept.spare.len() >= SEATS_MAX && !kept.spare.contains_key(&key) {
+            // Those whose agents have not come back for long.
+            let is_old = |(_, since): &(Line, Duration)| now.saturating_sub(*since) > IDLE_MAX;
+            kept.spare.retain(|_, spare| !spare.iter().all(is_old));
+            if kept.spare.len() >= SEATS_MAX {
+                return Some(line);
+            }
         }
-        let spare = kept.spare.entry((key, service.clone())).or_default();
+        let spare = kept.spare.entry(key).or_default();
         if spare.len() >= SPARE_MAX {
             return Some(line);
         }
@@ -290,7 +304,9 @@ mod tests {
     #[test]
     fn a_spare_session_is_used_by_one_request_at_a_time_and_not_for_ever() {
         let members = Members::default();
-        let [ada, bob] = ["abcdefgh", "bcdefghj"].map(|id| KeyId::parse(id).unwrap());
+        let keys = ["abcdefgh", "bcdefghj"].map(|id| KeyId::parse(id).unwrap());
+        let [ada, bob] = keys.map(|key| (AgentName::parse("laptop").unwrap(), Some(key)));
+        let (ada, bob) = (&ada, &bob);
         let at = Duration::from_secs;
         assert!(members.put_spare(ada, &files(), line("a"), at(1)).is_none());
         assert!(members.take_spare(bob, &files(), at(1)).0.is_none(), "another key has none of it");

@@ -59,9 +59,9 @@ impl Lease {
     /// The answer is there: the session is good for the next request.
     pub(super) fn done(mut self) {
         if let Hold::Alone = std::mem::replace(&mut self.hold, Hold::Nothing) {
-            let (key, now) = (self.client.key, self.client.now());
+            let (holder, now) = (&self.client.holder, self.client.now());
             if let Some(too_many) =
-                self.client.members().put_spare(key, &self.service, self.line.clone(), now)
+                self.client.members().put_spare(holder, &self.service, self.line.clone(), now)
             {
                 self.client.end(&self.service, &too_many);
             }
@@ -137,7 +137,7 @@ impl Client {
     async fn session_at(self: &Arc<Self>, service: &Arc<Service>) -> Result<Lease, Closed> {
         let name = &service.name;
         let Some(own) = self.own else {
-            let (found, old) = self.members().take_spare(self.key, name, self.now());
+            let (found, old) = self.members().take_spare(&self.holder, name, self.now());
             for line in old {
                 self.end(name, &line);
             }

@@ -20,8 +20,10 @@ use super::{
     names::listed,
 };
 
-/// How long one member may take over its list, its start included. It goes on after that, for the next time.
+/// How long one member may take over its list, its start included. What is being opened then is there the next time.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// What one member may list in any case (bytes), however many there are.
+const SHARE_BYTES_MIN: usize = 1024 * 1024;
 /// How many pages of one member are put together.
 const PAGES_MAX: usize = 64;
 
@@ -47,21 +49,23 @@ pub(super) struct Joined {
 impl Client {
     /// The list of this kind, of these members, in their order.
     pub(super) async fn list(self: &Arc<Self>, kind: ListKind, members: Vec<Arc<Service>>) -> Joined {
-        let patience = PATIENCE.min(self.front.gateway.bounds.upstream_timeout);
-        let asked = members.into_iter().map(|service| {
-            let client = Arc::clone(self);
-            async move {
-                let name = service.name.clone();
-                let asking = tokio::spawn(async move { client.list_of(kind, &service).await });
-                let listed = match tokio::time::timeout(patience, asking).await {
-                    Ok(Ok(listed)) => listed,
-                    Ok(Err(panicked)) => Err(panicked.to_string()),
-                    Err(_) => Err(format!("no answer within {} s", patience.as_secs())),
-                };
-                listed.inspect_err(|why| {
-                    tracing::warn!("`{name}` is not in the list of all {}: {why}", kind.result_member());
-                })
-            }
+        let bounds = &self.front.gateway.bounds;
+        let patience = PATIENCE.min(bounds.upstream_timeout);
+        // A member with a list of any length takes nothing from the others.
+        let bytes_max = usize::try_from(bounds.body_bytes_max).unwrap_or(usize::MAX);
+        let share = (bytes_max / members.len().max(1)).max(SHARE_BYTES_MIN);
+        let asked = members.iter().map(|service| async {
+            let listed = match tokio::time::timeout(patience, self.list_of(kind, service, share)).await {
+                Ok(listed) => listed,
+                Err(_) => Err(format!("no answer within {} s", patience.as_secs())),
+            };
+            listed.inspect_err(|why| {
+                tracing::warn!(
+                    "`{}` is not in the list of all {}: {why}",
+                    service.name,
+                    kind.result_member()
+                );
+            })
         });
         let listed = futures_util::future::join_all(asked).await;
         let mut ttl = if listed.iter().all(Result::is_ok) { u64::MAX } else { 0 };
@@ -83,25 +87,34 @@ impl Client {
         Joined { elements, ttl }
     }
 
-    async fn list_of(self: &Arc<Self>, kind: ListKind, service: &Arc<Service>) -> Result<Listed, String> {
+    async fn list_of(
+        self: &Arc<Self>,
+        kind: ListKind,
+        service: &Arc<Service>,
+        share: usize,
+    ) -> Result<Listed, String> {
         // A session that the member has forgotten is opened anew, once: a list can be asked for again.
         let lease = self.line(service).await.map_err(why_closed)?;
         let era = lease.line.era;
-        match self.pages(kind, lease).await? {
+        match self.pages(kind, lease, share).await? {
             Some(listed) => Ok(listed),
             None => {
                 if era == Era::Modern {
                     self.members().learn(service, |eras| eras.modern = None);
                 }
                 let lease = self.line(service).await.map_err(why_closed)?;
-                self.pages(kind, lease).await?.ok_or_else(|| "it knows no session of ours".to_owned())
+                self.pages(kind, lease, share).await?.ok_or_else(|| "it knows no session of ours".to_owned())
             }
         }
     }
 
     /// All pages; none when the member does not know how it is spoken to any more.
-    async fn pages(self: &Arc<Self>, kind: ListKind, lease: Lease) -> Result<Option<Listed>, String> {
-        let bytes_max = usize::try_from(self.front.gateway.bounds.body_bytes_max).unwrap_or(usize::MAX);
+    async fn pages(
+        self: &Arc<Self>,
+        kind: ListKind,
+        lease: Lease,
+        share: usize,
+    ) -> Result<Option<Listed>, String> {
         let mut listed = Listed { ttl: u64::MAX, ..Listed::default() };
         let mut seen = HashSet::new();
         let mut cursor = None;
@@ -125,8 +138,10 @@ impl Client {
             }
             let result = answered.result()?;
             listed.add(kind, &lease.service, result, &mut seen);
-            if listed.bytes > bytes_max {
-                return Err(format!("its list is larger than {bytes_max} bytes (gateway.body_limit)"));
+            if listed.bytes > share {
+                return Err(format!(
+                    "its list is larger than its share of gateway.body_limit, {share} bytes"
+                ));
             }
             let next = result.get("nextCursor").filter(|next| next.kind() == Kind::String);
             cursor = next.map(|next| next.text().to_owned());
