@@ -28,7 +28,7 @@ pub(crate) async fn open(knock: Knock) -> Response<Flow> {
     match list(&mut inquiry).await {
         // The second is where all of them can be called as one MCP server.
         Ok(list) => inquiry.told(&json!({ "services": list, "mcp": "/mcp" })),
-        Err(stop) => inquiry.stopped(&stop),
+        Err(stop) => inquiry.stopped(&stop).await,
     }
 }
 

@@ -89,7 +89,7 @@ fn proven(received: &Received, front: &Arc<Front>) -> impl Future<Output = Resul
         };
         match own {
             Ok(own) => Ok(Proven { caller, world, own }),
-            Err(refusal) => Err(refuse(&caller, &call, at, refusal.into(), &front.gateway)),
+            Err(refusal) => Err(refuse(&caller, &call, at, refusal.into(), &front.gateway).await),
         }
     }
 }
@@ -175,7 +175,7 @@ async fn waited(mut received: Received, message: &Message, front: &Arc<Front>) -
             let stop = match stop {
                 Stop::Refused(_) => {
                     let call = held::housekeeping(received.call.clone());
-                    refuse(&caller, &call, received.at, stop, gateway)
+                    refuse(&caller, &call, received.at, stop, gateway).await
                 }
                 other => other,
             };
@@ -214,7 +214,7 @@ async fn requested(
         "tools/list" | "prompts/list" => {
             if let Err(refusal) = world.check_kill_switch() {
                 let call = held::housekeeping(call.clone());
-                let stop = refuse(&caller, &call, received.at, refusal.into(), &front.gateway);
+                let stop = refuse(&caller, &call, received.at, refusal.into(), &front.gateway).await;
                 return stopped(&received, front, &stop);
             }
             if message.params().is_some_and(|params| params.get("cursor").is_some()) {
@@ -285,7 +285,7 @@ async fn ended(received: Received, front: &Arc<Front>) -> Response<Flow> {
         Err(stop) => return stopped(&received, front, &stop),
     };
     if let Some(own) = own {
-        let client = client(&received, front, caller.agent.name, Some(own), None);
+        let client = client(&received, front, caller.agent.name.clone(), Some(own), None);
         for (service, line) in front.members.end(own.number) {
             client.end(&service, &line);
         }

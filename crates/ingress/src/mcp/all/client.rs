@@ -154,7 +154,7 @@ impl Client {
         let (claims, asked) = (self.claims.clone(), Arc::new(call.clone()));
         let mut inquiry = Inquiry::made(Arc::clone(front), at, self.source, claims, asked);
         let stop = match inquiry.caller().await {
-            Ok((caller, _)) => refuse(&caller, &call, at, stop, &front.gateway),
+            Ok((caller, _)) => refuse(&caller, &call, at, stop, &front.gateway).await,
             Err(other) => other,
         };
         answer::to_call(front, &stop, &call, form, false)
