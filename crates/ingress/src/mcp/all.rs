@@ -128,17 +128,19 @@ async fn called(mut received: Received, message: &Message, front: &Arc<Front>) -
         }
         Err(unreadable) => received.exchange = Err(Refusal::Unreadable(unreadable).into()),
     }
-    // Who cannot be the holder of a key, or may not do this anyway, is told so by the walk: nothing is opened for it.
-    let world = front.gateway.freshness.current();
-    let holder = received.claims.key().and_then(|key| front.gateway.agent_of(key));
-    let found = holder.and_then(|name| {
-        let agent = world.agents.get(&name)?;
-        let rights = Rights::of(&world, agent, &received.call.service).ok()?;
-        let service = world.services.get(received.call.service.as_str())?;
-        let is_open = !matches!(rights.judge(&received.call.action, Args::Unknown), Verdict::Never(_));
-        (is_open && world.kill.is_none()).then(|| (name, Arc::clone(service)))
-    });
-    let Some((name, service)) = found else {
+    let known = received.claims.key().map(|key| front.gateway.agent_of(key));
+    let name = match known {
+        Some(Some(name)) => Some(name),
+        // A key of this very moment is known once it was proven.
+        Some(None) => match proven(&received, front).await {
+            Ok(proven) => Some(proven.caller.agent.name.clone()),
+            Err(stop) => return stopped(&received, front, &stop),
+        },
+        None => None,
+    };
+    let open = name.and_then(|name| Some((is_open(front, &name, &received.call)?, name)));
+    // Who has no key, or may not do this anyway, is told so by the walk: nothing is opened for it.
+    let Some((service, name)) = open else {
         received.stated.session = None;
         return received.answered(front).await;
     };
@@ -152,6 +154,15 @@ async fn called(mut received: Received, message: &Message, front: &Arc<Front>) -
         }
     };
     client(&received, front, name, own, Some(message)).call(&service, received).await
+}
+
+/// The service, unless what is asked for there is refused whatever its arguments are.
+fn is_open(front: &Front, agent: &AgentName, call: &Call) -> Option<Arc<Service>> {
+    let world = front.gateway.freshness.current();
+    let rights = Rights::of(&world, world.agents.get(agent)?, &call.service).ok()?;
+    let is_refused = matches!(rights.judge(&call.action, Args::Unknown), Verdict::Never(_));
+    let service = world.services.get(call.service.as_str()).filter(|_| !is_refused && world.kill.is_none());
+    service.cloned()
 }
 
 /// The answer to a held call, from the member that holds it.

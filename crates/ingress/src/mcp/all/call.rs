@@ -45,7 +45,7 @@ impl Client {
             Ok(_) => return self.refused(call, &form, Refusal::MethodNotAllowed.into()).await,
             Err(stop) => return self.refused(call, &form, stop).await,
         };
-        let asked = Asked { call, form, message, stated };
+        let mut asked = Asked { call, form, message, stated };
         for is_last in [false, true] {
             let lease = match self.line(service).await {
                 Ok(lease) => lease,
@@ -58,7 +58,9 @@ impl Client {
             match self.attempt(&asked, lease).await {
                 Ok(response) => return response,
                 Err(Forgotten) if is_last => break,
-                Err(Forgotten) => {}
+                Err(Forgotten) => {
+                    asked.call.id = self.front.gateway.ids.next(self.front.gateway.clock.now().wall)
+                }
             }
         }
         let fault = Fault::UpstreamUnreachable("its sessions end at once".to_owned());
@@ -98,18 +100,18 @@ impl Client {
         // Whose session it is, is ours to know.
         head.headers.remove(SESSION_ID);
         let is_ours = answer::is_of_ours(&head.headers);
-        if lease.line.era == Era::Legacy && is_no_session(head.status) {
-            let has_session = lease.line.session.is_some();
-            lease.lost();
-            if is_ours && has_session && head.status == StatusCode::NOT_FOUND {
+        if lease.line.session.is_some() && is_no_session(head.status) {
+            // Of ours, 404 is about the session; 400 is about the message.
+            if is_ours && head.status == StatusCode::NOT_FOUND {
+                lease.lost();
                 return Err(Forgotten);
             }
             if !is_ours {
+                lease.lost();
                 // To the client, 404 would mean that its session with us has ended.
                 let why = format!("it answered {}, as if its session had ended", head.status.as_u16());
                 return Ok(self.broken(asked, &Fault::UpstreamBroken(why)));
             }
-            return Ok(Response::from_parts(head, body));
         }
         if self.era() == Era::Modern && lease.line.era == Era::Modern {
             return Ok(Response::from_parts(head, body));

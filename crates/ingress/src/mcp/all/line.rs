@@ -206,6 +206,9 @@ impl Client {
 
     /// Whether a session can still be used. A member that is too busy to say is taken at its word.
     async fn is_alive(&self, service: &ServiceName, line: &Line) -> bool {
+        if line.session.is_none() {
+            return true;
+        }
         let ping = format!(r#"{{"jsonrpc":"2.0","id":{},"method":"ping"}}"#, self.new_id());
         match self.ask(service, line, ping).await {
             Ok(answered) => !answered.knows_no_session(),
