@@ -15,7 +15,7 @@ use pipeline::{
     Arrival, Exchange, Foretold,
     arrival::Caller,
     flow::{self, Flow},
-    foretell, inquire, refuse,
+    attend, foretell, inquire, refuse,
 };
 use tokio::sync::oneshot;
 use wire::mcp::Class;
@@ -89,6 +89,17 @@ impl Inquiry {
         Ok((caller, world))
     }
 
+    /// Who asks a service for what we answer in its place, and the world as it is for them.
+    ///
+    /// # Errors
+    /// See [`attend`].
+    pub(crate) async fn attended(&mut self) -> Result<(Caller, Arc<World>), Stop> {
+        let arrival = self.arrival(Err(Refusal::MethodNotAllowed.into()), HeaderMap::new());
+        let (caller, world) = attend(arrival, &self.front.gateway).await?;
+        self.known = Some(caller.clone());
+        Ok((caller, world))
+    }
+
     /// What would become of a call that is not made.
     ///
     /// # Errors
@@ -140,10 +151,16 @@ impl Inquiry {
     /// ended is in the trail already.
     pub(crate) fn recorded(&self, stop: Stop) -> Stop {
         match (&self.known, &stop) {
-            (Some(caller), Stop::Refused(Refusal::NoSuchApproval)) => {
-                refuse(caller, &self.call, self.at, stop, &self.front.gateway)
-            }
+            (Some(_), Stop::Refused(Refusal::NoSuchApproval)) => self.refused(stop),
             _ => stop,
+        }
+    }
+
+    /// Has it recorded that somebody who is known was refused.
+    pub(crate) fn refused(&self, stop: Stop) -> Stop {
+        match &self.known {
+            Some(caller) => refuse(caller, &self.call, self.at, stop, &self.front.gateway),
+            None => stop,
         }
     }
 

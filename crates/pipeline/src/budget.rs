@@ -64,7 +64,7 @@ impl BodyBudget {
     /// # Errors
     /// [`Fault::AnswerTooLarge`]; [`Fault::UpstreamTimeout`]; [`Fault::UpstreamBroken`] when it breaks off or the
     /// budget is spent.
-    pub(crate) async fn collect(
+    pub async fn collect(
         &self,
         body: Flow,
         bytes_max: u64,

@@ -156,15 +156,15 @@ fn read_message(
         message = Message::read(without, &limits).map_err(Unreadable::Body)?;
     }
 
+    let modern = modern_header || message.meta(mcp::meta::PROTOCOL_VERSION).is_some();
     let form = match message.shape() {
         Shape::Request { id, method } => {
-            Form::Rpc { id: id.text().to_owned(), is_tool_call: method == "tools/call" }
+            Form::Rpc { id: id.text().to_owned(), is_tool_call: method == "tools/call", modern }
         }
         Shape::Notification { .. } | Shape::Response { .. } => Form::Plain,
     };
     let unread =
         |unreadable| Unread { stop: Refusal::Unreadable(unreadable).into(), form: Some(form.clone()) };
-    let modern = modern_header || message.meta(mcp::meta::PROTOCOL_VERSION).is_some();
     check_names(&message, headers, modern).map_err(unread)?;
     let (method, action, class) = subject_of(&message).map_err(unread)?;
     let session = session.filter(|_| !modern);
