@@ -16,7 +16,7 @@ use std::{
     time::Duration,
 };
 
-use domain::operator::SessionTerms;
+use domain::{operator::SessionTerms, service::UpstreamUrl};
 pub use kind::{AddressRange, duration};
 pub use notify::NotifySink;
 pub use reference::schema;
@@ -191,12 +191,14 @@ pub enum Record {
 }
 
 /// What the process says about itself.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Telemetry {
     /// The form of log lines on stderr.
     pub log: LogForm,
     /// How much is said.
     pub level: Level,
+    /// The base URL of the collector that gets a trace of each call (OTLP over HTTP).
+    pub otlp: Option<UpstreamUrl>,
 }
 
 /// The form of log lines.
@@ -283,6 +285,11 @@ impl Settings {
                     Some("debug") => Level::Debug,
                     _ => Level::Info,
                 },
+                otlp: choices
+                    .text("telemetry.otlp")
+                    .map(UpstreamUrl::parse)
+                    .transpose()
+                    .map_err(|bad| Faults::One(format!("{bad} (telemetry.otlp)")))?,
             },
         };
         let listen = settings.console.listener.listen;
@@ -372,7 +379,7 @@ mod tests {
         assert_eq!(settings.root_key, RootKeySource::File("/home/vault.key".into()));
         assert_eq!(settings.store_file, Path::new("/home/toolgate.db"));
         assert_eq!(settings.audit, Audit { sync: Sync::Flush, record: Record::Calls, value_limit: 4_000 });
-        assert_eq!(settings.telemetry, Telemetry { log: LogForm::Text, level: Level::Info });
+        assert_eq!(settings.telemetry, Telemetry { log: LogForm::Text, level: Level::Info, otlp: None });
         assert_eq!(settings.gateway.listener.url(), "http://127.0.0.1:8484");
     }
 
