@@ -25,7 +25,7 @@ use wire::{
     mcp::{Class, code},
 };
 
-pub(crate) use self::tool_result::OUTPUT_SCHEMA;
+pub(crate) use self::{tool_result::OUTPUT_SCHEMA, words::quoted};
 use self::{tool_result::tool_result, words::Words};
 use crate::Front;
 

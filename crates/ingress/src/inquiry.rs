@@ -89,13 +89,13 @@ impl Inquiry {
         Ok((caller, world))
     }
 
-    /// Who asks a service for what we answer in its place, and the world as it is for them.
+    /// Who asks a service for what we answer in its place, and the world as it is for them; or what is `wrong` with it.
     ///
     /// # Errors
     /// See [`attend`].
-    pub(crate) async fn attended(&mut self) -> Result<(Caller, Arc<World>), Stop> {
+    pub(crate) async fn attended(&mut self, wrong: Option<Stop>) -> Result<(Caller, Arc<World>), Stop> {
         let arrival = self.arrival(Err(Refusal::MethodNotAllowed.into()), HeaderMap::new());
-        let (caller, world) = attend(arrival, &self.front.gateway).await?;
+        let (caller, world) = attend(arrival, wrong, &self.front.gateway).await?;
         self.known = Some(caller.clone());
         Ok((caller, world))
     }

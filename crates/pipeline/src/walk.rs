@@ -157,19 +157,25 @@ pub async fn inquire(arrival: Arrival, gateway: &Gateway) -> Result<(Caller, Arc
 
 /// Says who asks a service for something that the gateway answers in the service's place, such as the list of tools that
 /// are made of an HTTP API. It passes the kill switch and the scope, is charged and recorded like any housekeeping; that the
-/// service is what it is taken for is the door's to say.
+/// service is what it is taken for is the door's to say, and what is `wrong` with the request: only somebody who may reach
+/// the service is told.
 ///
 /// # Errors
-/// The [`Stop`]: as for [`inquire`], the kill switch is on, or the service is out of reach.
-pub async fn attend(arrival: Arrival, gateway: &Gateway) -> Result<(Caller, Arc<World>), Stop> {
+/// The [`Stop`]: as for [`inquire`], the kill switch is on, or the service is out of reach; else what is `wrong`.
+pub async fn attend(
+    arrival: Arrival,
+    wrong: Option<Stop>,
+    gateway: &Gateway,
+) -> Result<(Caller, Arc<World>), Stop> {
     let (at, call) = (arrival.at, Arc::clone(&arrival.call));
     let mut record = Record::open(&call, at, &gateway.recorder, &gateway.clock)?;
     let mut known = None;
     let attended = admit(arrival, gateway, &mut record, |caller, world| {
         known = Some((caller.clone(), Arc::clone(world)));
         world.check_kill_switch()?;
-        let rights = Rights::of(world, &caller.agent, &call.service);
-        rights.map(|_| ()).map_err(|refused| refused.into_refusal(&caller.agent.role).into())
+        Rights::of(world, &caller.agent, &call.service)
+            .map_err(|refused| refused.into_refusal(&caller.agent.role))?;
+        wrong.map_or(Ok(()), Err)
     })
     .await;
     match (attended, known) {
