@@ -14,8 +14,9 @@ use http::{HeaderMap, HeaderValue, Response, header};
 use pipeline::{
     Arrival, Exchange, Foretold,
     arrival::Caller,
+    attend,
     flow::{self, Flow},
-    attend, foretell, inquire, refuse,
+    foretell, inquire, refuse,
 };
 use tokio::sync::oneshot;
 use wire::mcp::Class;

@@ -193,7 +193,8 @@ mod tests {
     fn a_body_that_flows_by_has_no_digest() {
         let target = Target::parse("/v1/x", None, OddTargets::Refuse).unwrap();
         let body = CallBody::Flow(crate::flow::whole("x"));
-        let request = Exchange::Request(ApiRequest { method: Method::POST, target, body, reads_answer: false });
+        let request =
+            Exchange::Request(ApiRequest { method: Method::POST, target, body, reads_answer: false });
         let (agent, call) = whose(&serde_json::json!({ "agent": "a", "service": "s", "method": "POST" }));
         assert_eq!(of_exchange(&agent, &call, &request, &HeaderMap::new()), None);
     }

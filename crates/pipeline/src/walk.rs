@@ -184,8 +184,7 @@ pub async fn attend(
             Ok((caller, world))
         }
         (Err(refused @ Stop::Refused(_)), Some((caller, world))) => {
-            let refused =
-                charge_refusal(refused, &caller, &call, &world, at.monotonic, &gateway.counters);
+            let refused = charge_refusal(refused, &caller, &call, &world, at.monotonic, &gateway.counters);
             Err(record.turn_away(refused))
         }
         (Err(stop), _) => Err(record.turn_away(stop)),

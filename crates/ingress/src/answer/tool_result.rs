@@ -154,7 +154,8 @@ fn write_shown(out: &mut String, body: &Body<'_>, headers: &HeaderMap, service: 
                 out.push_str("\"}");
                 return;
             }
-            let kind = if media.is_empty() { "of no stated type".into() } else { format!("of {}", quoted(&media)) };
+            let kind =
+                if media.is_empty() { "of no stated type".into() } else { format!("of {}", quoted(&media)) };
             write_text(
                 out,
                 &format!(
@@ -175,9 +176,8 @@ fn write_text(out: &mut String, text: &str) {
 
 /// The headers that are told, each once; values of one name as one list (RFC 9110 §5.3).
 fn told(headers: &HeaderMap) -> Vec<(&str, String)> {
-    let matters = |name: &str| {
-        HEADERS.contains(&name) || LIMIT_HEADERS.iter().any(|prefix| name.starts_with(prefix))
-    };
+    let matters =
+        |name: &str| HEADERS.contains(&name) || LIMIT_HEADERS.iter().any(|prefix| name.starts_with(prefix));
     let names = headers.keys().map(http::HeaderName::as_str).filter(|name| matters(name));
     names
         .map(|name| {

@@ -95,15 +95,10 @@ pub(super) async fn answered(mut asked: Asked, front: &Arc<Front>, form: &Form) 
             Ok(text) => ours.result(&catalog::read(&call.service, text.as_deref())),
             Err(fault) => answer::to_call(front, &fault.into(), &call, &form, false),
         },
-        (Action::Tool(_), _) => {
-            ours.invalid_params(&format!("there is no such tool here, only `{REQUEST}` and `{DOCUMENTATION}`"))
-        }
-        (_, "initialize") if !modern => {
-            ours.greeting(message, &about)
-        }
-        (_, "server/discover") if *modern => {
-            ours.discovery(&about)
-        }
+        (Action::Tool(_), _) => ours
+            .invalid_params(&format!("there is no such tool here, only `{REQUEST}` and `{DOCUMENTATION}`")),
+        (_, "initialize") if !modern => ours.greeting(message, &about),
+        (_, "server/discover") if *modern => ours.discovery(&about),
         (_, "ping") if !modern => ours.result(""),
         (_, method) => ours.unknown_method(method),
     }

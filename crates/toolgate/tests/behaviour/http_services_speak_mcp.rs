@@ -32,13 +32,17 @@ fn names(reply: &Reply) -> Vec<String> {
 fn to_clients_of_the_older_versions() {
     let stage = ApiStage::new();
     let agent = stage.gateway.agent(&stage.key, "api");
-    for (wanted, spoken) in [("2025-06-18", "2025-06-18"), ("2025-11-25", "2025-11-25"), ("1999-01-01", "2025-11-25")]
+    for (wanted, spoken) in
+        [("2025-06-18", "2025-06-18"), ("2025-11-25", "2025-11-25"), ("1999-01-01", "2025-11-25")]
     {
         let params = json!({ "protocolVersion": wanted, "capabilities": {}, "clientInfo": { "name": "t", "version": "1" } });
         let reply = agent.request("initialize", &params.to_string());
         let result = reply.json()["result"].clone();
         assert_eq!((reply.status, &result["protocolVersion"]), (200, &spoken.into()), "{}", reply.text());
-        assert_eq!((&result["capabilities"], &result["serverInfo"]["name"]), (&json!({ "tools": {} }), &"api".into()));
+        assert_eq!(
+            (&result["capabilities"], &result["serverInfo"]["name"]),
+            (&json!({ "tools": {} }), &"api".into())
+        );
         assert!(result["instructions"].as_str().unwrap().contains("HTTP API `api`"));
         assert_eq!((&result["resultType"], reply.header("mcp-session-id")), (&Value::Null, None));
     }
@@ -99,11 +103,14 @@ fn to_clients_of_the_newest_version() {
 
 #[test]
 fn its_documentation_is_what_an_operator_has_written() {
-    let (api, bare) = (Upstream::start(|_| answer("200 OK", "", "ok")), Upstream::start(|_| answer("200 OK", "", "ok")));
-    let policy = API_POLICY.replace("  other:", "      - { service: bare, requests: [\"GET /**\"] }\n  other:");
+    let (api, bare) =
+        (Upstream::start(|_| answer("200 OK", "", "ok")), Upstream::start(|_| answer("200 OK", "", "ok")));
+    let policy =
+        API_POLICY.replace("  other:", "      - { service: bare, requests: [\"GET /**\"] }\n  other:");
     let home = Home::new(&policy).set("audit.record=everything");
     home.write("about.md", "# Billing\nGET \"/v1/balance\"\n");
-    let home = home.services(&[api.declare_api("api", ", documentation: about.md"), bare.declare_api("bare", "")]);
+    let home =
+        home.services(&[api.declare_api("api", ", documentation: about.md"), bare.declare_api("bare", "")]);
     let key = home.key("laptop", "user", "api,bare");
     let gateway = home.serve();
     let agent = gateway.agent(&key, "api");
@@ -112,7 +119,12 @@ fn its_documentation_is_what_an_operator_has_written() {
         read.json()["result"],
         json!({ "content": [{ "type": "text", "text": "# Billing\nGET \"/v1/balance\"\n" }], "isError": false })
     );
-    assert!(gateway.agent(&key, "bare").told("documentation").starts_with("Nobody has written documentation for `bare`."));
+    assert!(
+        gateway
+            .agent(&key, "bare")
+            .told("documentation")
+            .starts_with("Nobody has written documentation for `bare`.")
+    );
     let more = agent.call("documentation", r#"{"page":2}"#);
     assert_eq!(more.json()["result"]["isError"], true, "{}", more.text());
     assert!(more.text().contains("`documentation` takes no arguments"), "{}", more.text());
@@ -137,7 +149,9 @@ fn only_to_those_who_may_use_it() {
     for key in &keys[..2] {
         let agent = gateway.agent(key, "api").connected();
         assert!(names(&agent.request("tools/list", "{}")).is_empty());
-        for (tool, arguments) in [("request", r#"{"method":"GET","path":"/v1/x"}"#), ("documentation", "{}"), ("echo", "{}")] {
+        for (tool, arguments) in
+            [("request", r#"{"method":"GET","path":"/v1/x"}"#), ("documentation", "{}"), ("echo", "{}")]
+        {
             let reply = agent.call(tool, arguments);
             assert_eq!(reply.verdict(), 403, "{tool} {arguments}: {}", reply.text());
         }

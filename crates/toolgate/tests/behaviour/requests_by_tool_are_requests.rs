@@ -41,7 +41,11 @@ fn to_the_byte_and_back() {
     for foreign in ["stolen", "testing", "mcp", "k1"] {
         assert!(!hit.head.to_lowercase().contains(foreign), "{foreign}: {}", hit.head);
     }
-    assert!(reply.text().contains(r#""body":{"amount": 1.50,"id":12345678901234567890123}"#), "{}", reply.text());
+    assert!(
+        reply.text().contains(r#""body":{"amount": 1.50,"id":12345678901234567890123}"#),
+        "{}",
+        reply.text()
+    );
     let told = result(&reply);
     let structured = &told["structuredContent"];
     assert_eq!(
@@ -68,8 +72,14 @@ fn to_the_byte_and_back() {
     );
     assert_eq!((again.proxy_status(), again.header("x-idempotency-status")), ("replayed", Some("replayed")));
     assert_eq!(again.body, reply.body);
-    again = agent.call("request", r#"{"method":"POST","path":"/v1/notes","body":{"n":2},"idempotency_key":"k1"}"#);
-    assert_eq!((again.code(), again.header("x-idempotency-status")), (422, Some("mismatch")), "{}", again.text());
+    again = agent
+        .call("request", r#"{"method":"POST","path":"/v1/notes","body":{"n":2},"idempotency_key":"k1"}"#);
+    assert_eq!(
+        (again.code(), again.header("x-idempotency-status")),
+        (422, Some("mismatch")),
+        "{}",
+        again.text()
+    );
     assert_eq!(stage.api.count(), 1);
 }
 
@@ -78,7 +88,10 @@ fn the_policy_judges_the_request() {
     let stage = ApiStage::new();
     let agent = stage.gateway.agent(&stage.key, "api").connected();
     for (arguments, rule) in [
-        (json!({ "method": "DELETE", "path": "/v1/x" }), "rule `no deletes` forbids role `user` to DELETE /v1/x on `api`"),
+        (
+            json!({ "method": "DELETE", "path": "/v1/x" }),
+            "rule `no deletes` forbids role `user` to DELETE /v1/x on `api`",
+        ),
         (json!({ "method": "GET", "path": "/v2/x" }), "no rule allows role `user` to GET /v2/x on `api`"),
     ] {
         let reply = request(&agent, &arguments);
@@ -92,7 +105,8 @@ fn the_policy_judges_the_request() {
             )
         );
     }
-    let recorded = stage.gateway.recorded(request(&agent, &json!({ "method": "PUT", "path": "/v1/x" })).call_id(), 1);
+    let recorded =
+        stage.gateway.recorded(request(&agent, &json!({ "method": "PUT", "path": "/v1/x" })).call_id(), 1);
     assert_eq!((&recorded[0]["method"], &recorded[0]["action"]), (&"PUT".into(), &"PUT /v1/x".into()));
     assert_eq!(stage.api.connections(), 0);
 }
@@ -124,7 +138,10 @@ fn wrong_arguments_are_told_to_whoever_wrote_them() {
         let told = result(&reply);
         assert_eq!((reply.status, &told["isError"]), (200, &true.into()), "{arguments}");
         let said = texts(&told)[0];
-        assert!(said.starts_with("Refused (400): the request cannot be read: ") && said.contains(word), "{said}");
+        assert!(
+            said.starts_with("Refused (400): the request cannot be read: ") && said.contains(word),
+            "{said}"
+        );
         assert!(said.contains("Nothing was sent."), "{said}");
         assert_eq!(stage.gateway.recorded(reply.call_id(), 1)[0]["kind"], "refusal", "{arguments}");
     }
@@ -177,7 +194,11 @@ fn a_held_one_is_approved_once_and_told_at_every_door() {
     let held = refund(5000);
     assert_eq!((held.status, held.code(), held.proxy_status()), (200, 428, "held"), "{}", held.text());
     let id = approval(&held);
-    assert!(held.message().contains(&format!("toolgate_wait with {{\"approval\":\"{id}\"}}")), "{}", held.message());
+    assert!(
+        held.message().contains(&format!("toolgate_wait with {{\"approval\":\"{id}\"}}")),
+        "{}",
+        held.message()
+    );
     assert_eq!(approval(&refund(5000)), id);
     // The same call at another door.
     let envelope = r#"{"service":"api","method":"POST","path":"/v1/refunds","body":{"amount":5000}}"#;
@@ -287,7 +308,10 @@ fn answers_are_whole_and_bounded() {
     let recorded = stage.gateway.recorded(larger.call_id(), 2);
     assert_eq!(recorded[1]["result"], "upstream-error", "{recorded:?}");
     let image = result(&get("/v1/image"));
-    assert_eq!((&image["content"][1]["type"], &image["content"][1]["mimeType"]), (&"image".into(), &"image/png".into()));
+    assert_eq!(
+        (&image["content"][1]["type"], &image["content"][1]["mimeType"]),
+        (&"image".into(), &"image/png".into())
+    );
     let archive = result(&get("/v1/archive"));
     assert_eq!(archive["structuredContent"]["body"], Value::Null);
     assert!(texts(&archive)[1].starts_with("The body is 5 bytes of `application/zip`: no text"), "{archive}");

@@ -33,8 +33,8 @@ pub(super) fn listed(service: &str, rights: Rights<'_>, risk: &Risk) -> String {
     if rights.may_request() {
         tools.push(request(service));
         tools.push(documentation(service));
+        tools.extend(wait_tool(rights, risk).map(str::to_owned));
     }
-    tools.extend(wait_tool(rights, risk).map(str::to_owned));
     format!("\"tools\":[{}]", tools.join(","))
 }
 
@@ -104,7 +104,8 @@ mod tests {
 
     #[test]
     fn what_is_not_documented_is_said_to_be() {
-        let read = |text| -> Value { serde_json::from_str(&format!("{{{}}}", read("billing", text))).unwrap() };
+        let read =
+            |text| -> Value { serde_json::from_str(&format!("{{{}}}", read("billing", text))).unwrap() };
         assert_eq!(read(Some("# \"Billing\"\n"))["content"][0]["text"], "# \"Billing\"\n");
         let none = read(None)["content"][0]["text"].as_str().unwrap().to_owned();
         assert!(none.starts_with("Nobody has written documentation for `billing`. "), "{none}");
