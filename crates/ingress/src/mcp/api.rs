@@ -73,13 +73,13 @@ pub(super) async fn answered(mut asked: Asked, front: &Arc<Front>, form: &Form) 
         };
     };
     let ours = Ours { call: &call, id, modern: *modern };
-    let refused = |refused: Refused| {
-        let stop = inquiry.refused(refused.into_refusal(&caller.agent.role).into());
+    let refused = async |refused: Refused| {
+        let stop = inquiry.refused(refused.into_refusal(&caller.agent.role).into()).await;
         answer::to_call(front, &stop, &call, &form, false)
     };
     let rights = match Rights::of(&world, &caller.agent, &call.service) {
         Ok(rights) => rights,
-        Err(no_rights) => return refused(no_rights),
+        Err(no_rights) => return refused(no_rights).await,
     };
     let about = About { name: &call.service, instructions: &catalog::instructions(&call.service) };
     match (&call.action, message.method().unwrap_or_default()) {
@@ -90,7 +90,7 @@ pub(super) async fn answered(mut asked: Asked, front: &Arc<Front>, form: &Form) 
             ours.listed(&catalog::listed(&call.service, rights, &front.gateway.risk))
         }
         // What is not listed may not be called.
-        (Action::Tool(_), _) if !rights.may_request() => refused(Refused::Silence),
+        (Action::Tool(_), _) if !rights.may_request() => refused(Refused::Silence).await,
         (Action::Tool(tool), _) if tool == DOCUMENTATION => match documentation(front, &call.service).await {
             Ok(text) => ours.result(&catalog::read(&call.service, text.as_deref())),
             Err(fault) => answer::to_call(front, &fault.into(), &call, &form, false),
