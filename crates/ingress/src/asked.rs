@@ -73,7 +73,7 @@ impl Asked {
         };
         let gateway = Arc::clone(&front.gateway);
         let stop = match tokio::spawn(async move { walk(arrival, &gateway).await }).await {
-            Ok(Ok(reply)) => return answer::forwarded(reply, &call),
+            Ok(Ok(reply)) => return answer::forwarded(front, reply, &call, form, keyed).await,
             // While people decide, the connection waits; hanging up changes nothing.
             Ok(Err(Stop::Held(ticket))) => {
                 let vigil = Vigil::of_call(front, &call, form, keyed, *ticket, token);

@@ -2,7 +2,9 @@
 //! it to the walk. The body that travels on is the one that was read.
 
 mod all;
+mod api;
 mod held;
+mod ours;
 mod read;
 
 use std::{borrow::Cow, net::IpAddr, sync::Arc};
@@ -104,6 +106,8 @@ impl Received {
     async fn answered(self, front: &Arc<Front>) -> Response<Flow> {
         let Self { at, source, claims, call, exchange, headers, form, stated } = self;
         let Stated { modern, session, repeatable, intent, progress } = stated;
+        let is_api = exchange.is_ok() && api::is_one(front, &call.service, at).await;
+        let session = session.filter(|_| !is_api);
         if let Ok(readable) = &exchange
             && let Some(own) = held::own(front, &claims, &call, readable, session.as_deref())
         {
@@ -123,7 +127,10 @@ impl Received {
             intent,
             progress,
         };
-        asked.walk(front, &form).await
+        match is_api {
+            true => api::answered(asked, front, &form).await,
+            false => asked.walk(front, &form).await,
+        }
     }
 }
 

@@ -25,6 +25,13 @@ const WAIT_TOOL_LISTED: &str = concat!(
     r#""inputSchema":{"type":"object","properties":{"approval":{"type":"string"}},"required":["approval"]}}"#
 );
 
+/// How that tool stands in the lists of an agent with these rights; `None` where no call of its can be held there.
+#[must_use]
+pub fn wait_tool(rights: Rights<'_>, risk: &Risk) -> Option<&'static str> {
+    let can_wait = rights.may_hold(risk.thresholds.approve_at, risk.model.is_some());
+    can_wait.then_some(WAIT_TOOL_LISTED)
+}
+
 const LISTS: [ListKind; 4] = [Tools, Prompts, Resources, ResourceTemplates];
 
 /// What one agent may see of one service's lists.

@@ -4,6 +4,7 @@
 
 mod found;
 mod may_hold;
+mod may_request;
 
 use std::borrow::Cow;
 

@@ -9,7 +9,6 @@ mod kept;
 mod line;
 mod list;
 mod names;
-mod ours;
 
 use std::sync::Arc;
 
@@ -21,16 +20,17 @@ use domain::{
     stop::{Refusal, Stop, Unreadable},
     world::World,
 };
-use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Response, header};
 use pipeline::{Exchange, WAIT_TOOL, arrival::Caller, flow::Flow, refuse, session::OwnSession};
 use wire::{
     Message, Shape,
-    mcp::{ListKind, Version, code},
+    mcp::{ListKind, Version},
 };
 
 use self::client::{Client, SESSION_ID};
 use super::{
     Received, held,
+    ours::{self, About, Ours},
     read::{Stated, subject_of},
 };
 use crate::{
@@ -61,7 +61,7 @@ pub(super) async fn answered(received: Received, front: &Arc<Front>) -> Response
         Shape::Notification { method } => notified(received, front, &message, method).await,
         // Nobody here has asked anything.
         Shape::Response { .. } => match proven(&received, front).await {
-            Ok(_) => held::accepted(&received.call),
+            Ok(_) => ours::accepted(&received.call),
             Err(stop) => stopped(&received, front, &stop),
         },
     }
@@ -209,19 +209,19 @@ async fn requested(
     };
     let modern = received.stated.modern;
     let call = &received.call;
-    let told = |result: String| answer::rpc_own(StatusCode::OK, ours::result(id, &result), call);
+    let ours = Ours { call, id, modern };
     match method {
         "initialize" if !modern => {
-            let version = ours::negotiated(message);
-            let mut response = told(ours::initialized(version, &caller, &world));
-            let token = front.gateway.sessions.seal_own(&caller.agent.name, version);
+            let instructions = instructions(&caller, &world);
+            let mut response = ours.greeting(message, &about(&instructions));
+            let token = front.gateway.sessions.seal_own(&caller.agent.name, ours::negotiated(message));
             if let Ok(token) = HeaderValue::try_from(token) {
                 response.headers_mut().insert(SESSION_ID, token);
             }
             response
         }
-        "ping" if !modern => told("{}".to_owned()),
-        "server/discover" if modern => told(ours::discovered(&caller, &world)),
+        "ping" if !modern => ours.result(""),
+        "server/discover" if modern => ours.discovery(&about(&instructions(&caller, &world))),
         "tools/list" | "prompts/list" => {
             if let Err(refusal) = world.check_kill_switch() {
                 let call = held::housekeeping(call.clone());
@@ -229,20 +229,33 @@ async fn requested(
                 return stopped(&received, front, &stop);
             }
             if message.params().is_some_and(|params| params.get("cursor").is_some()) {
-                let why = "this list has one page: ask without `cursor`";
-                return answer::rpc_own(StatusCode::OK, ours::error(id, code::INVALID_PARAMS, why), call);
+                return ours.invalid_params("the list has one page; no cursor comes from here");
             }
             let kind = if method == "tools/list" { ListKind::Tools } else { ListKind::Prompts };
             let client = client(&received, front, caller.agent.name.clone(), own, Some(message));
             let joined = client.list(kind, members(&caller, &world)).await;
-            told(ours::list(kind, &joined, modern))
+            ours.listed_for(&format!("\"{}\":{}", kind.result_member(), joined.elements), joined.ttl)
         }
-        _ => {
-            let status = if modern { StatusCode::NOT_FOUND } else { StatusCode::OK };
-            let why = "this endpoint has tools and prompts only; what else a service has is at /mcp/SERVICE";
-            answer::rpc_own(status, ours::error(id, code::METHOD_NOT_FOUND, why), call)
-        }
+        method => ours.unknown_method(method),
     }
+}
+
+/// What this endpoint is.
+fn about(instructions: &str) -> About<'_> {
+    About { name: "toolgate", capabilities: r#"{"tools":{},"prompts":{}}"#, instructions }
+}
+
+/// What a model is told of it.
+fn instructions(caller: &Caller, world: &World) -> String {
+    let names: Vec<String> = members(caller, world).iter().map(|service| service.name.to_string()).collect();
+    if names.is_empty() {
+        return "No service is in your scope; tell the user that an operator must widen it.".to_owned();
+    }
+    format!(
+        "Tools and prompts of several services, each named SERVICE__NAME: {}. What you may not use is not listed. \
+         A call that is refused or held for a person's approval says why, and what to do next.",
+        names.join(", ")
+    )
 }
 
 /// The services that an agent may use, by name.
@@ -261,13 +274,13 @@ async fn notified(received: Received, front: &Arc<Front>, message: &Message, met
         Err(stop) => return stopped(&received, front, &stop),
     };
     let id = message.params().and_then(|params| params.get("requestId")).map(|id| id.text().to_owned());
-    let (Some(id), "notifications/cancelled") = (id, method) else { return held::accepted(&received.call) };
+    let (Some(id), "notifications/cancelled") = (id, method) else { return ours::accepted(&received.call) };
     let client = client(&received, front, caller.agent.name.clone(), own, None);
     let asking = |service: &Service, session: Option<String>| {
         let (agent, service) = (caller.agent.name.clone(), service.name.as_str().to_owned());
         Asking { agent, service, session, id: id.clone() }
     };
-    let accepted = held::accepted(&received.call);
+    let accepted = ours::accepted(&received.call);
     let Some(own) = own else {
         // In the newest protocol a client hangs up; but it may take a held call back like this.
         let services = members(&caller, &world);

@@ -156,10 +156,10 @@ fn read_message(
         message = Message::read(without, &limits).map_err(Unreadable::Body)?;
     }
 
-    let form = Form::of(&message);
+    let modern = modern_header || message.meta(mcp::meta::PROTOCOL_VERSION).is_some();
+    let form = Form::of(&message, modern);
     let unread =
         |unreadable| Unread { stop: Refusal::Unreadable(unreadable).into(), form: Some(form.clone()) };
-    let modern = modern_header || message.meta(mcp::meta::PROTOCOL_VERSION).is_some();
     check_names(&message, headers, modern).map_err(unread)?;
     let (method, action, class) = subject_of(&message).map_err(unread)?;
     let session = session.filter(|_| !modern);

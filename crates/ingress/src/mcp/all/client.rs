@@ -96,7 +96,8 @@ impl Client {
         message: Message,
         stated: Stated,
     ) -> Received {
-        let (headers, form) = (in_version(self.headers.clone(), line), Form::of(&message));
+        let (headers, form) =
+            (in_version(self.headers.clone(), line), Form::of(&message, line.era == Era::Modern));
         let stated = Stated { modern: line.era == Era::Modern, session: line.session.clone(), ..stated };
         let (source, claims, exchange) = (self.source, self.claims.clone(), Ok(Exchange::Post(message)));
         Received { at, source, claims, call, exchange, headers, form, stated }
@@ -181,7 +182,7 @@ impl Client {
         let headers = in_version(headers, line);
         let other = |method: Cow<'static, str>| (method, Action::Service, Class::Housekeeping);
         let (subject, form) = match &exchange {
-            Exchange::Post(message) => (subject_of(message), Form::of(message)),
+            Exchange::Post(message) => (subject_of(message), Form::of(message, line.era == Era::Modern)),
             Exchange::End => (Ok(other(method_word(&Method::DELETE))), Form::Plain),
             Exchange::Listen | Exchange::Request(_) => (Ok(other(method_word(&Method::GET))), Form::Plain),
         };
