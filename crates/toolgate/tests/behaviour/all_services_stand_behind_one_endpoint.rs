@@ -562,6 +562,37 @@ fn an_agent_without_services_gets_an_empty_list() {
 }
 
 #[test]
+fn an_http_service_is_a_member_like_any_other() {
+    let api =
+        Upstream::start(|_| answer("200 OK", "Content-Type: application/json\r\n", r#"{"balance":1.0}"#));
+    let web = Upstream::mcp();
+    let reads = "      - { service: api, requests: [\"GET /v1/**\"] }\n    approve:\n";
+    let home = Home::new(&ALL_POLICY.replace("    approve:\n", reads));
+    let home = home.services(&[api.declare_api("api", ""), web.declare("web")]);
+    let key = home.key("laptop", "user", "api,web");
+    let gateway = home.serve();
+    let older = gateway.agent_of_all(&key).connected();
+    let list = newest("/mcp", "tools/list", None, "").key(&key);
+    for reply in [
+        listed("both", &["api", "web"], || older.request("tools/list", "{}")),
+        listed("both", &["api", "web"], || gateway.send(&list)),
+    ] {
+        assert_eq!(names(&reply, "tools")[..2], ["api__request", "api__documentation"]);
+    }
+    let asked = r#"{"method":"GET","path":"/v1/balance"}"#;
+    for reply in
+        [older.call("api__request", asked), gateway.send(&newest_call("api__request", asked).key(&key))]
+    {
+        assert_eq!(reply.json()["result"]["structuredContent"]["body"]["balance"], 1.0, "{}", reply.text());
+        let event = &gateway.recorded(reply.call_id(), 2)[0];
+        assert_eq!((&event["service"], &event["action"]), (&json!("api"), &json!("GET /v1/balance")));
+    }
+    let refused = older.call("api__request", r#"{"method":"GET","path":"/v2"}"#);
+    assert_eq!(refused.code(), 403, "{}", refused.text());
+    assert_eq!(api.count(), 2);
+}
+
+#[test]
 fn the_kill_switch_stops_lists_and_calls_alike() {
     let stage = AllStage::new();
     let older = stage.older();
