@@ -16,6 +16,7 @@ pub mod gateway;
 pub mod idempotency;
 pub mod listing;
 pub mod notify;
+pub mod pushed;
 pub mod recorder;
 pub mod risk;
 pub mod session;
