@@ -6,7 +6,7 @@ mod tool_result;
 mod words;
 
 use domain::{
-    approval::NotApproved,
+    approval::{NotApproved, Ticket},
     call::{Action, Call},
     clock::Now,
     idempotency::StoredAnswer,
@@ -257,6 +257,28 @@ pub(crate) fn event_stream(call: &Call, keyed: bool) -> Response<()> {
     }
     sign(&mut response, call, "held");
     response
+}
+
+/// The answer to a held call that goes on as a task: no error, and no result yet.
+pub(crate) fn held_as_task(call: &Call, keyed: bool, message: String) -> Response<Flow> {
+    let mut response = rpc(StatusCode::OK, message);
+    if keyed {
+        response.headers_mut().insert(IDEMPOTENCY_STATUS, HeaderValue::from_static("in-progress"));
+    }
+    sign(&mut response, call, "held");
+    response
+}
+
+/// A message of ours that is no refusal.
+pub(crate) fn own_message(status: StatusCode, call: &Call, message: String) -> Response<Flow> {
+    let mut response = rpc(status, message);
+    sign_own(&mut response, call);
+    response
+}
+
+/// How a held call stands, in words for people and models.
+pub(crate) fn standing(ticket: &Ticket, call: &Call) -> String {
+    words::standing(ticket, call)
 }
 
 /// What `X-Idempotency-Status` says of a stop, where it is about an idempotency key.

@@ -6,6 +6,7 @@ mod api;
 mod held;
 mod ours;
 mod read;
+pub(crate) mod task;
 
 use std::{borrow::Cow, net::IpAddr, sync::Arc};
 
@@ -105,7 +106,17 @@ impl Received {
     /// Answers what is for us ourselves; everything else walks.
     async fn answered(self, front: &Arc<Front>) -> Response<Flow> {
         let Self { at, source, claims, call, exchange, headers, form, stated } = self;
-        let Stated { modern, session, repeatable, intent, progress } = stated;
+        let Stated { modern, session, repeatable, intent, progress, tasks } = stated;
+        let question = match &exchange {
+            Ok(Exchange::Post(message)) if modern => task::question(front, &claims, &call, message),
+            _ => None,
+        };
+        if let Some(question) = question
+            && question.is_ours(front).await
+        {
+            let inquiry = Inquiry::made(Arc::clone(front), at, source, claims, held::housekeeping(call));
+            return question.answered(inquiry, &form).await;
+        }
         let is_api = exchange.is_ok() && api::is_one(front, &call.service, at).await;
         let session = session.filter(|_| !is_api);
         if let Ok(readable) = &exchange
@@ -126,6 +137,7 @@ impl Received {
             repeatable,
             intent,
             progress,
+            tasks,
         };
         match is_api {
             true => api::answered(asked, front, &form).await,

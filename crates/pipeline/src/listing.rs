@@ -1,19 +1,20 @@
 //! Filtered lists: what an agent may not use, it does not see. Elements are cut out of the raw bytes, in place.
 
+mod changes;
+
 use std::sync::Arc;
 
 use bytes::Bytes;
 use domain::{policy::Rights, risk::RiskScore, service::Service};
 use wire::{
-    Limits, Malformed, Raw, Reason, json, list,
-    mcp::ListKind::{self, Prompts, ResourceTemplates, Resources, Tools},
+    Limits, Malformed, Raw, Reason, graft, json, list,
+    mcp::{
+        ListKind::{self, Prompts, ResourceTemplates, Resources, Tools},
+        extension,
+    },
 };
 
-use crate::{
-    arrival::Caller,
-    freshness::Freshness,
-    risk::{Hints, Risk},
-};
+use crate::{arrival::Caller, freshness::Freshness, gateway::Gateway, lists::Lists, risk::Hints};
 
 /// The tool by which an agent asks for the answer to a call of its that was held. The gateway answers it itself.
 pub const WAIT_TOOL: &str = "toolgate_wait";
@@ -39,6 +40,7 @@ const LISTS: [ListKind; 4] = [Tools, Prompts, Resources, ResourceTemplates];
 pub(crate) struct Catalog {
     freshness: Arc<Freshness>,
     hints: Arc<Hints>,
+    lists: Arc<Lists>,
     approve_at: Option<RiskScore>,
     has_model: bool,
     caller: Caller,
@@ -46,17 +48,13 @@ pub(crate) struct Catalog {
 }
 
 impl Catalog {
-    pub(crate) fn new(
-        freshness: &Arc<Freshness>,
-        risk: &Risk,
-        caller: &Caller,
-        service: &Arc<Service>,
-    ) -> Self {
+    pub(crate) fn new(gateway: &Gateway, caller: &Caller, service: &Arc<Service>) -> Self {
         Self {
-            freshness: Arc::clone(freshness),
-            hints: Arc::clone(&risk.hints),
-            approve_at: risk.thresholds.approve_at,
-            has_model: risk.model.is_some(),
+            freshness: Arc::clone(&gateway.freshness),
+            hints: Arc::clone(&gateway.risk.hints),
+            lists: Arc::clone(&gateway.lists),
+            approve_at: gateway.risk.thresholds.approve_at,
+            has_model: gateway.risk.model.is_some(),
             caller: caller.clone(),
             service: Arc::clone(service),
         }
@@ -86,13 +84,15 @@ impl Catalog {
         if present.is_empty() {
             return Ok(None);
         }
-        for (_, tools) in present.iter().filter(|(kind, _)| *kind == Tools) {
-            self.hints.learn(&self.service, *tools);
+        for (kind, list) in &present {
+            if *kind == Tools {
+                self.hints.learn(&self.service, *list);
+            }
+            self.lists.learn(&self.service, *kind, *list);
         }
         // Today's rights: a stream may be older than the policy.
         let world = self.freshness.current();
-        let agent = world.agents.get(&self.caller.agent.name);
-        let rights = agent.and_then(|agent| Rights::of(&world, agent, self.service.name.as_str()).ok());
+        let rights = self.rights(&world);
         let mut kept: Option<Vec<u8>> = None;
         let can_wait = rights.is_some_and(|rights| rights.may_hold(self.approve_at, self.has_model));
         for (kind, _) in present {
@@ -103,10 +103,33 @@ impl Catalog {
         }
         Ok(kept.map(Bytes::from))
     }
+
+    /// What a server of the newest version says of itself, with the extension by which a held call becomes a task, where
+    /// a call of the agent can be held. It is then said to this agent alone.
+    pub(crate) fn with_tasks(&self, root: Raw<'_>) -> Option<Vec<u8>> {
+        let world = self.freshness.current();
+        if !self.rights(&world)?.may_hold(self.approve_at, self.has_model) {
+            return None;
+        }
+        let result = root.get("result")?;
+        let extensions = result.get("capabilities")?.get("extensions");
+        if extensions.and_then(|known| known.get(extension::TASKS)).is_some() {
+            return None;
+        }
+        let path = ["result", "capabilities", "extensions", extension::TASKS];
+        let offered = graft::set(root, &path, "{}")?;
+        match result.get("cacheScope") {
+            Some(_) => {
+                let private = |root: Raw<'_>| graft::set(root, &["result", "cacheScope"], "\"private\"");
+                edited(root, Some(offered), private).ok().flatten()
+            }
+            None => Some(offered),
+        }
+    }
 }
 
 /// An edit moves what stands behind it, so the next one looks at the document anew.
-fn edited(
+pub(crate) fn edited(
     root: Raw<'_>,
     kept: Option<Vec<u8>>,
     edit: impl Fn(Raw<'_>) -> Option<Vec<u8>>,
@@ -131,9 +154,13 @@ fn with_wait_tool(root: Raw<'_>) -> Option<Vec<u8>> {
 
 /// An element without a readable name cannot be called, so it is not shown.
 fn shows(rights: Option<Rights<'_>>, kind: ListKind, element: Raw<'_>) -> bool {
-    let name = element.get(kind.element_name()).and_then(Raw::as_str);
-    name.zip(rights).is_some_and(|(name, rights)| {
-        // An upstream's tool of that name is out of reach: calls of it end here.
-        !(kind == Tools && name == WAIT_TOOL) && rights.may_list(kind, &name)
-    })
+    element
+        .get(kind.element_name())
+        .and_then(Raw::as_str)
+        .is_some_and(|name| shows_named(rights, kind, &name))
+}
+
+fn shows_named(rights: Option<Rights<'_>>, kind: ListKind, name: &str) -> bool {
+    // An upstream's tool of that name is out of reach: calls of it end here.
+    !(kind == Tools && name == WAIT_TOOL) && rights.is_some_and(|rights| rights.may_list(kind, name))
 }

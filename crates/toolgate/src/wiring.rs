@@ -199,6 +199,7 @@ pub async fn start(
         store: Arc::clone(&store),
         counters,
         approvals,
+        lists: Arc::default(),
         risk,
         upstreams: Upstreams::new(dialler, Arc::clone(&clock), LINE_BYTES_MAX),
         timings: Arc::default(),

@@ -2,11 +2,13 @@
 //! One table knows every method. What is not in it is unknown, and what to do then is the caller's to decide.
 
 mod headers;
+mod list_change;
 mod subject;
 mod version;
 
 pub use headers::{HeaderMismatch, check_headers, encode_header};
-pub use subject::{Subject, stated_version, subject};
+pub use list_change::ListChange;
+pub use subject::{Subject, declares_extension, stated_version, subject};
 pub use version::{Era, Eras, Version};
 
 /// HTTP header names, in lower case as `http` has them.
@@ -45,6 +47,12 @@ pub mod meta {
     pub const OURS_PREFIX: &str = "toolgate/";
 }
 
+/// Names of extensions, as they stand under `capabilities.extensions`.
+pub mod extension {
+    /// `tools/call` may answer a task, which the client asks after with `tasks/get` (modern era).
+    pub const TASKS: &str = "io.modelcontextprotocol/tasks";
+}
+
 /// Error codes of JSON-RPC 2.0 and of MCP. Codes from -32768 to -32000 are never ours to invent.
 pub mod code {
     /// Not JSON.
@@ -57,6 +65,8 @@ pub mod code {
     pub const INVALID_PARAMS: i32 = -32602;
     /// Headers do not say what the body says (2026-07-28).
     pub const HEADER_MISMATCH: i32 = -32020;
+    /// The request needs a capability that the client did not declare (2026-07-28).
+    pub const MISSING_CAPABILITY: i32 = -32021;
     /// The server does not speak the version asked for (2026-07-28).
     pub const UNSUPPORTED_VERSION: i32 = -32022;
 }

@@ -3,6 +3,8 @@
 
 mod held;
 
+pub(super) use held::standing;
+
 use std::fmt::Write as _;
 
 use domain::{

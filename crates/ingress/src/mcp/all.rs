@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use domain::{
     call::{Action, Call},
-    names::AgentName,
+    names::{AgentName, ApprovalId},
     policy::{Args, Rights, Verdict},
     service::Service,
     stop::{Refusal, Stop, Unreadable},
@@ -23,7 +23,7 @@ use domain::{
 use http::{HeaderMap, HeaderValue, Response, header};
 use pipeline::{Exchange, WAIT_TOOL, arrival::Caller, flow::Flow, refuse, session::OwnSession};
 use wire::{
-    Message, Shape,
+    Message, Raw, Shape,
     mcp::{ListKind, Version},
 };
 
@@ -56,6 +56,12 @@ pub(super) async fn answered(received: Received, front: &Arc<Front>) -> Response
     match message.shape() {
         Shape::Request { method: "tools/call" | "prompts/get", .. } => {
             called(received, &message, front).await
+        }
+        // Of tasks only held calls are known here; a member is asked about none of its own.
+        Shape::Request { method: "tasks/get" | "tasks/update" | "tasks/cancel", .. }
+            if received.stated.modern && task_in(&message).is_some() =>
+        {
+            waited(received, task_in(&message), front).await
         }
         Shape::Request { id, method } => requested(received, front, &message, id.text(), method).await,
         Shape::Notification { method } => notified(received, front, &message, method).await,
@@ -107,7 +113,7 @@ fn own_session(stated: &Stated, front: &Front, agent: &AgentName) -> Result<Opti
 /// A tool or a prompt.
 async fn called(mut received: Received, message: &Message, front: &Arc<Front>) -> Response<Flow> {
     if matches!(&received.call.action, Action::Tool(name) if name == WAIT_TOOL) {
-        return waited(received, message, front).await;
+        return waited(received, held::approval_in(message), front).await;
     }
     let pair = match names::pair(message) {
         Ok(pair) => pair,
@@ -165,14 +171,19 @@ fn is_open(front: &Front, agent: &AgentName, call: &Call) -> Option<Arc<Service>
     service.cloned()
 }
 
-/// The answer to a held call, from the member that holds it.
-async fn waited(mut received: Received, message: &Message, front: &Arc<Front>) -> Response<Flow> {
+/// The held call that a task's id names, where it has the form of one.
+fn task_in(message: &Message) -> Option<ApprovalId> {
+    ApprovalId::parse(&message.params()?.get("taskId")?.as_str()?)
+}
+
+/// What is asked of a held call, brought to the member that holds it.
+async fn waited(mut received: Received, approval: Option<ApprovalId>, front: &Arc<Front>) -> Response<Flow> {
     let Proven { caller, .. } = match proven(&received, front).await {
         Ok(proven) => proven,
         Err(stop) => return stopped(&received, front, &stop),
     };
     let (gateway, now) = (&front.gateway, std::time::Duration::ZERO);
-    let found = match held::approval_in(message) {
+    let found = match approval {
         Some(id) => gateway.approvals.wait(&caller.agent.name, &id, now, gateway.stopping.clone()).await,
         None => Err(Refusal::NoSuchApproval.into()),
     };

@@ -18,7 +18,7 @@ use wire::{
     mcp::{self, Class, Era, Subject, Version},
 };
 
-use super::method_word;
+use super::{method_word, task};
 use crate::{
     Front,
     answer::Form,
@@ -55,6 +55,8 @@ pub(super) struct Stated {
     pub(super) intent: Option<String>,
     /// The token under which it wants to hear of progress, where it takes event streams.
     pub(super) progress: Option<String>,
+    /// Whether it may be answered a task, should it be held.
+    pub(super) tasks: bool,
 }
 
 /// A request that could not, and how its answer must look as far as that is known.
@@ -164,7 +166,8 @@ fn read_message(
     let (method, action, class) = subject_of(&message).map_err(unread)?;
     let session = session.filter(|_| !modern);
     let (repeatable, intent) = (repeatable.map_err(unread)?, intent.map_err(unread)?);
-    let stated = Stated { modern, session, repeatable, intent, progress };
+    let tasks = modern && task::is_welcome(&message);
+    let stated = Stated { modern, session, repeatable, intent, progress, tasks };
     Ok(Read { exchange: Exchange::Post(message), method, action, class, form, stated })
 }
 

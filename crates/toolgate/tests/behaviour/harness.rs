@@ -13,6 +13,7 @@ mod held;
 mod home;
 mod http;
 mod lock;
+mod modern;
 mod upstream;
 
 use std::time::Duration;
@@ -29,6 +30,7 @@ pub use held::{HELD_POLICY, HeldStage, LONG, SHORT, approval, paged};
 pub use home::{Home, Ran};
 pub use http::{Answer, Reply, Request, attempt, open, send, send_bytes};
 pub use lock::Lock;
+pub use modern::{Modern, message_in};
 pub use upstream::{
     ClosedPort, Hit, Latch, Step, TOOLS, Upstream, answer, events, json, mcp, rpc, say, stream_head,
 };

@@ -8,7 +8,7 @@ use domain::{
 };
 use wire::{
     Limits, Message, Raw, Shape,
-    mcp::{Era, meta},
+    mcp::{Era, extension, meta},
 };
 
 use super::{client::Client, names::quoted};
@@ -17,8 +17,6 @@ use crate::answer;
 /// The members of `_meta` that requests have in the newest protocol only.
 const OF_THE_NEWEST: [&str; 4] =
     [meta::PROTOCOL_VERSION, meta::CLIENT_CAPABILITIES, meta::CLIENT_INFO, meta::LOG_LEVEL];
-/// The extension by which a member would answer with a task: nobody here knows whose it is when it is asked for.
-const TASKS: &str = "io.modelcontextprotocol/tasks";
 
 /// A client's request, as a member of this era takes it.
 pub(super) fn message_for(message: &Message, client: &Client, era: Era) -> Result<Message, Unreadable> {
@@ -63,11 +61,12 @@ fn with_first(message: &Message, object: Raw<'_>, members: &str) -> Option<Bytes
     Some(message.replace(inside..inside, &format!("{members}{comma}")))
 }
 
-/// The message of a client that takes no tasks for an answer; none where it takes none anyway.
+/// The message of a client that takes no tasks for an answer, because nobody here knows whose task a member's would be
+/// when it is asked for; none where it takes none anyway. Held calls are told as tasks all the same: those are ours.
 fn without_tasks(message: &Message) -> Option<Bytes> {
     let extensions = message.meta(meta::CLIENT_CAPABILITIES)?.get("extensions")?;
-    extensions.get(TASKS)?;
-    let others = extensions.members().filter(|(key, _)| *key != *TASKS);
+    extensions.get(extension::TASKS)?;
+    let others = extensions.members().filter(|(key, _)| *key != *extension::TASKS);
     let others: Vec<String> =
         others.map(|(key, value)| format!("{}:{}", quoted(&key.decoded()), value.text())).collect();
     Some(message.replace(message.span(extensions)?, &format!("{{{}}}", others.join(","))))
