@@ -66,7 +66,7 @@ pub(crate) async fn open(knock: Knock) -> Response<Flow> {
     let asked = match read_head(&front, &call.service, &head.method, &path, query.as_deref(), &head.headers) {
         Ok((method, target, headers)) => {
             let body = read_body(&head.headers, body, &front, claims.key()).await;
-            body.map(|body| (ApiRequest { method, target, body }, headers))
+            body.map(|body| (ApiRequest { method, target, body, reads_answer: false }, headers))
         }
         Err(unreadable) => Err(unreadable.into()),
     };

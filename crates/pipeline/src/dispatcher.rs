@@ -209,7 +209,8 @@ fn rebuilt(mut call: HeldCall, odd: OddTargets) -> Option<(Exchange, HeaderMap, 
             let target = Target::parse(path, query, odd).ok()?;
             let method = Method::from_bytes(method.as_bytes()).ok()?;
             let body = CallBody::Whole(Bytes::from(std::mem::take(body)));
-            Exchange::Request(ApiRequest { method, target, body })
+            // Its answer goes into its row as it comes: whoever reads it may have asked at any door.
+            Exchange::Request(ApiRequest { method, target, body, reads_answer: false })
         }
     };
     Some((exchange, headers, call))
