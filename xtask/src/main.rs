@@ -6,6 +6,7 @@ mod browser;
 mod check;
 mod debian;
 mod peers;
+mod postgres;
 mod soak;
 mod steps;
 mod test;

@@ -13,7 +13,6 @@ use sqlx::{
 };
 use thiserror::Error;
 
-
 /// A text is no address of a server. It is not repeated: it may have a password in it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[error("this is no address of a Postgres server")]
