@@ -23,9 +23,19 @@ use tokio::sync::watch;
 use vault::Pepper;
 
 use crate::{
-    approvals::Approvals, budget::BodyBudget, credentials::Credentials, freshness::Freshness,
-    gates::g70_record::Recording, idempotency::IdempotencyKeys, recorder::Recorder, risk::Risk,
-    session::SessionTokens, timings::Timings, upstreams::Upstreams,
+    approvals::Approvals,
+    arrival::Arrival,
+    budget::BodyBudget,
+    credentials::Credentials,
+    freshness::Freshness,
+    gates::g70_record::Recording,
+    idempotency::IdempotencyKeys,
+    recorder::Recorder,
+    risk::Risk,
+    session::SessionTokens,
+    timings::Timings,
+    traces::{Trace, Traces},
+    upstreams::Upstreams,
 };
 
 /// Everything a walk reads or writes, shared by all walks.
@@ -41,7 +51,7 @@ pub struct Gateway {
     /// What survives a restart.
     pub store: Arc<Store>,
     /// The limits' state.
-    pub counters: Counters,
+    pub counters: Arc<Counters>,
     /// The trail.
     pub recorder: Arc<Recorder>,
     /// The services' ends.
@@ -64,6 +74,8 @@ pub struct Gateway {
     pub recording: Recording,
     /// Where the time of calls goes.
     pub timings: Arc<Timings>,
+    /// Where their spans go; `None`: calls are not traced.
+    pub traces: Option<Arc<Traces>>,
     /// Turns true when the gateway is about to stop: calls finish, streams that only listen end.
     pub stopping: watch::Receiver<bool>,
 }
@@ -93,6 +105,11 @@ impl Gateway {
         Some(agent.name.clone())
     }
 
+    /// The trace of a call that has just arrived, where calls are traced.
+    pub(crate) fn begin_trace(&self, arrival: &Arrival) -> Option<Trace> {
+        self.traces.as_ref()?.begin(&arrival.call, &arrival.headers, arrival.at.wall)
+    }
+
     /// What agents may read about these services, by name.
     ///
     /// # Errors
@@ -117,6 +134,9 @@ impl Gateway {
     /// The [`Fault`] that calls would meet.
     pub async fn ready(&self) -> Result<(), Fault> {
         self.freshness.world(self.clock.now()).await?;
+        if self.counters.shared().is_some_and(|server| !server.admits()) {
+            return Err(Fault::CountersUnavailable);
+        }
         if self.recorder.is_healthy() { Ok(()) } else { Err(Fault::AuditUnavailable) }
     }
 }

@@ -39,6 +39,7 @@ use crate::{
 pub async fn walk(arrival: Arrival, gateway: &Gateway) -> Result<Reply, Stop> {
     let at = arrival.at;
     let mut record = Record::open(&arrival.call, at, &gateway.recorder, &gateway.clock)?;
+    record.trace = gateway.begin_trace(&arrival);
     let mut world = match gateway.freshness.world(at).await {
         Ok(world) => world,
         Err(fault) => return Err(record.turn_away(fault.into())),
@@ -60,19 +61,19 @@ pub async fn walk(arrival: Arrival, gateway: &Gateway) -> Result<Reply, Stop> {
         let call =
             authorize(call, &world, &gateway.sessions, &gateway.bodies, &gateway.bounds, &mut record.draft)
                 .await?;
-        let call = rate_limit(call, &world, &gateway.counters)?;
+        let call = rate_limit(call, &world, &gateway.counters).await?;
         let call = idempotency(call, gateway, &mut record.draft).await?;
         let call = assess_risk(call, gateway, &mut record.draft).await?;
         let call = approve(call, &world, gateway, &mut record).await?;
         let call = record.intent(call, &gateway.freshness, &gateway.recording).await?;
         let call = inject_credential(call, &gateway.freshness, &gateway.credentials).await?;
-        measured(forward(call, gateway), at, gateway).await
+        measured(forward(call, gateway, record.trace.as_mut()), at, gateway).await
     }
     .await;
 
     let answer = match (answer, &caller) {
         (Err(refused @ Stop::Refused(_)), Some(caller)) => {
-            Err(charge_refusal(refused, caller, &call, &world, at.monotonic, &gateway.counters))
+            Err(charge_refusal(refused, caller, &call, &world, at.monotonic, &gateway.counters).await)
         }
         (answer, _) => answer,
     };
@@ -99,6 +100,7 @@ pub(crate) async fn resume(resumed: Resumed, gateway: &Gateway) -> Result<bool, 
     let (at, approval_id) = (arrival.at, approval.held.id);
     let world = gateway.freshness.world(at).await?;
     let mut record = Record::open(&arrival.call, at, &gateway.recorder, &gateway.clock)?;
+    record.trace = gateway.begin_trace(&arrival);
     record.draft.of_held(&approval);
     let execution = Execution {
         approval: approval.clone(),
@@ -126,7 +128,7 @@ pub(crate) async fn resume(resumed: Resumed, gateway: &Gateway) -> Result<bool, 
         let call = decided(call, &approval, &destination, approvers, &world, &mut record.draft)?;
         let call = record.intended(call, &gateway.freshness)?;
         let call = inject_credential(call, &gateway.freshness, &gateway.credentials).await?;
-        forward(call, gateway).await
+        forward(call, gateway, record.trace.as_mut()).await
     }
     .await;
     // Whoever waits reads it from the row.
@@ -203,14 +205,14 @@ async fn admit(
     )
     .await?;
     let (caller, arrival) = known.into_parts();
-    charge_housekeeping(&caller, &call, &world, at.monotonic, &gateway.counters)?;
+    charge_housekeeping(&caller, &call, &world, at.monotonic, &gateway.counters).await?;
     Ok((caller, arrival, world))
 }
 
 /// Records what a known caller was refused that the gateway answers itself, charges it, and hands the stop back.
-pub fn refuse(caller: &Caller, call: &Call, at: Now, stop: Stop, gateway: &Gateway) -> Stop {
+pub async fn refuse(caller: &Caller, call: &Call, at: Now, stop: Stop, gateway: &Gateway) -> Stop {
     let world = gateway.freshness.current();
-    let stop = charge_refusal(stop, caller, call, &world, at.monotonic, &gateway.counters);
+    let stop = charge_refusal(stop, caller, call, &world, at.monotonic, &gateway.counters).await;
     match Record::open(call, at, &gateway.recorder, &gateway.clock) {
         Ok(mut record) => {
             record.draft.caller(caller.key, &caller.agent);

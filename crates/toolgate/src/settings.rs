@@ -6,6 +6,7 @@ mod kind;
 mod notify;
 mod reference;
 mod risk;
+mod server;
 mod sources;
 mod table;
 mod variables;
@@ -16,11 +17,12 @@ use std::{
     time::Duration,
 };
 
-use domain::operator::SessionTerms;
+use domain::{operator::SessionTerms, service::UpstreamUrl};
 pub use kind::{AddressRange, duration};
 pub use notify::NotifySink;
 pub use reference::schema;
 pub use risk::{Risk, RiskModel};
+pub use server::Counters;
 pub use sources::{Choices, Faults, Sources};
 use store::Place;
 pub use variables::dotenv_variable;
@@ -34,6 +36,8 @@ pub struct Settings {
     pub console: Console,
     /// Where agents, services and the trail are kept.
     pub store: Place,
+    /// Where limits are counted.
+    pub counters: Counters,
     /// The policy.
     pub policy_file: PathBuf,
     /// Held calls.
@@ -192,12 +196,14 @@ pub enum Record {
 }
 
 /// What the process says about itself.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Telemetry {
     /// The form of log lines on stderr.
     pub log: LogForm,
     /// How much is said.
     pub level: Level,
+    /// The base URL of the collector that gets a trace of each call (OTLP over HTTP).
+    pub otlp: Option<UpstreamUrl>,
 }
 
 /// The form of log lines.
@@ -249,10 +255,11 @@ impl Settings {
                 session: session(choices)?,
                 metrics_token_env: choices.text("console.metrics_token_env").map(str::to_owned),
             },
-            store: match choices.server("store.url") {
+            store: match choices.store("store.url") {
                 Some(url) => Place::Server(url.clone()),
                 None => Place::File(home.join("toolgate.db")),
             },
+            counters: Counters::build(choices),
             policy_file: needed("policy.path"),
             approvals: Approvals {
                 decide_within: choices.duration("approvals.decide_within"),
@@ -286,6 +293,11 @@ impl Settings {
                     Some("debug") => Level::Debug,
                     _ => Level::Info,
                 },
+                otlp: choices
+                    .text("telemetry.otlp")
+                    .map(UpstreamUrl::parse)
+                    .transpose()
+                    .map_err(|bad| Faults::One(format!("{bad} (telemetry.otlp)")))?,
             },
         };
         let listen = settings.console.listener.listen;
@@ -375,7 +387,7 @@ mod tests {
         assert_eq!(settings.root_key, RootKeySource::File("/home/vault.key".into()));
         assert_eq!(settings.store, Place::File("/home/toolgate.db".into()));
         assert_eq!(settings.audit, Audit { sync: Sync::Flush, record: Record::Calls, value_limit: 4_000 });
-        assert_eq!(settings.telemetry, Telemetry { log: LogForm::Text, level: Level::Info });
+        assert_eq!(settings.telemetry, Telemetry { log: LogForm::Text, level: Level::Info, otlp: None });
         assert_eq!(settings.gateway.listener.url(), "http://127.0.0.1:8484");
     }
 
@@ -402,6 +414,7 @@ mod tests {
                     words.iter().find(|word| **word != setting.default).unwrap().to_string()
                 }
                 Kind::Store => "postgres://ada@localhost/toolgate".to_owned(),
+                Kind::Server(_, schemes) => format!("{}://127.0.0.1", schemes[0]),
                 // There is one value so far.
                 Kind::Only(..) => continue,
             };
@@ -418,6 +431,12 @@ mod tests {
                 let model = ["risk.model.url=https://a.example", "risk.model.name=small"];
                 let changed = build(&[&model[..], &set].concat()).unwrap().risk.model.unwrap();
                 assert_ne!(changed, build(&model).unwrap().risk.model.unwrap(), "{of_model}");
+                continue;
+            }
+            if path == "counters.nodes" {
+                // Only who shares has others to share with.
+                let sharing = "counters.on_loss=share";
+                assert_ne!(build(&[sharing, set[0]]).unwrap(), build(&[sharing]).unwrap());
                 continue;
             }
             assert_ne!(build(&set).unwrap(), default, "{path}");

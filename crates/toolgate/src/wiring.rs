@@ -2,10 +2,12 @@
 
 mod call_log;
 mod desk;
+mod limits;
 mod notify;
 mod policy_watch;
 mod risk;
 mod secrets;
+mod traces;
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -16,7 +18,6 @@ use std::{
 use admin::Admin;
 use anyhow::{Context as _, anyhow};
 use console::PolicyStanding;
-use counters::Counters;
 use domain::{
     audit::{Event, Kind, redact},
     clock::Clock,
@@ -53,10 +54,9 @@ use crate::{
     settings::{self, Record, Settings},
 };
 pub use call_log::CallLog;
+pub use limits::server as counting_server;
 pub use policy_watch::{PolicyNews, TellPolicy, read_policy};
 
-/// How many buckets the limits may remember.
-const BUCKETS_MAX: usize = 1 << 20;
 /// One message of a child process (bytes).
 const LINE_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// All bodies that are held in memory at once (bytes).
@@ -73,6 +73,8 @@ const FORGET_PAUSE: Duration = Duration::from_millis(50);
 const COUNT_EVERY: Duration = Duration::from_secs(10);
 /// How long requests under way are waited for when the gateway stops.
 const DRAIN_MAX: Duration = Duration::from_secs(30);
+/// How long the last spans may take to reach their collector.
+const SPANS_MAX: Duration = Duration::from_secs(3);
 /// How long children may take to end.
 const CHILDREN_MAX: Duration = Duration::from_secs(7);
 
@@ -95,6 +97,7 @@ pub struct Running {
     helpers: Vec<JoinHandle<()>>,
     dispatcher: JoinHandle<()>,
     recorder_task: JoinHandle<()>,
+    exporter: Option<JoinHandle<()>>,
 }
 
 /// How a stop ended.
@@ -128,6 +131,12 @@ pub async fn start(
 
     let dialler = Dialler::new();
     let model = risk::model(&settings.risk, &dialler, &clock)?;
+    let counters = Arc::new(limits::counters(&settings.counters, *store.install())?);
+    if let Some(server) = counters.shared() {
+        // One that is away now may come back; until then it is as if it had gone later.
+        let _ = server.connect().await;
+    }
+    let (traces, exporter) = traces::start(settings.telemetry.otlp.as_ref(), &dialler, &clock)?.unzip();
 
     // Bind before anything is started: a taken port must leave nothing behind.
     let gateway_socket = bind("gateway", &settings.gateway.listener)?;
@@ -188,11 +197,12 @@ pub async fn start(
         ids: CallIds::new(vault::random::bytes()),
         pepper: secrets.pepper,
         store: Arc::clone(&store),
-        counters: Counters::new(BUCKETS_MAX),
+        counters,
         approvals,
         risk,
         upstreams: Upstreams::new(dialler, Arc::clone(&clock), LINE_BYTES_MAX),
         timings: Arc::default(),
+        traces,
         sessions: SessionTokens::new(secrets.sessions),
         idempotency: IdempotencyKeys::new(Arc::clone(&store), Arc::clone(&secrets.vault)),
         credentials,
@@ -257,7 +267,7 @@ pub async fn start(
         Box::new(move |source, request| Box::pin(Arc::clone(&at_desk).answer(source, request)));
     console_entrance.open(front(&settings.console.listener, CONSOLE_DOORS, Some(answers)));
     let listeners = waiting.unwrap_or_else(listen);
-    let helpers = vec![
+    let mut helpers = vec![
         tokio::spawn(Arc::clone(&freshness).run()),
         tokio::spawn(pushed::run(Arc::clone(&gateway))),
         tokio::spawn(desk.tell_news()),
@@ -276,6 +286,7 @@ pub async fn start(
             tell,
         )),
     ];
+    helpers.extend(gateway.counters.shared().map(|server| tokio::spawn(Arc::clone(server).run())));
     let dispatcher = tokio::spawn(dispatcher::run(Arc::clone(&gateway)));
     Ok(Running {
         dispatcher,
@@ -289,6 +300,7 @@ pub async fn start(
         listeners,
         helpers,
         recorder_task,
+        exporter,
     })
 }
 
@@ -298,7 +310,8 @@ impl Running {
     /// # Errors
     /// When the last event could not be written.
     pub async fn stop(self) -> anyhow::Result<Stopped> {
-        let Self { gateway, store, drain, listeners, helpers, dispatcher, recorder_task, .. } = self;
+        let Self { gateway, store, drain, listeners, helpers, dispatcher, recorder_task, exporter, .. } =
+            self;
         drain.send_replace(true);
         let mut cut_off = 0;
         for listener in listeners {
@@ -327,6 +340,10 @@ impl Running {
             tracing::error!(
                 "calls were still under way when the gateway stopped; the trail shows them as intents"
             );
+        }
+        // The last spans; a collector that does not answer has had its time.
+        if let Some(exporter) = exporter {
+            let _ = tokio::time::timeout(SPANS_MAX, exporter).await;
         }
         let pending = store.count_waiting().await.unwrap_or_default();
         if let Some(store) = Arc::into_inner(store) {

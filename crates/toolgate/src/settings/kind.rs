@@ -7,9 +7,11 @@ use std::{
 };
 
 use domain::{risk::RiskScore, service::UpstreamUrl, yaml::did_you_mean};
-use store::ServerUrl;
 
-use super::notify::{self, NotifySink};
+use super::{
+    notify::{self, NotifySink},
+    server::ServerUrl,
+};
 
 /// The form of a value.
 #[derive(Debug, Clone, Copy)]
@@ -50,6 +52,9 @@ pub enum Kind {
     Store,
     /// One word so far; what begins like the others is known, and not supported yet.
     Only(&'static str, &'static [&'static str]),
+    /// A word for what this process does itself, or the URL of a server with one of these schemes. It may hold a password,
+    /// so it is shown masked.
+    Server(&'static str, &'static [&'static str]),
 }
 
 /// A value that was read.
@@ -71,10 +76,12 @@ pub enum Value {
     Text(String),
     /// Several texts.
     List(Vec<String>),
+    /// The URL of a server, which may hold a password.
+    Server(ServerUrl),
     /// Receivers of notifications.
     Sinks(Vec<NotifySink>),
     /// A server of stores.
-    Server(Box<ServerUrl>),
+    Store(Box<store::ServerUrl>),
 }
 
 impl Kind {
@@ -159,8 +166,8 @@ impl Kind {
                 },
             },
             Self::Store if text == "sqlite" => Ok(Value::Text(text.clone())),
-            Self::Store => match ServerUrl::parse(text) {
-                Ok(url) => Ok(Value::Server(Box::new(url))),
+            Self::Store => match store::ServerUrl::parse(text) {
+                Ok(url) => Ok(Value::Store(Box::new(url))),
                 // It may have a password in it.
                 Err(_) => Err((
                     "what is written here is no store".to_owned(),
@@ -176,6 +183,18 @@ impl Kind {
                 let shown = if text.contains("://") { format!("{scheme}://…") } else { shown };
                 Err((format!("`{shown}` is {what}"), format!("write `{word}`, or leave it out")))
             }
+            Self::Server(word, _) if text == word => Ok(Value::None),
+            Self::Server(word, schemes) => match ServerUrl::parse(text, schemes) {
+                Some(url) => Ok(Value::Server(url)),
+                None => {
+                    // A URL may carry a password, so only its scheme is repeated.
+                    let scheme =
+                        text.split_once("://").map(|(scheme, _)| format!("{}://…", self::shown(scheme)));
+                    let what = format!("`{}` is unknown", scheme.unwrap_or(shown));
+                    let first = schemes.first().unwrap_or(&word);
+                    Err((what, format!("write `{word}`, or a URL like `{first}://127.0.0.1`")))
+                }
+            },
             Self::Sinks => notify::parse(text).map(Value::Sinks),
             Self::Hosts | Self::Origins | Self::Ranges => Ok(Value::List(vec![self.element(text)?])),
         }
@@ -217,6 +236,10 @@ impl Kind {
             }
             Self::Store => "`sqlite` or a `postgres://` URL".to_owned(),
             Self::Only(word, _) => format!("`{word}`"),
+            Self::Server(word, schemes) => {
+                let urls: Vec<String> = schemes.iter().map(|scheme| format!("`{scheme}://…`")).collect();
+                format!("`{word}` or {}", urls.join(" or "))
+            }
         }
     }
 }
@@ -394,7 +417,7 @@ mod tests {
     #[test]
     fn a_store_is_a_file_or_a_server() {
         assert_eq!(read(Kind::Store, "sqlite"), Some(Value::Text("sqlite".into())));
-        let Some(Value::Server(url)) = read(Kind::Store, "postgres://ada:secret@db:6543/toolgate") else {
+        let Some(Value::Store(url)) = read(Kind::Store, "postgres://ada:secret@db:6543/toolgate") else {
             panic!("a server");
         };
         assert_eq!(url.to_string(), "postgres://ada@db:6543/toolgate");

@@ -53,6 +53,9 @@ fn leaf(setting: &Setting) -> Json {
             json!({ "type": "string", "pattern": "^(sqlite|postgres(ql)?://.+)$", "default": setting.default })
         }
         Kind::Only(word, _) => json!({ "const": word, "default": word }),
+        Kind::Server(word, schemes) => {
+            json!({ "type": "string", "pattern": format!("^({word}|({})://.+)$", schemes.join("|")), "default": word })
+        }
         Kind::Hosts | Kind::Origins | Kind::Ranges => {
             json!({ "type": "array", "items": { "type": "string" }, "default": [] })
         }

@@ -10,12 +10,12 @@ use domain::{
     risk::RiskScore,
     yaml::{self, Problem, did_you_mean},
 };
-use store::ServerUrl;
 
 use super::{
     file,
     kind::Value,
     notify::{self, NotifySink},
+    server::ServerUrl,
     table::{SETTINGS, Setting},
     variables::{dotenv, refuse_unknown},
 };
@@ -181,6 +181,7 @@ impl Choices {
         let written = match &value {
             Value::Sinks(sinks) => notify::written(sinks),
             Value::Server(url) => url.to_string(),
+            Value::Store(url) => url.to_string(),
             _ => written.to_owned(),
         };
         if let Some(choice) = self.choices.iter_mut().find(|choice| choice.setting.path == setting.path) {
@@ -252,9 +253,16 @@ impl Choices {
         }
     }
     /// A server of stores; `None` where it is a file.
-    pub(super) fn server(&self, path: &str) -> Option<&ServerUrl> {
+    pub(super) fn store(&self, path: &str) -> Option<&store::ServerUrl> {
         match self.value(path) {
-            Value::Server(url) => Some(url),
+            Value::Store(url) => Some(url),
+            _ => None,
+        }
+    }
+    /// A server; `None` when this process does it itself.
+    pub(super) fn server(&self, path: &str) -> Option<ServerUrl> {
+        match self.value(path) {
+            Value::Server(url) => Some(url.clone()),
             _ => None,
         }
     }
