@@ -25,7 +25,10 @@ use wire::{
 };
 
 use self::words::Words;
-use crate::Front;
+use crate::{
+    Front,
+    challenge::{self, Challenge},
+};
 
 const CALL_ID: HeaderName = HeaderName::from_static("x-call-id");
 const PROXY_STATUS: HeaderName = HeaderName::from_static("x-proxy-status");
@@ -115,9 +118,11 @@ pub(crate) fn stopped(
     {
         headers.insert(header::LOCATION, place);
     }
-    if words.status == 401 {
-        headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"toolgate\""));
+    if let Some(challenge) = Challenge::of(stop) {
+        headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge::PLAIN));
+        response.extensions_mut().insert(challenge);
     }
+    let headers = response.headers_mut();
     if let Stop::Refused(Refusal::RateLimited(over)) = stop {
         limit_headers(headers, over);
     }

@@ -14,6 +14,7 @@ pub mod freshness;
 pub mod gates;
 pub mod gateway;
 pub mod idempotency;
+pub mod issuers;
 pub mod listing;
 pub mod notify;
 pub mod recorder;

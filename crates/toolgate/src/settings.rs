@@ -1,7 +1,9 @@
 //! Settings: what an install may choose, read once at start (contract §1). Later sources win: defaults,
 //! `toolgate.yaml`, `.env`, the environment, `--set`. An unknown or wrong setting is an error, never skipped.
 
+mod entries;
 mod file;
+mod issuers;
 mod kind;
 mod notify;
 mod reference;
@@ -17,6 +19,7 @@ use std::{
 };
 
 use domain::operator::SessionTerms;
+pub use issuers::Issuer;
 pub use kind::{AddressRange, duration};
 pub use notify::NotifySink;
 pub use reference::schema;
@@ -135,6 +138,8 @@ pub struct Gateway {
     pub allowed_origins: Vec<String>,
     /// Peers whose `X-Forwarded-For` is believed.
     pub trusted_proxies: Vec<AddressRange>,
+    /// Whose access tokens are taken for agents.
+    pub issuers: Vec<Issuer>,
 }
 
 /// The console listener and its logins.
@@ -242,6 +247,10 @@ impl Settings {
                     .iter()
                     .filter_map(|range| AddressRange::parse(range))
                     .collect(),
+                issuers: {
+                    let issuers = choices.issuers("gateway.issuers").into_iter();
+                    issuers.map(|issuer| issuer.in_home(home)).collect()
+                },
             },
             console: Console {
                 listener: Listener::build(choices, "console", &path)?,
@@ -395,6 +404,7 @@ mod tests {
                 Kind::Origins => "https://app.example.com".to_owned(),
                 Kind::Ranges => "10.0.0.0/8".to_owned(),
                 Kind::Sinks => "[{url: https://hooks.example.com/a, format: slack}]".to_owned(),
+                Kind::Issuers => "[{issuer: https://login.example.com, agent_claim: sub}]".to_owned(),
                 Kind::OneOf(words) => {
                     words.iter().find(|word| **word != setting.default).unwrap().to_string()
                 }

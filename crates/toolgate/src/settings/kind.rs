@@ -8,7 +8,10 @@ use std::{
 
 use domain::{risk::RiskScore, service::UpstreamUrl, yaml::did_you_mean};
 
-use super::notify::{self, NotifySink};
+use super::{
+    issuers::{self, Issuer},
+    notify::{self, NotifySink},
+};
 
 /// The form of a value.
 #[derive(Debug, Clone, Copy)]
@@ -43,6 +46,8 @@ pub enum Kind {
     Ranges,
     /// Receivers of notifications: mappings with members of their own.
     Sinks,
+    /// Issuers of access tokens: mappings with members of their own.
+    Issuers,
     /// One of a few words.
     OneOf(&'static [&'static str]),
     /// One word so far; what begins like the others is known, and not supported yet.
@@ -70,6 +75,8 @@ pub enum Value {
     List(Vec<String>),
     /// Receivers of notifications.
     Sinks(Vec<NotifySink>),
+    /// Issuers of access tokens.
+    Issuers(Vec<Issuer>),
 }
 
 impl Kind {
@@ -86,8 +93,10 @@ impl Kind {
         if self.is_list() {
             return texts.iter().map(|text| self.element(text)).collect::<Result<_, _>>().map(Value::List);
         }
-        if let (Self::Sinks, []) = (self, texts) {
-            return Ok(Value::Sinks(Vec::new()));
+        match (self, texts) {
+            (Self::Sinks, []) => return Ok(Value::Sinks(Vec::new())),
+            (Self::Issuers, []) => return Ok(Value::Issuers(Vec::new())),
+            _ => {}
         }
         let [text] = texts else {
             return Err(("a list does not belong here".to_owned(), "write one value".to_owned()));
@@ -163,6 +172,7 @@ impl Kind {
                 Err((format!("`{shown}` is {what}"), format!("write `{word}`, or leave it out")))
             }
             Self::Sinks => notify::parse(text).map(Value::Sinks),
+            Self::Issuers => issuers::parse(text).map(Value::Issuers),
             Self::Hosts | Self::Origins | Self::Ranges => Ok(Value::List(vec![self.element(text)?])),
         }
     }
@@ -198,6 +208,9 @@ impl Kind {
             Self::Origins => "list of origins".to_owned(),
             Self::Ranges => "list of addresses or CIDR ranges".to_owned(),
             Self::Sinks => "list of `{url, secret_env, format, on}`".to_owned(),
+            Self::Issuers => {
+                "list of `{issuer, agent or agent_claim, agents, audience, scope, network, ca}`".to_owned()
+            }
             Self::OneOf(words) => {
                 words.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(" or ")
             }

@@ -13,6 +13,7 @@ use domain::{
 
 use super::{
     file,
+    issuers::Issuer,
     kind::Value,
     notify::{self, NotifySink},
     table::{SETTINGS, Setting},
@@ -179,6 +180,10 @@ impl Choices {
         // As it is written it may have secrets in it.
         let written = match &value {
             Value::Sinks(sinks) => notify::written(sinks),
+            Value::Issuers(issuers) => {
+                let issuers: Vec<String> = issuers.iter().map(ToString::to_string).collect();
+                format!("[{}]", issuers.join(", "))
+            }
             _ => written.to_owned(),
         };
         if let Some(choice) = self.choices.iter_mut().find(|choice| choice.setting.path == setting.path) {
@@ -246,6 +251,13 @@ impl Choices {
     pub(super) fn sinks(&self, path: &str) -> Vec<NotifySink> {
         match self.value(path) {
             Value::Sinks(sinks) => sinks.clone(),
+            _ => Vec::new(),
+        }
+    }
+    /// Issuers of access tokens.
+    pub(super) fn issuers(&self, path: &str) -> Vec<Issuer> {
+        match self.value(path) {
+            Value::Issuers(issuers) => issuers.clone(),
             _ => Vec::new(),
         }
     }
