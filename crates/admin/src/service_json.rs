@@ -51,6 +51,7 @@ pub fn service_json(service: &Service) -> Value {
         };
         put("unknown_methods", json!(unknown));
         put("trust_annotations", json!(service.trust_annotations));
+        put("pins", json!(service.pins.as_str()));
         let refusals = match service.refusals {
             RefusalForm::Error => "error",
             RefusalForm::Result => "result",

@@ -108,6 +108,7 @@ fn fields(service: &Service) -> Vec<(&'static str, String)> {
         fields.extend([
             ("unknown_methods", unknown.to_owned()),
             ("trust_annotations", service.trust_annotations.to_string()),
+            ("pins", service.pins.as_str().to_owned()),
             ("refusals", refusals.to_owned()),
         ]);
     }

@@ -22,5 +22,6 @@ pub mod quota;
 pub mod risk;
 pub mod service;
 pub mod stop;
+pub mod tools;
 pub mod world;
 pub mod yaml;

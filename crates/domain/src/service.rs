@@ -30,6 +30,9 @@ pub struct Service {
     /// Whether what its tools say about themselves counts for risk. Only services of kind `mcp` have tools.
     #[serde(default)]
     pub trust_annotations: bool,
+    /// Which of its tools may be called. Only services of kind `mcp` have tools.
+    #[serde(default)]
+    pub pins: Pins,
     /// What is added to its requests, or to its child's environment.
     #[serde(default)]
     pub credentials: Vec<CredentialSlot>,
@@ -201,6 +204,34 @@ pub enum UnknownMethods {
     Refuse,
     /// They pass, as housekeeping.
     Pass,
+}
+
+/// Which of a service's tools may be called: whether their definitions are pinned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Pins {
+    /// Those of the first list, as they are there; what is new or changes later waits for an operator.
+    #[default]
+    FirstUse,
+    /// Those that an operator has accepted.
+    Review,
+    /// All, whatever becomes of them.
+    Off,
+}
+
+impl Pins {
+    /// Every choice.
+    pub const ALL: [Self; 3] = [Self::FirstUse, Self::Review, Self::Off];
+
+    /// The word in services.yaml.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::FirstUse => "first-use",
+            Self::Review => "review",
+            Self::Off => "off",
+        }
+    }
 }
 
 /// How a refused `tools/call` is answered.

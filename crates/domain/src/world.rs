@@ -12,6 +12,7 @@ use crate::{
     policy::Policy,
     service::Service,
     stop::{KeyFault, Refusal},
+    tools::Catalogue,
 };
 
 /// A counter that moves with every change of keys, agents, services or the kill switch in the store.
@@ -29,6 +30,8 @@ pub struct World {
     pub policy: Arc<Policy>,
     /// Services by name.
     pub services: Arc<HashMap<ServiceName, Arc<Service>>>,
+    /// What is known of their tools.
+    pub tools: Arc<Catalogue>,
     /// Agents by name.
     pub agents: Arc<HashMap<AgentName, Arc<Agent>>>,
     /// The services' credentials, sealed.

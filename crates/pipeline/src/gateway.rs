@@ -22,9 +22,20 @@ use tokio::sync::watch;
 use vault::Pepper;
 
 use crate::{
-    approvals::Approvals, arrival::Presented, budget::BodyBudget, credentials::Credentials,
-    freshness::Freshness, gates::g70_record::Recording, idempotency::IdempotencyKeys, issuers::Issuers,
-    recorder::Recorder, risk::Risk, session::SessionTokens, timings::Timings, upstreams::Upstreams,
+    approvals::Approvals,
+    arrival::{Arrival, Presented},
+    budget::BodyBudget,
+    credentials::Credentials,
+    freshness::Freshness,
+    gates::g70_record::Recording,
+    idempotency::IdempotencyKeys,
+    issuers::Issuers,
+    recorder::Recorder,
+    risk::Risk,
+    session::SessionTokens,
+    timings::Timings,
+    traces::{Trace, Traces},
+    upstreams::Upstreams,
 };
 
 /// Everything a walk reads or writes, shared by all walks.
@@ -65,6 +76,8 @@ pub struct Gateway {
     pub recording: Recording,
     /// Where the time of calls goes.
     pub timings: Arc<Timings>,
+    /// Where their spans go; `None`: calls are not traced.
+    pub traces: Option<Arc<Traces>>,
     /// Turns true when the gateway is about to stop: calls finish, streams that only listen end.
     pub stopping: watch::Receiver<bool>,
 }
@@ -102,6 +115,11 @@ impl Gateway {
             Presented::Missing | Presented::Misshapen | Presented::Several => return None,
         };
         Some(agent.name.clone())
+    }
+
+    /// The trace of a call that has just arrived, where calls are traced.
+    pub(crate) fn begin_trace(&self, arrival: &Arrival) -> Option<Trace> {
+        self.traces.as_ref()?.begin(&arrival.call, &arrival.headers, arrival.at.wall)
     }
 
     /// What agents may read about these services, by name.

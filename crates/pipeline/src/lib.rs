@@ -21,6 +21,7 @@ pub mod recorder;
 pub mod risk;
 pub mod session;
 pub mod timings;
+pub mod traces;
 pub mod upstreams;
 mod walk;
 

@@ -39,6 +39,7 @@ use crate::{
 pub async fn walk(arrival: Arrival, gateway: &Gateway) -> Result<Reply, Stop> {
     let at = arrival.at;
     let mut record = Record::open(&arrival.call, at, &gateway.recorder, &gateway.clock)?;
+    record.trace = gateway.begin_trace(&arrival);
     let mut world = match gateway.freshness.world(at).await {
         Ok(world) => world,
         Err(fault) => return Err(record.turn_away(fault.into())),
@@ -67,7 +68,7 @@ pub async fn walk(arrival: Arrival, gateway: &Gateway) -> Result<Reply, Stop> {
         let call = approve(call, &world, gateway, &mut record).await?;
         let call = record.intent(call, &gateway.freshness, &gateway.recording).await?;
         let call = inject_credential(call, &gateway.freshness, &gateway.credentials).await?;
-        measured(forward(call, gateway), at, gateway).await
+        measured(forward(call, gateway, record.trace.as_mut()), at, gateway).await
     }
     .await;
 
@@ -100,6 +101,7 @@ pub(crate) async fn resume(resumed: Resumed, gateway: &Gateway) -> Result<bool, 
     let (at, approval_id) = (arrival.at, approval.held.id);
     let world = gateway.freshness.world(at).await?;
     let mut record = Record::open(&arrival.call, at, &gateway.recorder, &gateway.clock)?;
+    record.trace = gateway.begin_trace(&arrival);
     record.draft.of_held(&approval);
     let execution = Execution {
         approval: approval.clone(),
@@ -127,7 +129,7 @@ pub(crate) async fn resume(resumed: Resumed, gateway: &Gateway) -> Result<bool, 
         let call = decided(call, &approval, &destination, approvers, &world, &mut record.draft)?;
         let call = record.intended(call, &gateway.freshness)?;
         let call = inject_credential(call, &gateway.freshness, &gateway.credentials).await?;
-        forward(call, gateway).await
+        forward(call, gateway, record.trace.as_mut()).await
     }
     .await;
     // Whoever waits reads it from the row.

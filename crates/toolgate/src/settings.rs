@@ -18,7 +18,7 @@ use std::{
     time::Duration,
 };
 
-use domain::operator::SessionTerms;
+use domain::{operator::SessionTerms, service::UpstreamUrl};
 pub use issuers::Issuer;
 pub use kind::{AddressRange, duration};
 pub use notify::NotifySink;
@@ -196,12 +196,14 @@ pub enum Record {
 }
 
 /// What the process says about itself.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Telemetry {
     /// The form of log lines on stderr.
     pub log: LogForm,
     /// How much is said.
     pub level: Level,
+    /// The base URL of the collector that gets a trace of each call (OTLP over HTTP).
+    pub otlp: Option<UpstreamUrl>,
 }
 
 /// The form of log lines.
@@ -292,8 +294,23 @@ impl Settings {
                     Some("debug") => Level::Debug,
                     _ => Level::Info,
                 },
+                otlp: choices
+                    .text("telemetry.otlp")
+                    .map(UpstreamUrl::parse)
+                    .transpose()
+                    .map_err(|bad| Faults::One(format!("{bad} (telemetry.otlp)")))?,
             },
         };
+        let gateway = &settings.gateway;
+        let is_named =
+            gateway.listener.public_url.is_some() || !gateway.listener.listen.ip().is_unspecified();
+        if !gateway.issuers.is_empty() && !is_named {
+            return Err(Faults::One(format!(
+                "access tokens are for a URL, and {} is none that agents use (gateway.issuers); \
+                 set gateway.public_url",
+                gateway.listener.listen
+            )));
+        }
         let listen = settings.console.listener.listen;
         if settings.gateway.listener.listen == listen && listen.port() != 0 {
             return Err(Faults::One(format!(
@@ -381,7 +398,7 @@ mod tests {
         assert_eq!(settings.root_key, RootKeySource::File("/home/vault.key".into()));
         assert_eq!(settings.store_file, Path::new("/home/toolgate.db"));
         assert_eq!(settings.audit, Audit { sync: Sync::Flush, record: Record::Calls, value_limit: 4_000 });
-        assert_eq!(settings.telemetry, Telemetry { log: LogForm::Text, level: Level::Info });
+        assert_eq!(settings.telemetry, Telemetry { log: LogForm::Text, level: Level::Info, otlp: None });
         assert_eq!(settings.gateway.listener.url(), "http://127.0.0.1:8484");
     }
 
@@ -428,6 +445,18 @@ mod tests {
             }
             assert_ne!(build(&set).unwrap(), default, "{path}");
         }
+    }
+
+    #[test]
+    fn issuers_need_a_url_that_their_tokens_can_be_for() {
+        let issuers = "gateway.issuers=[{issuer: https://login.example.com, agent_claim: sub, ca: own.pem}]";
+        let anywhere = ["gateway.listen=0.0.0.0:9000", "gateway.insecure=true", issuers];
+        let Faults::One(message) = build(&anywhere).unwrap_err() else { panic!("one sentence") };
+        assert!(message.ends_with("; set gateway.public_url"), "{message}");
+        let named = [&anywhere[..], &["gateway.public_url=https://gate.example.com"]].concat();
+        let settings = build(&named).unwrap();
+        assert_eq!(settings.gateway.issuers[0].ca.as_deref(), Some(Path::new("/home/own.pem")));
+        assert!(build(&[issuers]).is_ok());
     }
 
     #[test]

@@ -7,6 +7,7 @@ mod notify;
 mod policy_watch;
 mod risk;
 mod secrets;
+mod traces;
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -75,6 +76,8 @@ const FORGET_PAUSE: Duration = Duration::from_millis(50);
 const COUNT_EVERY: Duration = Duration::from_secs(10);
 /// How long requests under way are waited for when the gateway stops.
 const DRAIN_MAX: Duration = Duration::from_secs(30);
+/// How long the last spans may take to reach their collector.
+const SPANS_MAX: Duration = Duration::from_secs(3);
 /// How long children may take to end.
 const CHILDREN_MAX: Duration = Duration::from_secs(7);
 
@@ -97,6 +100,7 @@ pub struct Running {
     helpers: Vec<JoinHandle<()>>,
     dispatcher: JoinHandle<()>,
     recorder_task: JoinHandle<()>,
+    exporter: Option<JoinHandle<()>>,
 }
 
 /// How a stop ended.
@@ -130,6 +134,7 @@ pub async fn start(
 
     let dialler = Dialler::new();
     let model = risk::model(&settings.risk, &dialler, &clock)?;
+    let (traces, exporter) = traces::start(settings.telemetry.otlp.as_ref(), &dialler, &clock)?;
 
     // Bind before anything is started: a taken port must leave nothing behind.
     let gateway_socket = bind("gateway", &settings.gateway.listener)?;
@@ -199,6 +204,7 @@ pub async fn start(
         risk,
         upstreams: Upstreams::new(dialler, Arc::clone(&clock), LINE_BYTES_MAX),
         timings: Arc::default(),
+        traces,
         sessions: SessionTokens::new(secrets.sessions),
         idempotency: IdempotencyKeys::new(Arc::clone(&store), Arc::clone(&secrets.vault)),
         credentials,
@@ -295,6 +301,7 @@ pub async fn start(
         listeners,
         helpers,
         recorder_task,
+        exporter,
     })
 }
 
@@ -304,7 +311,8 @@ impl Running {
     /// # Errors
     /// When the last event could not be written.
     pub async fn stop(self) -> anyhow::Result<Stopped> {
-        let Self { gateway, store, drain, listeners, helpers, dispatcher, recorder_task, .. } = self;
+        let Self { gateway, store, drain, listeners, helpers, dispatcher, recorder_task, exporter, .. } =
+            self;
         drain.send_replace(true);
         let mut cut_off = 0;
         for listener in listeners {
@@ -333,6 +341,10 @@ impl Running {
             tracing::error!(
                 "calls were still under way when the gateway stopped; the trail shows them as intents"
             );
+        }
+        // The last spans; a collector that does not answer has had its time.
+        if let Some(exporter) = exporter {
+            let _ = tokio::time::timeout(SPANS_MAX, exporter).await;
         }
         let pending = store.count_waiting().await.unwrap_or_default();
         if let Some(store) = Arc::into_inner(store) {

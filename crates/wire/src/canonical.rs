@@ -12,7 +12,36 @@ use crate::json::{Key, Kind, Raw, Walk};
 /// came with. So two documents that differ only in the order of members and in white space are written alike,
 /// and two that spell a number or a string differently are not.
 pub fn write_canonical(raw: Raw<'_>, out: &mut Vec<u8>) {
-    write(raw.text(), None, out);
+    write(raw.text(), Spelling::Kept, None, out);
+}
+
+/// Appends the canonical text of `raw` with keys and strings in one spelling: `"\u0061"` is written `"a"`. Only what
+/// JSON demands is escaped, control characters as `\u00xx`. Two documents that mean the same are written alike, but for
+/// numbers, which keep their digits.
+pub fn write_meaning(raw: Raw<'_>, out: &mut Vec<u8>) {
+    write(raw.text(), Spelling::One, None, out);
+}
+
+/// Appends a string as [`write_meaning`] spells it.
+pub fn write_string(text: &str, out: &mut Vec<u8>) {
+    out.push(b'"');
+    for character in text.chars() {
+        match character {
+            '"' | '\\' => out.extend_from_slice(&[b'\\', character as u8]),
+            '\0'..='\x1f' => out.extend_from_slice(format!("\\u{:04x}", u32::from(character)).as_bytes()),
+            _ => out.extend_from_slice(character.encode_utf8(&mut [0; 4]).as_bytes()),
+        }
+    }
+    out.push(b'"');
+}
+
+/// How keys and strings are spelled.
+#[derive(Clone, Copy)]
+enum Spelling {
+    /// As they came.
+    Kept,
+    /// In the one way of [`write_meaning`].
+    One,
 }
 
 /// [`write_canonical`], leaving out each member for whose path `omit` says so.
@@ -20,7 +49,7 @@ pub fn write_canonical(raw: Raw<'_>, out: &mut Vec<u8>) {
 /// A path is the decoded keys from the outermost object to the member, both included. Paths lead through
 /// objects only: what stands inside an array is never left out.
 pub fn write_canonical_without(raw: Raw<'_>, out: &mut Vec<u8>, omit: &dyn Fn(&[&str]) -> bool) {
-    write(raw.text(), Some(Path { keys: &mut Vec::new(), omit }), out);
+    write(raw.text(), Spelling::Kept, Some(Path { keys: &mut Vec::new(), omit }), out);
 }
 
 /// Where in the document the writer is, and what to leave out there.
@@ -32,19 +61,22 @@ struct Path<'p, 't> {
 /// Writes the value that `text` begins with, and tells its length in `text`.
 ///
 /// Goes over the text once, whatever its depth, and recurses as deep as it is nested, which the reader bounds.
-fn write<'t>(text: &'t str, path: Option<Path<'_, 't>>, out: &mut Vec<u8>) -> usize {
+fn write<'t>(text: &'t str, spelling: Spelling, path: Option<Path<'_, 't>>, out: &mut Vec<u8>) -> usize {
     match Kind::of(text) {
-        Kind::Object => write_object(text, path, out),
-        Kind::Array => write_array(text, out),
+        Kind::Object => write_object(text, spelling, path, out),
+        Kind::Array => write_array(text, spelling, out),
         Kind::String | Kind::Number | Kind::Bool | Kind::Null => {
-            let scalar = Walk::at_value(text).value().text();
-            out.extend_from_slice(scalar.as_bytes());
-            scalar.len()
+            let scalar = Walk::at_value(text).value();
+            match (spelling, scalar.as_str()) {
+                (Spelling::One, Some(string)) => write_string(&string, out),
+                _ => out.extend_from_slice(scalar.text().as_bytes()),
+            }
+            scalar.text().len()
         }
     }
 }
 
-fn write_array(text: &str, out: &mut Vec<u8>) -> usize {
+fn write_array(text: &str, spelling: Spelling, out: &mut Vec<u8>) -> usize {
     let mut walk = Walk::over(text, Kind::Array);
     out.push(b'[');
     let mut first = true;
@@ -52,14 +84,19 @@ fn write_array(text: &str, out: &mut Vec<u8>) -> usize {
         if !std::mem::take(&mut first) {
             out.push(b',');
         }
-        let length = write(walk.rest(), None, out);
+        let length = write(walk.rest(), spelling, None, out);
         walk.advance(length);
     }
     out.push(b']');
     walk.at() + 1
 }
 
-fn write_object<'t>(text: &'t str, mut path: Option<Path<'_, 't>>, out: &mut Vec<u8>) -> usize {
+fn write_object<'t>(
+    text: &'t str,
+    spelling: Spelling,
+    mut path: Option<Path<'_, 't>>,
+    out: &mut Vec<u8>,
+) -> usize {
     let mut walk = Walk::over(text, Kind::Object);
     let mut members: Vec<(Cow<'t, str>, Range<usize>)> = Vec::new();
     out.push(b'{');
@@ -71,11 +108,11 @@ fn write_object<'t>(text: &'t str, mut path: Option<Path<'_, 't>>, out: &mut Vec
         let start = out.len();
         let name = key.decoded();
         let written = match (&mut path, &name) {
-            (None, _) => write_member(key, walk.rest(), None, out),
+            (None, _) => write_member(key, walk.rest(), spelling, None, out),
             (Some(path), Cow::Borrowed(name)) => {
                 path.keys.push(name);
                 let inner = Path { keys: path.keys, omit: path.omit };
-                let written = write_member(key, walk.rest(), Some(inner), out);
+                let written = write_member(key, walk.rest(), spelling, Some(inner), out);
                 path.keys.pop();
                 written
             }
@@ -83,7 +120,7 @@ fn write_object<'t>(text: &'t str, mut path: Option<Path<'_, 't>>, out: &mut Vec
             (Some(path), Cow::Owned(name)) => {
                 let mut keys = path.keys.clone();
                 keys.push(name);
-                write_member(key, walk.rest(), Some(Path { keys: &mut keys, omit: path.omit }), out)
+                write_member(key, walk.rest(), spelling, Some(Path { keys: &mut keys, omit: path.omit }), out)
             }
         };
         if let Some(length) = written {
@@ -103,15 +140,19 @@ fn write_object<'t>(text: &'t str, mut path: Option<Path<'_, 't>>, out: &mut Vec
 fn write_member<'t>(
     key: Key<'_>,
     rest: &'t str,
+    spelling: Spelling,
     path: Option<Path<'_, 't>>,
     out: &mut Vec<u8>,
 ) -> Option<usize> {
     if path.as_ref().is_some_and(|path| (path.omit)(path.keys)) {
         return None;
     }
-    out.extend_from_slice(key.raw().as_bytes());
+    match spelling {
+        Spelling::Kept => out.extend_from_slice(key.raw().as_bytes()),
+        Spelling::One => write_string(&key.decoded(), out),
+    }
     out.push(b':');
-    Some(write(rest, path, out))
+    Some(write(rest, spelling, path, out))
 }
 
 /// Brings the members of one object, written from `inside` on, into the order of their names.

@@ -10,7 +10,7 @@ use crate::{
     audit::write_json_string,
     names::{AgentName, RoleName, ServiceName},
     risk::KnownRisk,
-    service::{HttpUpstream, Network, RefusalForm, Service, UnknownMethods, Upstream, UpstreamUrl},
+    service::{HttpUpstream, Network, Pins, RefusalForm, Service, UnknownMethods, Upstream, UpstreamUrl},
     world::World,
     yaml::{self, Key, Node, Place, Problem, Source, Value},
 };
@@ -100,6 +100,7 @@ fn stand_in(name: &ServiceName) -> Option<Service> {
         unknown_methods: UnknownMethods::Refuse,
         refusals: RefusalForm::Error,
         trust_annotations: false,
+        pins: Pins::default(),
         credentials: Vec::new(),
         documentation: None,
     })

@@ -6,7 +6,7 @@ use super::parse;
 use crate::{
     agent::{Agent, AgentState},
     names::{AgentName, RoleName, ServiceName},
-    service::{HttpUpstream, Network, RefusalForm, Service, UnknownMethods, Upstream, UpstreamUrl},
+    service::{HttpUpstream, Network, Pins, RefusalForm, Service, UnknownMethods, Upstream, UpstreamUrl},
     world::{Revision, World},
 };
 
@@ -23,6 +23,7 @@ pub fn world(policy: &str, services: &[&str]) -> World {
         confirmed_at: Duration::ZERO,
         policy: Arc::new(policy),
         services: Arc::new(services),
+        tools: Arc::default(),
         agents: Arc::default(),
         credentials: Arc::default(),
         keys: Arc::default(),
@@ -52,6 +53,7 @@ fn service(name: &str) -> Service {
         unknown_methods: if name == "lenient" { UnknownMethods::Pass } else { UnknownMethods::Refuse },
         refusals: RefusalForm::Error,
         trust_annotations: false,
+        pins: Pins::default(),
         credentials: Vec::new(),
         documentation: None,
     }

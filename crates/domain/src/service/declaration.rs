@@ -10,7 +10,7 @@ mod tests;
 
 use std::{collections::BTreeMap, time::Duration};
 
-use super::{RefusalForm, Service, UnknownMethods, Upstream};
+use super::{Pins, RefusalForm, Service, UnknownMethods, Upstream};
 use crate::{
     names::ServiceName,
     yaml::{self, Key, Node, Place, Problem, Source},
@@ -18,8 +18,6 @@ use crate::{
 
 /// Keys of every service.
 const SHARED: [&str; 7] = ["name", "kind", "url", "network", "ca", "credentials", "documentation"];
-/// Keys that the contract names and a later version reads.
-const LATER: [&str; 1] = ["pins"];
 
 /// One service of the file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -151,6 +149,7 @@ impl Reader<'_> {
             &[("error", RefusalForm::Error), ("result", RefusalForm::Result)],
         );
         let trust_annotations = self.bool(&members, "trust_annotations");
+        let pins = self.word(&members, "pins", Pins::default(), &Pins::ALL.map(|pins| (pins.as_str(), pins)));
         let ca_path = self.ca(&members, upstream.as_ref());
         let documentation_path = self.path(&members, "documentation", "the path of a text file");
         let credentials = self.credentials(&members, upstream.as_ref());
@@ -163,6 +162,7 @@ impl Reader<'_> {
             unknown_methods,
             refusals,
             trust_annotations,
+            pins,
             credentials,
             documentation: None,
         };
@@ -182,9 +182,6 @@ impl Reader<'_> {
                     format!("`{text}` is for services of kind `{}`; leave it out", of.word()),
                 ),
                 (_, Some(_)) => {}
-                _ if LATER.contains(&text) => {
-                    self.error(key.place, format!("`{text}` is not supported yet; leave it out"));
-                }
                 _ => {
                     let own = kinds.into_iter().filter(|of| kind.is_none_or(|kind| kind == *of));
                     let known: Vec<&str> =

@@ -35,6 +35,7 @@ use crate::{
     freshness::Freshness,
     gateway::Bounds,
     recorder::{Recorder, Slot, Written},
+    traces::Trace,
 };
 
 proof!(
@@ -144,6 +145,8 @@ pub struct Record {
     class: Class,
     /// Known once the request's body has been sent.
     body_hash: Option<BodyHash>,
+    /// Where calls are traced; it ends with the record.
+    pub(crate) trace: Option<Trace>,
 }
 
 /// How far the record has come.
@@ -181,6 +184,7 @@ impl Record {
             at,
             class: call.class,
             body_hash: None,
+            trace: None,
         })
     }
 
@@ -261,6 +265,7 @@ impl Record {
             risk: held.risk.as_ref().map(|risk| risk.score),
             policy: Some(held.policy.clone()),
         });
+        self.end_trace(&event);
         let change = Some(Change::HoldCall(Box::new(hold)));
         let written = self.recorder.durable(Entry { change, event }).await?;
         if written == Written::Done {
@@ -299,6 +304,11 @@ impl Record {
             Ok(reply) if self.state == State::Open => {
                 // Housekeeping that is not recorded; its place in the queue is given back.
                 self.slot = None;
+                self.draft.event.status = Some(reply.head.status.as_u16());
+                self.draft.event.result = Some(ResultWord::Forwarded);
+                if let Some(trace) = &mut self.trace {
+                    trace.ends(&self.draft.event);
+                }
                 Ok(reply)
             }
             Ok(mut reply) => {
@@ -345,6 +355,7 @@ impl Record {
     /// Writes the last event together with what became of the call, and waits until that is durable. Where it cannot
     /// be written, the event is queued with what is safe to say instead; whether all was written.
     async fn settle(&mut self, change: Change, otherwise: Change, event: Event) -> bool {
+        self.end_trace(&event);
         let entry = Entry { change: Some(change), event: event.clone() };
         let written = self.recorder.durable(entry).await == Ok(Written::Done);
         match self.slot.take() {
@@ -401,9 +412,16 @@ impl Record {
 
     /// Queues the last event. What nobody has settled by now belongs to a walk that ended by itself.
     fn queue(&mut self, event: Event) {
+        self.end_trace(&event);
         let change = self.owed.take().map(|owed| owed.lost(event.at));
         if let Some(slot) = self.slot.take() {
             slot.send(Entry { change, event });
+        }
+    }
+
+    fn end_trace(&mut self, event: &Event) {
+        if let Some(trace) = &mut self.trace {
+            trace.ends(event);
         }
     }
 

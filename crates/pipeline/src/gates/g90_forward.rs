@@ -22,13 +22,18 @@ use crate::{
     flow::{self, BodyHash, Broken, Coding, Deadline, Flow, Hash, Leash, Limit, Mask},
     gateway::Gateway,
     listing::Catalog,
+    traces::Trace,
     upstreams::{Answer, Outbound},
 };
 
 /// The session id of the older protocol.
 const SESSION_ID: header::HeaderName = header::HeaderName::from_static(wire::mcp::header::SESSION_ID);
 
-pub(crate) async fn forward(call: Equipped, gateway: &Gateway) -> Result<Reply, Stop> {
+pub(crate) async fn forward(
+    call: Equipped,
+    gateway: &Gateway,
+    mut trace: Option<&mut Trace>,
+) -> Result<Reply, Stop> {
     let (call, injection) = call.into_parts();
     // A token may have been waited for.
     gateway.freshness.current().check_kill_switch()?;
@@ -57,6 +62,9 @@ pub(crate) async fn forward(call: Equipped, gateway: &Gateway) -> Result<Reply, 
         Leash::new(body, freshness, clock, caller.clone(), call.service.clone(), stopping).boxed_unsync()
     };
     let (exchange, body_hash) = watch_on_its_way(exchange, |body| leash(body, None));
+    if let Some(trace) = &mut trace {
+        trace.leaves(&mut headers);
+    }
     let freshness = &gateway.freshness;
     let outbound = Outbound { caller: &caller, exchange, session, headers, modern, freshness };
     let answered = async {
@@ -74,6 +82,9 @@ pub(crate) async fn forward(call: Equipped, gateway: &Gateway) -> Result<Reply, 
         _ = gone, if modern && repeatable.is_none() => return Err(Fault::ClientGone.into()),
     };
 
+    if let Some(trace) = trace {
+        trace.answered();
+    }
     let Answer { response, session } = answer;
     let (mut upstream, body) = response.into_parts();
     // Two framings in one head are two bodies (RFC 9112 §6.3): the library reads one of them and tells both.

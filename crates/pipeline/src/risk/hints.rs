@@ -171,6 +171,7 @@ mod tests {
             unknown_methods: UnknownMethods::Refuse,
             refusals: RefusalForm::Error,
             trust_annotations: trusted,
+            pins: domain::service::Pins::Off,
             credentials: Vec::new(),
             documentation: None,
         }

@@ -7,7 +7,7 @@ use domain::{
     key::KeyId,
     names::{RoleName, ServiceName},
     operator::{Email, Operator, OperatorRole},
-    service::{HttpUpstream, Network, RefusalForm, Service, UnknownMethods, Upstream, UpstreamUrl},
+    service::{HttpUpstream, Network, Pins, RefusalForm, Service, UnknownMethods, Upstream, UpstreamUrl},
 };
 use store::{Applied, Change, Entry, FoundKey};
 
@@ -187,6 +187,7 @@ pub fn service(url: &str) -> Service {
         unknown_methods: UnknownMethods::Refuse,
         refusals: RefusalForm::Error,
         trust_annotations: false,
+        pins: Pins::default(),
         credentials: Vec::new(),
         documentation: None,
     }

@@ -188,6 +188,7 @@ fn world(snapshot: Snapshot, policy: Policy) -> World {
         confirmed_at: Duration::ZERO,
         policy: Arc::new(policy),
         services: Arc::new(services),
+        tools: Arc::default(),
         agents: Arc::new(agents),
         credentials: Arc::default(),
         keys: Arc::default(),

@@ -278,6 +278,12 @@ pub const SETTINGS: &[Setting] = &[
         "info",
         "How much is logged; `debug` also shows the causes behind an error.",
     ),
+    setting(
+        "telemetry.otlp",
+        Kind::Endpoint,
+        "none",
+        "The base URL of an OpenTelemetry collector (OTLP over HTTP) that gets a trace of each call.",
+    ),
 ];
 
 #[cfg(test)]

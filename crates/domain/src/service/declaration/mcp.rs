@@ -4,8 +4,17 @@ use super::*;
 use crate::service::{EnvValue, StdioUpstream};
 
 /// The keys that only MCP services have.
-pub const KEYS: [&str; 8] =
-    ["command", "env", "share", "processes", "idle", "unknown_methods", "trust_annotations", "refusals"];
+pub const KEYS: [&str; 9] = [
+    "command",
+    "env",
+    "share",
+    "processes",
+    "idle",
+    "unknown_methods",
+    "trust_annotations",
+    "pins",
+    "refusals",
+];
 
 /// Children of one service at once, where the file does not say.
 const PROCESSES: u32 = 16;

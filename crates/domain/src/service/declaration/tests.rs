@@ -21,7 +21,7 @@ fn one(lines: &str) -> String {
 fn a_stdio_service_is_read_whole() {
     let text = "services:\n  - name: files\n    kind: mcp\n    command: [npx, -y, \"@scope/server\", /srv]\n    \
                 env: { LEVEL: 3, MODE: \"yes\" }\n    share: true\n    processes: 4\n    idle: 90s\n    \
-                unknown_methods: pass\n    trust_annotations: true\n    refusals: result\n";
+                unknown_methods: pass\n    trust_annotations: true\n    pins: review\n    refusals: result\n";
     let declared = parse_declarations("services.yaml", text).unwrap();
     let env = [("LEVEL", "3"), ("MODE", "yes")]
         .map(|(name, value)| (name.to_owned(), EnvValue::Plain(value.to_owned())));
@@ -38,6 +38,7 @@ fn a_stdio_service_is_read_whole() {
         unknown_methods: UnknownMethods::Pass,
         refusals: RefusalForm::Result,
         trust_annotations: true,
+        pins: Pins::Review,
         credentials: Vec::new(),
         documentation: None,
     };
@@ -89,7 +90,7 @@ fn faults_say_what_to_write() {
         ("command: [a]\nprocesses: 0", "a number from 1 to 1000"),
         ("command: [a]\nidle: 10", "a time such as"),
         ("command: [a]\nrefusals: results", "`error` or `result`"),
-        ("command: [a]\npins: off", "`pins` is not supported yet"),
+        ("command: [a]\npins: never", "it must be `first-use` or `review` or `off`"),
         ("command: [a]\ncomand: [b]", "unknown key `comand`; did you mean `command`?"),
         ("url: ftp://a.example/", "must start with http:// or https://"),
         ("url: http://a.example/\nca: x.pem", "`ca` is for https://"),
@@ -114,7 +115,7 @@ fn all_faults_are_shown_at_once_with_their_lines() {
     assert_eq!(
         faults[0].to_string(),
         "services.yaml:2:41: error: unknown key `tool`; known: name, kind, url, network, ca, credentials, \
-         documentation, command, env, share, processes, idle, unknown_methods, trust_annotations, refusals\n   2 |   - { name: a, kind: mcp, command: [x], tool: y }\n     \
+         documentation, command, env, share, processes, idle, unknown_methods, trust_annotations, pins, refusals\n   2 |   - { name: a, kind: mcp, command: [x], tool: y }\n     \
          |                                         ^^^^"
     );
     assert!(faults[1].message.contains("service `a` is already on line 3"));

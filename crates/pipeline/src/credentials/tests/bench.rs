@@ -15,7 +15,7 @@ use domain::{
     names::{AgentName, CredentialName, RoleName, ServiceName},
     policy::{self, Policy},
     service::{
-        ApiUpstream, HttpUpstream, Network, OddPaths, RefusalForm, Service, UnknownMethods, Upstream,
+        ApiUpstream, HttpUpstream, Network, OddPaths, Pins, RefusalForm, Service, UnknownMethods, Upstream,
         UpstreamUrl,
     },
     world::World,
@@ -130,6 +130,7 @@ impl Bench {
             confirmed_at: self.clock.now().monotonic,
             policy: no_policy(),
             services: Arc::new(services),
+            tools: Arc::default(),
             agents: Arc::default(),
             credentials: Arc::new(snapshot.credentials),
             keys: Arc::default(),
@@ -174,6 +175,7 @@ pub fn service(upstream: Upstream, slots: &[(&str, CredentialKind)]) -> Service 
         unknown_methods: UnknownMethods::Refuse,
         refusals: RefusalForm::Error,
         trust_annotations: false,
+        pins: Pins::default(),
         credentials: slots.iter().map(slot).collect(),
         documentation: None,
     }

@@ -74,6 +74,7 @@ fn world(context: &Context, policy: Policy, cases: &[Case]) -> anyhow::Result<Wo
         confirmed_at: Duration::ZERO,
         policy: Arc::new(policy),
         services: Arc::default(),
+        tools: Arc::default(),
         agents: Arc::default(),
         credentials: Arc::default(),
         kill: None,

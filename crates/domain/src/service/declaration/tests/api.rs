@@ -63,7 +63,7 @@ fn faults_of_an_http_api_say_what_to_write() {
         ("url: https://a.example\nshare: true", "`share` is for services of kind `mcp`"),
         ("url: https://a.example\nunknown_methods: pass", "`unknown_methods` is for services of kind `mcp`"),
         ("url: https://a.example\nrefusals: error", "`refusals` is for services of kind `mcp`"),
-        ("url: https://a.example\npins: off", "`pins` is not supported yet"),
+        ("url: https://a.example\npins: off", "`pins` is for services of kind `mcp`"),
         (
             "url: https://a.example\ntrust_annotations: true",
             "`trust_annotations` is for services of kind `mcp`",

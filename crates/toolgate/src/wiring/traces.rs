@@ -1,0 +1,28 @@
+//! From the setting `telemetry.otlp` to spans that reach a collector.
+
+use std::sync::Arc;
+
+use anyhow::anyhow;
+use domain::{clock::Clock, service::UpstreamUrl};
+use pipeline::{
+    dial::Dialler,
+    traces::{Exporter, Traces},
+};
+use tokio::task::JoinHandle;
+
+/// Where spans go and who sends them, where there is a collector. The task ends when the last holder of the first has
+/// let go, and everything is sent.
+///
+/// # Errors
+/// One sentence when the collector can never be reached.
+pub fn start(
+    collector: Option<&UpstreamUrl>,
+    dialler: &Dialler,
+    clock: &Arc<dyn Clock>,
+) -> anyhow::Result<(Option<Arc<Traces>>, Option<JoinHandle<()>>)> {
+    let Some(collector) = collector else { return Ok((None, None)) };
+    let (traces, inbox) = Traces::new(Arc::clone(clock), vault::random::bytes);
+    let exporter = Exporter::new(collector, dialler, &traces, inbox)
+        .map_err(|bad| anyhow!("traces cannot be sent: {bad} (telemetry.otlp); use another address"))?;
+    Ok((Some(traces), Some(tokio::spawn(exporter.run()))))
+}
