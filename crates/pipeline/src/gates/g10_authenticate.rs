@@ -136,7 +136,14 @@ async fn vouched(
         *world = freshness.current();
     }
     let key: KeyId = pepper.id_of_subject(&issuer, &grant.subject, grant.agent.as_str());
-    let agent = world.active(&grant.agent).ok_or_else(|| unauthorized(KeyFault::AgentDisabled(key)))?;
+    let agent = world.active(&grant.agent).ok_or_else(|| {
+        let is_known = world.agents.contains_key(&grant.agent);
+        unauthorized(if is_known {
+            KeyFault::AgentDisabled(key)
+        } else {
+            KeyFault::Token(TokenFault::NoAgent)
+        })
+    })?;
     if is_new {
         let subject = escape_foreign(&grant.subject);
         tracing::info!(
