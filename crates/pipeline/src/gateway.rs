@@ -53,7 +53,7 @@ pub struct Gateway {
     /// What survives a restart.
     pub store: Arc<Store>,
     /// The limits' state.
-    pub counters: Counters,
+    pub counters: Arc<Counters>,
     /// The trail.
     pub recorder: Arc<Recorder>,
     /// The services' ends.
@@ -146,6 +146,9 @@ impl Gateway {
     /// The [`Fault`] that calls would meet.
     pub async fn ready(&self) -> Result<(), Fault> {
         self.freshness.world(self.clock.now()).await?;
+        if self.counters.shared().is_some_and(|server| !server.admits()) {
+            return Err(Fault::CountersUnavailable);
+        }
         if self.recorder.is_healthy() { Ok(()) } else { Err(Fault::AuditUnavailable) }
     }
 }

@@ -96,6 +96,9 @@ pub async fn apply(connection: &mut SqliteConnection, change: &Change) -> Result
         Change::SetOperatorState { email, state, at } => {
             return operators::set_state(connection, email, *state, *at).await;
         }
+        Change::SetOperatorRole { email, from, to } => {
+            return operators::set_role(connection, email, *from, *to).await;
+        }
         Change::ResetOperator { email, password_hash, at } => {
             return operators::reset(connection, email, password_hash, *at).await;
         }
@@ -138,6 +141,7 @@ pub fn area(change: &Change) -> Option<&'static str> {
     match change {
         Change::CreateOperator(_)
         | Change::SetOperatorState { .. }
+        | Change::SetOperatorRole { .. }
         | Change::ResetOperator { .. }
         | Change::CreateToken { .. }
         | Change::RevokeToken { .. }

@@ -194,6 +194,20 @@ pub async fn set_state(
     Ok(done)
 }
 
+/// A disabled owner may become less: the last active one is somebody else.
+pub async fn set_role(
+    connection: &mut SqliteConnection,
+    email: &Email,
+    from: OperatorRole,
+    to: OperatorRole,
+) -> Result<bool, StoreError> {
+    let update = "UPDATE operators SET role = $3 WHERE email = $1 AND role = $2 AND role <> $3 \
+                  AND ($2 <> 'owner' OR state <> 'active' OR EXISTS \
+                       (SELECT 1 FROM operators WHERE email <> $1 AND role = 'owner' AND state = 'active'))";
+    let query = sqlx::query(update).bind(email.as_str()).bind(from.as_str()).bind(to.as_str());
+    Ok(query.execute(connection).await?.rows_affected() > 0)
+}
+
 pub async fn reset(
     connection: &mut SqliteConnection,
     email: &Email,

@@ -155,9 +155,16 @@ mod tests {
     #[test]
     fn whatever_could_be_read_twice_is_no_token() {
         let good = token(r#"{"alg":"RS256"}"#, "{}");
-        for other in
-            ["", "a", "a.b", "..", "a.b.c.d", &format!("{good}="), &format!("{good}.{good}"), &good[1..]]
-        {
+        for other in [
+            "",
+            "a",
+            "a.b",
+            "..",
+            "a.b.c.d",
+            &format!("{good}="),
+            &format!("{good}.{good}"),
+            &good.replacen("ey", "y", 1),
+        ] {
             assert!(Jws::read(other).is_err(), "{other}");
         }
         for shape in ["", "a.b", "a..c", "a.b.c.d", "a.b.c d", "agt_1.2.3+"] {

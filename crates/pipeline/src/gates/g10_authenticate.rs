@@ -1,11 +1,12 @@
 //! Gate 10: who is asking? Looks the key up by its MAC, or has the access token proven; the answer never tells why
 //! either was refused.
 
-use std::sync::Arc;
+use std::{net::IpAddr, sync::Arc};
 
 use counters::{Counters, Taken};
 use domain::{
     approval::Held,
+    call::Call,
     clock::Now,
     foreign::escape_foreign,
     key::{KeyId, Proof},
@@ -108,7 +109,8 @@ pub(crate) async fn authenticate(
     if let Stop::Refused(Refusal::Unauthorized(fault)) = &stop {
         draft.failed_key(*fault);
     }
-    Err(charged(stop, &arrival, world, counters))
+    let (source, at, call) = (arrival.source, arrival.at, Arc::clone(&arrival.call));
+    Err(charged(stop, source, at, &call, world, counters).await)
 }
 
 fn unauthorized(fault: KeyFault) -> Stop {
@@ -155,12 +157,18 @@ async fn vouched(
 }
 
 /// Limits for each source how often it may fail, so that guessing costs us little.
-fn charged(stop: Stop, arrival: &Arrival, world: &World, counters: &Counters) -> Stop {
-    let charges = quota::failed_authentication(arrival.source);
-    match counters.take(arrival.at.monotonic, &charges) {
-        Taken::Admitted => stop,
-        Taken::Over { which, retry_after } => {
-            over(&charges, which, retry_after, &world.policy, &arrival.call)
-        }
+async fn charged(
+    stop: Stop,
+    source: IpAddr,
+    at: Now,
+    call: &Call,
+    world: &World,
+    counters: &Counters,
+) -> Stop {
+    let charges = quota::failed_authentication(source);
+    match counters.take(at.monotonic, &charges).await {
+        Ok(Taken::Admitted) => stop,
+        Err(lost) => super::g30_rate_limit::lost(lost),
+        Ok(Taken::Over { which, retry_after }) => over(&charges, which, retry_after, &world.policy, call),
     }
 }

@@ -16,6 +16,7 @@ use super::{
     issuers::Issuer,
     kind::Value,
     notify::{self, NotifySink},
+    server::ServerUrl,
     table::{SETTINGS, Setting},
     variables::{dotenv, refuse_unknown},
 };
@@ -184,6 +185,7 @@ impl Choices {
                 let issuers: Vec<String> = issuers.iter().map(ToString::to_string).collect();
                 format!("[{}]", issuers.join(", "))
             }
+            Value::Server(url) => url.to_string(),
             _ => written.to_owned(),
         };
         if let Some(choice) = self.choices.iter_mut().find(|choice| choice.setting.path == setting.path) {
@@ -259,6 +261,13 @@ impl Choices {
         match self.value(path) {
             Value::Issuers(issuers) => issuers.clone(),
             _ => Vec::new(),
+        }
+    }
+    /// A server; `None` when this process does it itself.
+    pub(super) fn server(&self, path: &str) -> Option<ServerUrl> {
+        match self.value(path) {
+            Value::Server(url) => Some(url.clone()),
+            _ => None,
         }
     }
     /// Several texts.
