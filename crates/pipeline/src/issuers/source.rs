@@ -1,8 +1,6 @@
 //! Where an issuer's keys are: its metadata (RFC 8414, OpenID Connect Discovery) says so, and must be its own. Every
 //! address is dialled as an upstream's is; redirects are not followed.
 
-use std::error::Error;
-
 use bytes::Bytes;
 use domain::{
     foreign,
@@ -17,7 +15,7 @@ use hyper_util::{
 use wire::{Limits, Raw, json};
 
 use super::jwks::{self, NamedKey};
-use crate::dial::{DialError, Dialler, Versions};
+use crate::dial::{self, DialError, Dialler, Versions};
 
 /// The largest document that is read (bytes).
 const DOCUMENT_BYTES_MAX: usize = 256 * 1024;
@@ -112,7 +110,9 @@ impl Source {
         let mut request = Request::new(Empty::new());
         *request.uri_mut() = at.uri().clone();
         request.headers_mut().insert(header::ACCEPT, HeaderValue::from_static("application/json"));
-        let answer = http.request(request).await.map_err(|error| unreached(&error))?;
+        let answer = http.request(request).await.map_err(|error| {
+            dial::behind(&error).map_or_else(|| "it broke off".to_owned(), ToString::to_string)
+        })?;
         let status = answer.status();
         if status != StatusCode::OK {
             let redirect = if status.is_redirection() { ", and redirects are not followed" } else { "" };
@@ -122,18 +122,6 @@ impl Source {
         body.map(http_body_util::Collected::to_bytes)
             .map_err(|_| format!("its answer broke off, or is over {} KiB", DOCUMENT_BYTES_MAX / 1_024))
     }
-}
-
-/// Why there was no answer at all, in words of ours.
-fn unreached(error: &(dyn Error + 'static)) -> String {
-    let mut source = Some(error);
-    while let Some(cause) = source {
-        if let Some(dial) = cause.downcast_ref::<DialError>() {
-            return dial.to_string();
-        }
-        source = cause.source();
-    }
-    "it broke off".to_owned()
 }
 
 #[cfg(test)]
