@@ -27,7 +27,10 @@ use wire::{
 
 pub(crate) use self::{tool_result::OUTPUT_SCHEMA, words::quoted};
 use self::{tool_result::tool_result, words::Words};
-use crate::Front;
+use crate::{
+    Front,
+    challenge::{self, Challenge},
+};
 
 const CALL_ID: HeaderName = HeaderName::from_static("x-call-id");
 const PROXY_STATUS: HeaderName = HeaderName::from_static("x-proxy-status");
@@ -197,9 +200,11 @@ pub(crate) fn stopped(
         // RFC 9110 §15.5.6. Every MCP endpoint takes messages.
         headers.insert(header::ALLOW, HeaderValue::from_static("POST"));
     }
-    if words.status == 401 {
-        headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"toolgate\""));
+    if let Some(challenge) = Challenge::of(stop) {
+        headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge::PLAIN));
+        response.extensions_mut().insert(challenge);
     }
+    let headers = response.headers_mut();
     if let Stop::Refused(Refusal::RateLimited(over)) = stop {
         limit_headers(headers, over);
     }

@@ -14,7 +14,7 @@ use http::{HeaderMap, Method, Response};
 use http_body_util::BodyExt;
 use hyper::body::{Frame, Incoming};
 use pipeline::{
-    ApiRequest, CallBody, Exchange,
+    ApiRequest, CallBody, Exchange, Presented,
     flow::{self, Broken, Flow},
 };
 use wire::{OddTargets, Target, mcp::Class};
@@ -129,7 +129,7 @@ async fn read_body(
     headers: &HeaderMap,
     body: Incoming,
     front: &Front,
-    key: Option<&PresentedKey>,
+    key: Option<&Presented>,
 ) -> Result<CallBody, Stop> {
     use http_body::Body as _;
     if body.is_end_stream() {

@@ -6,13 +6,12 @@ use std::{convert::Infallible, net::IpAddr, sync::Arc};
 use domain::{
     call::{Action, Call},
     clock::Now,
-    key::PresentedKey,
     stop::{Refusal, Stop},
     world::World,
 };
 use http::{HeaderMap, HeaderValue, Response, header};
 use pipeline::{
-    Arrival, Exchange, Foretold,
+    Arrival, Exchange, Foretold, Presented,
     arrival::Caller,
     attend,
     flow::{self, Flow},
@@ -74,7 +73,7 @@ impl Inquiry {
     }
 
     /// The key that it came with, as far as there is one.
-    pub(crate) fn key(&self) -> Option<&PresentedKey> {
+    pub(crate) fn key(&self) -> Option<&Presented> {
         self.claims.key()
     }
 

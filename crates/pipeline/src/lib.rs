@@ -15,6 +15,7 @@ pub mod freshness;
 pub mod gates;
 pub mod gateway;
 pub mod idempotency;
+pub mod issuers;
 pub mod listing;
 pub mod lists;
 pub mod notify;

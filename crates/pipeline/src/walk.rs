@@ -53,6 +53,7 @@ pub async fn walk(arrival: Arrival, gateway: &Gateway) -> Result<Reply, Stop> {
             &mut world,
             &gateway.freshness,
             &gateway.pepper,
+            &gateway.issuers,
             &gateway.counters,
             &mut record.draft,
         )
@@ -96,7 +97,7 @@ async fn measured<T>(forwarding: impl Future<Output = T>, at: Now, gateway: &Gat
 /// # Errors
 /// A [`Fault`] before it is claimed: it stays approved.
 pub(crate) async fn resume(resumed: Resumed, gateway: &Gateway) -> Result<bool, Fault> {
-    let Resumed { arrival, mac, destination, approvers, approval, asked } = resumed;
+    let Resumed { arrival, proof, destination, approvers, approval, asked } = resumed;
     let (at, approval_id) = (arrival.at, approval.held.id);
     let world = gateway.freshness.world(at).await?;
     let mut record = Record::open(&arrival.call, at, &gateway.recorder, &gateway.clock)?;
@@ -120,7 +121,7 @@ pub(crate) async fn resume(resumed: Resumed, gateway: &Gateway) -> Result<bool, 
     gateway.approvals.tell();
 
     let answer = async {
-        let call = again(arrival, mac, &world, &mut record.draft)?;
+        let call = again(arrival, &proof, &approval.held, &world, &gateway.issuers, &mut record.draft)?;
         let call =
             authorize(call, &world, &gateway.sessions, &gateway.bodies, &gateway.bounds, &mut record.draft)
                 .await?;
@@ -238,6 +239,7 @@ async fn admit(
         &mut world,
         &gateway.freshness,
         &gateway.pepper,
+        &gateway.issuers,
         &gateway.counters,
         &mut record.draft,
     )

@@ -79,6 +79,13 @@ impl Words {
                               do not retry with this one."
                         .into();
             }
+            Refusal::InsufficientScope(scope) => {
+                words.detail =
+                    format!("The access token lacks the scope {}. Nothing was sent.", quoted(scope));
+                words.reason = Some("insufficient scope".into());
+                words.next =
+                    "Do not retry with this token; get one with that scope, or tell the user.".into();
+            }
             Refusal::Stopped => {
                 words.title = "Stopped";
                 words.verdict = "Stopped";

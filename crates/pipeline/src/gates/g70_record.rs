@@ -287,7 +287,7 @@ impl Record {
     fn may_leave(&self, call: &Approved, freshness: &Freshness) -> Result<(), Stop> {
         let world = freshness.current();
         world.check_kill_switch()?;
-        world.holder(&call.caller.mac, self.clock.now()).map_err(Refusal::Unauthorized)?;
+        call.caller.still(&world, self.clock.now()).map_err(Refusal::Unauthorized)?;
         Ok(())
     }
 
