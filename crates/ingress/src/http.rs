@@ -83,8 +83,20 @@ pub(crate) async fn open(knock: Knock) -> Response<Flow> {
     let exchange = stated.as_ref().map_or_else(|bad| Err(bad.clone().into()), |_| exchange);
     let (repeatable, intent) = stated.unwrap_or_default();
     let (session, modern, progress) = (None, false, None);
-    let asked =
-        Asked { at, source, claims, call, exchange, headers, session, modern, repeatable, intent, progress };
+    let asked = Asked {
+        at,
+        source,
+        claims,
+        call,
+        exchange,
+        headers,
+        session,
+        modern,
+        repeatable,
+        intent,
+        progress,
+        tasks: false,
+    };
     asked.walk(&front, &Form::Http).await
 }
 

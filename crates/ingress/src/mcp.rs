@@ -5,6 +5,7 @@ mod api;
 mod held;
 mod ours;
 mod read;
+pub(crate) mod task;
 
 use std::{borrow::Cow, net::IpAddr, sync::Arc};
 
@@ -86,7 +87,17 @@ impl Received {
     /// Answers what is for us ourselves; everything else walks.
     async fn answered(self, front: &Arc<Front>) -> Response<Flow> {
         let Self { at, source, claims, call, exchange, headers, form, stated } = self;
-        let Stated { modern, session, repeatable, intent, progress } = stated;
+        let Stated { modern, session, repeatable, intent, progress, tasks } = stated;
+        let question = match &exchange {
+            Ok(Exchange::Post(message)) if modern => task::question(front, &claims, &call, message),
+            _ => None,
+        };
+        if let Some(question) = question
+            && question.is_ours(front).await
+        {
+            let inquiry = Inquiry::made(Arc::clone(front), at, source, claims, held::housekeeping(call));
+            return question.answered(inquiry, &form).await;
+        }
         let is_api = exchange.is_ok() && api::is_one(front, &call.service, at).await;
         let session = session.filter(|_| !is_api);
         if let Ok(readable) = &exchange
@@ -107,6 +118,8 @@ impl Received {
             repeatable,
             intent,
             progress,
+            // A task is a `tools/call`; a request to an API is none once it is translated.
+            tasks: tasks && !is_api,
         };
         match is_api {
             true => api::answered(asked, front, &form).await,

@@ -63,8 +63,20 @@ pub(crate) async fn open(knock: Knock) -> Response<Flow> {
         Err(stop) => (Err(stop), HeaderMap::new(), None, None),
     };
     let (session, modern, progress) = (None, false, None);
-    let asked =
-        Asked { at, source, claims, call, exchange, headers, session, modern, repeatable, intent, progress };
+    let asked = Asked {
+        at,
+        source,
+        claims,
+        call,
+        exchange,
+        headers,
+        session,
+        modern,
+        repeatable,
+        intent,
+        progress,
+        tasks: false,
+    };
     asked.walk(&front, &Form::Http).await
 }
 

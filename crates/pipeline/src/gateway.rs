@@ -30,6 +30,7 @@ use crate::{
     freshness::Freshness,
     gates::g70_record::Recording,
     idempotency::IdempotencyKeys,
+    lists::Lists,
     recorder::Recorder,
     risk::Risk,
     session::SessionTokens,
@@ -60,6 +61,8 @@ pub struct Gateway {
     pub sessions: SessionTokens,
     /// Calls that are made under an idempotency key.
     pub idempotency: Arc<IdempotencyKeys>,
+    /// What upstreams have said about their lists.
+    pub lists: Arc<Lists>,
     /// How risky calls are.
     pub risk: Risk,
     /// Held calls.

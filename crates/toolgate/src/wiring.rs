@@ -40,6 +40,7 @@ use pipeline::{
     gateway::{Bounds, CallIds},
     idempotency::IdempotencyKeys,
     notify::Notifier,
+    pushed,
     recorder::Recorder,
     session::SessionTokens,
     upstreams::Upstreams,
@@ -124,6 +125,7 @@ pub async fn start(
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
     let sinks = notify::sinks(settings)?;
     let store = Arc::new(open_store(settings, &*clock).await?);
+    store.serve().await?;
     let setup = desk::Setup::of(settings)?;
     let unlocked = secrets::open(&settings.root_key, &store, &*clock).await?;
 
@@ -197,6 +199,7 @@ pub async fn start(
         store: Arc::clone(&store),
         counters,
         approvals,
+        lists: Arc::default(),
         risk,
         upstreams: Upstreams::new(dialler, Arc::clone(&clock), LINE_BYTES_MAX),
         timings: Arc::default(),
@@ -267,6 +270,7 @@ pub async fn start(
     let listeners = waiting.unwrap_or_else(listen);
     let mut helpers = vec![
         tokio::spawn(Arc::clone(&freshness).run()),
+        tokio::spawn(pushed::run(Arc::clone(&gateway))),
         tokio::spawn(desk.tell_news()),
         tokio::spawn(sweep(Arc::clone(&gateway))),
         tokio::spawn(Arc::clone(&gateway.risk.hints).run(Arc::clone(&store))),
@@ -360,7 +364,7 @@ pub async fn open_store(settings: &Settings, clock: &dyn Clock) -> anyhow::Resul
         settings::Sync::Os => store::Sync::Os,
     };
     let birth = Birth { install: vault::random::bytes(), now: clock.now().wall };
-    Ok(Store::open(&StoreOptions { path: settings.store_file.clone(), sync, create: Some(birth) }).await?)
+    Ok(Store::open(&StoreOptions { place: settings.store.clone(), sync, create: Some(birth) }).await?)
 }
 
 fn bind(which: &str, listener: &settings::Listener) -> anyhow::Result<Listener> {
@@ -386,10 +390,10 @@ async fn system_event(gateway: &Gateway, action: &str) -> anyhow::Result<()> {
     written
         .map(|_| ())
         .map_err(|_| anyhow!("the trail cannot be written"))
-        .with_context(|| "the trail cannot be written (toolgate.db); check the disk, or: toolgate doctor")
+        .with_context(|| "the trail cannot be written (store.url); check the store: toolgate doctor")
 }
 
-/// Before the first call is let in: what is still under way in the store was so when its gateway ended.
+/// What is nobody's in the store was under way when its gateway ended.
 async fn lose_claims(store: &Store) -> anyhow::Result<()> {
     let lost = store.lose_claims().await?;
     if lost > 0 {
@@ -467,11 +471,23 @@ async fn forget(gateway: Arc<Gateway>) {
     }
 }
 
+/// Another gateway of this store has died: nobody sends on what it was sending.
+async fn give_up_for_the_dead(gateway: &Gateway) -> anyhow::Result<()> {
+    if gateway.store.disown_the_dead().await? {
+        lose_claims(&gateway.store).await?;
+        lose_executions(gateway).await?;
+    }
+    Ok(())
+}
+
 async fn sweep(gateway: Arc<Gateway>) {
     let mut tick = tokio::time::interval(SWEEP_EVERY);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         tick.tick().await;
+        if let Err(error) = give_up_for_the_dead(&gateway).await {
+            tracing::warn!("what gateways left that do not live any more could not be looked up: {error}");
+        }
         let world = gateway.freshness.current();
         gateway.upstreams.sweep(&world.services).await;
         gateway.credentials.sweep(&world);
