@@ -21,7 +21,7 @@ use pipeline::{
     turn_away,
 };
 use wire::{
-    Reason,
+    Message, Reason, Shape,
     mcp::{Class, code},
 };
 
@@ -63,6 +63,16 @@ pub(crate) enum Form {
 }
 
 impl Form {
+    /// The form of the answer to this message.
+    pub(crate) fn of(message: &Message, modern: bool) -> Self {
+        match message.shape() {
+            Shape::Request { id, method } => {
+                Self::Rpc { id: id.text().to_owned(), is_tool_call: method == "tools/call", modern }
+            }
+            Shape::Notification { .. } | Shape::Response { .. } => Self::Plain,
+        }
+    }
+
     /// The id of the JSON-RPC request that is answered.
     pub(crate) fn id(&self) -> Option<&str> {
         match self {
@@ -70,6 +80,23 @@ impl Form {
             Self::Plain | Self::Http => None,
         }
     }
+}
+
+/// Whether an answer is the gateway's own word: a refusal, a fault, or about a held call. What an upstream answered is
+/// not, nor is what we say as a server.
+pub(crate) fn is_of_ours(headers: &HeaderMap) -> bool {
+    headers.get(PROXY_STATUS).is_some_and(|status| status != "forwarded" && status != "executed-approved")
+}
+
+/// Whether it says that the call waits for people.
+pub(crate) fn is_held(headers: &HeaderMap) -> bool {
+    headers.get(PROXY_STATUS).is_some_and(|status| status == "held")
+}
+
+/// What a fault is told as, in a stream of messages: the JSON-RPC error to the request `id`.
+pub(crate) fn fault_message(fault: &Fault, call: &Call, id: &str) -> String {
+    let words = Words::of_fault(fault, call);
+    words.rpc_error(Some(id), words.status.into(), call)
 }
 
 /// The upstream's answer, with our two headers.
@@ -137,6 +164,9 @@ pub(crate) fn stopped(
             };
             rpc(StatusCode::OK, body)
         }
+        (Form::Rpc { id, .. }, Stop::Refused(Refusal::NoSuchMethod(_))) => {
+            rpc(StatusCode::NOT_FOUND, words.rpc_error(Some(id), code::METHOD_NOT_FOUND, call))
+        }
         (Form::Tool { id, .. }, _) if speaks_rpc(stop) => {
             rpc(StatusCode::OK, words.rpc_error(Some(id), words.status.into(), call))
         }
@@ -145,9 +175,6 @@ pub(crate) fn stopped(
             if *unreadable != Unreadable::TwoKeys =>
         {
             rpc(StatusCode::OK, words.tool_result(id, *modern, call))
-        }
-        (Form::Rpc { id, .. }, Stop::Refused(Refusal::NoSuchMethod(_))) => {
-            rpc(StatusCode::NOT_FOUND, words.rpc_error(Some(id), code::METHOD_NOT_FOUND, call))
         }
         // Whose protocol it would have been is not known yet.
         (_, Stop::Refused(Refusal::Unreadable(Unreadable::Head(_)))) => problem(&words, call),

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use domain::key::PresentedKey;
+use domain::key::{KeyId, PresentedKey};
 use http::{HeaderMap, HeaderName, Uri, header};
 use pipeline::Presented;
 
@@ -14,7 +14,7 @@ const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 pub(crate) const META_KEY: &str = "toolgate/key";
 
 /// Gathers the texts that claim to be a key.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(crate) struct Claims {
     found: Option<Presented>,
 }
@@ -54,6 +54,14 @@ impl Claims {
     pub(crate) fn key(&self) -> Option<&PresentedKey> {
         match &self.found {
             Some(Presented::One(key)) => Some(key),
+            _ => None,
+        }
+    }
+
+    /// The public part of the key, where one came.
+    pub(crate) fn key_id(&self) -> Option<KeyId> {
+        match &self.found {
+            Some(Presented::One(key)) => Some(key.id()),
             _ => None,
         }
     }

@@ -48,6 +48,7 @@ pub struct Arrival {
 }
 
 /// The key that came with a request.
+#[derive(Clone)]
 pub enum Presented {
     /// None.
     Missing,

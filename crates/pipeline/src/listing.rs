@@ -32,15 +32,15 @@ const WAIT_TOOL_LISTED: &str = concat!(
     r#""inputSchema":{"type":"object","properties":{"approval":{"type":"string"}},"required":["approval"]}}"#
 );
 
+/// How long a list may be kept by who asked for it (milliseconds). A list that says a shorter time keeps it.
+pub const CACHED_MS_MAX: u64 = 5_000;
+
 /// How that tool stands in the lists of an agent with these rights; `None` where no call of its can be held there.
 #[must_use]
 pub fn wait_tool(rights: Rights<'_>, risk: &Risk) -> Option<&'static str> {
     let can_wait = rights.may_hold(risk.thresholds.approve_at, risk.model.is_some());
     can_wait.then_some(WAIT_TOOL_LISTED)
 }
-
-/// How long a list may be kept by who asked for it (milliseconds). A list that says a shorter time keeps it.
-pub const CACHED_MS_MAX: u64 = 5_000;
 
 const LISTS: [ListKind; 4] = [Tools, Prompts, Resources, ResourceTemplates];
 

@@ -24,7 +24,7 @@ use domain::{
     policy::Policy,
 };
 use ingress::{
-    CONSOLE_DOORS, DOORS, Desk, Door, Entrance, Front, Listener, ListenerFault, Names, Tls, Waiting,
+    CONSOLE_DOORS, DOORS, Desk, Door, Entrance, Front, Listener, ListenerFault, Members, Names, Tls, Waiting,
 };
 use jiff::Timestamp;
 use pipeline::{
@@ -255,6 +255,7 @@ pub async fn start(
             doors,
             desk,
             waiting: Waiting::default(),
+            members: Members::default(),
         }
     };
     let [gateway_entrance, console_entrance] = &entrances;

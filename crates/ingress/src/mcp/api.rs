@@ -81,7 +81,9 @@ pub(super) async fn answered(mut asked: Asked, front: &Arc<Front>, form: &Form) 
         Ok(rights) => rights,
         Err(no_rights) => return refused(no_rights).await,
     };
-    let about = About { name: &call.service, instructions: &catalog::instructions(&call.service) };
+    let capabilities = r#"{"tools":{}}"#;
+    let about =
+        About { name: &call.service, capabilities, instructions: &catalog::instructions(&call.service) };
     match (&call.action, message.method().unwrap_or_default()) {
         (Action::List(ListKind::Tools), _) if has_cursor(message) => {
             ours.invalid_params("the list has one page; no cursor comes from here")

@@ -61,7 +61,7 @@ fn is_wait_tool(action: &Action) -> bool {
     matches!(action, Action::Tool(name) if name == WAIT_TOOL)
 }
 
-fn approval_in(message: &Message) -> Option<ApprovalId> {
+pub(super) fn approval_in(message: &Message) -> Option<ApprovalId> {
     let arguments = message.params()?.get("arguments")?;
     ApprovalId::parse(&arguments.get("approval").and_then(Raw::as_str)?)
 }

@@ -11,7 +11,7 @@ use pipeline::{
 };
 use wire::{
     Message, Raw,
-    mcp::{Era, Version, code},
+    mcp::{Era, Version, code, meta},
 };
 
 use crate::answer;
@@ -30,6 +30,8 @@ pub(super) struct Ours<'a> {
 pub(super) struct About<'a> {
     /// The name of the server there.
     pub(super) name: &'a str,
+    /// What it can do, as JSON.
+    pub(super) capabilities: &'a str,
     /// What models are told about using it.
     pub(super) instructions: &'a str,
 }
@@ -53,19 +55,24 @@ impl Ours<'_> {
 
     /// The same for what clients may keep: each agent has its own, and not for long.
     pub(super) fn listed(&self, members: &str) -> Response<Flow> {
+        self.listed_for(members, CACHED_MS_MAX)
+    }
+
+    /// The same for what is good for so many milliseconds at most.
+    pub(super) fn listed_for(&self, members: &str, ttl: u64) -> Response<Flow> {
+        let ttl = ttl.min(CACHED_MS_MAX);
         match self.modern {
-            true => self.result(&format!("{members},\"ttlMs\":{CACHED_MS_MAX},\"cacheScope\":\"private\"")),
+            true => self.result(&format!("{members},\"ttlMs\":{ttl},\"cacheScope\":\"private\"")),
             false => self.result(members),
         }
     }
 
-    /// The answer to `initialize`: in the version that the client wants, if it is one with sessions, else the last such.
+    /// The answer to `initialize`.
     pub(super) fn greeting(&self, message: &Message, about: &About<'_>) -> Response<Flow> {
-        let wanted = message.params().and_then(|params| params.get("protocolVersion")).and_then(Raw::as_str);
-        let known = wanted.and_then(|wanted| Version::parse(&wanted));
-        let version = known.filter(|version| version.era() == Era::Legacy).unwrap_or(Version::V2025_11_25);
         self.result(&format!(
-            "\"protocolVersion\":\"{version}\",\"capabilities\":{{\"tools\":{{}}}},\"serverInfo\":{},\"instructions\":{}",
+            "\"protocolVersion\":\"{}\",\"capabilities\":{},\"serverInfo\":{},\"instructions\":{}",
+            negotiated(message),
+            about.capabilities,
             about.server(),
             quoted(about.instructions)
         ))
@@ -76,10 +83,11 @@ impl Ours<'_> {
         let modern = Version::ALL.iter().rev().filter(|version| version.era() == Era::Modern);
         let versions: Vec<String> = modern.map(|version| format!("\"{version}\"")).collect();
         self.listed(&format!(
-            "\"supportedVersions\":[{}],\"capabilities\":{{\"tools\":{{}}}},\"instructions\":{},\
-             \"_meta\":{{\"io.modelcontextprotocol/serverInfo\":{}}}",
+            "\"supportedVersions\":[{}],\"capabilities\":{},\"instructions\":{},\"_meta\":{{\"{}\":{}}}",
             versions.join(","),
+            about.capabilities,
             quoted(about.instructions),
+            meta::SERVER_INFO,
             about.server()
         ))
     }
@@ -115,6 +123,13 @@ impl About<'_> {
             env!("CARGO_PKG_VERSION")
         )
     }
+}
+
+/// The version that `initialize` leads to: the one that the client wants, if it is one with sessions, else the last such.
+pub(super) fn negotiated(initialize: &Message) -> Version {
+    let wanted = initialize.params().and_then(|params| params.get("protocolVersion")).and_then(Raw::as_str);
+    let known = wanted.and_then(|wanted| Version::parse(&wanted));
+    known.filter(|version| version.era() == Era::Legacy).unwrap_or(Version::V2025_11_25)
 }
 
 /// A message that wants no answer was taken.

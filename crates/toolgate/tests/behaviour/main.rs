@@ -16,6 +16,7 @@ mod a_crash_loses_nothing;
 mod a_crash_never_sends_twice;
 mod a_repeated_call_is_made_once;
 mod a_stop_finishes_what_is_under_way;
+mod all_services_stand_behind_one_endpoint;
 mod an_approval_is_good_for_one_call;
 mod an_echoed_secret_is_masked;
 mod an_upstreams_trouble_is_contained;
