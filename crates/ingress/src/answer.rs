@@ -32,6 +32,8 @@ use crate::Front;
 const CALL_ID: HeaderName = HeaderName::from_static("x-call-id");
 const PROXY_STATUS: HeaderName = HeaderName::from_static("x-proxy-status");
 const IDEMPOTENCY_STATUS: HeaderName = HeaderName::from_static("x-idempotency-status");
+/// Says of an event stream that nobody in between may hold it back.
+const ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
 const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 
@@ -171,6 +173,9 @@ pub(crate) fn stopped(
         {
             rpc(StatusCode::OK, words.tool_result(id, *modern, call))
         }
+        (Form::Rpc { id, .. }, Stop::Refused(Refusal::NoSuchMethod(_))) => {
+            rpc(StatusCode::NOT_FOUND, words.rpc_error(Some(id), code::METHOD_NOT_FOUND, call))
+        }
         // Whose protocol it would have been is not known yet.
         (_, Stop::Refused(Refusal::Unreadable(Unreadable::Head(_)))) => problem(&words, call),
         (form, Stop::Refused(Refusal::Unreadable(unreadable))) => {
@@ -187,6 +192,10 @@ pub(crate) fn stopped(
         && let Ok(place) = HeaderValue::try_from(format!("/v1/approvals/{}", ticket.id))
     {
         headers.insert(header::LOCATION, place);
+    }
+    if let (Form::Plain, Stop::Refused(Refusal::MethodNotAllowed)) = (form, stop) {
+        // RFC 9110 §15.5.6. Every MCP endpoint takes messages.
+        headers.insert(header::ALLOW, HeaderValue::from_static("POST"));
     }
     if words.status == 401 {
         headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"toolgate\""));
@@ -252,6 +261,7 @@ pub(crate) fn event_stream(call: &Call, keyed: bool) -> Response<()> {
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(ACCEL_BUFFERING, HeaderValue::from_static("no"));
     if keyed {
         headers.insert(IDEMPOTENCY_STATUS, HeaderValue::from_static("in-progress"));
     }

@@ -10,11 +10,17 @@ use wire::{
     Limits, Malformed, Raw, Reason, graft, json, list,
     mcp::{
         ListKind::{self, Prompts, ResourceTemplates, Resources, Tools},
-        extension,
+        extension, repeated_arguments,
     },
 };
 
-use crate::{arrival::Caller, freshness::Freshness, gateway::Gateway, lists::Lists, risk::Hints};
+use crate::{
+    arrival::Caller,
+    freshness::Freshness,
+    gateway::Gateway,
+    lists::Lists,
+    risk::{Hints, Risk},
+};
 
 /// The tool by which an agent asks for the answer to a call of its that was held. The gateway answers it itself.
 pub const WAIT_TOOL: &str = "toolgate_wait";
@@ -25,6 +31,9 @@ const WAIT_TOOL_LISTED: &str = concat!(
     r#"Waits a short while. Give the approval id from the error. Asking never changes or repeats the call.","#,
     r#""inputSchema":{"type":"object","properties":{"approval":{"type":"string"}},"required":["approval"]}}"#
 );
+
+/// How long a list may be kept by who asked for it (milliseconds). A list that says a shorter time keeps it.
+const CACHED_MS_MAX: u64 = 5_000;
 
 /// How that tool stands in the lists of an agent with these rights; `None` where no call of its can be held there.
 #[must_use]
@@ -93,14 +102,18 @@ impl Catalog {
         // Today's rights: a stream may be older than the policy.
         let world = self.freshness.current();
         let rights = self.rights(&world);
+        // Only results of the newest version say how they ended.
+        let is_modern = result.get("resultType").is_some();
         let mut kept: Option<Vec<u8>> = None;
         let can_wait = rights.is_some_and(|rights| rights.may_hold(self.approve_at, self.has_model));
         for (kind, _) in present {
-            kept = edited(root, kept, |root| cut_one(root, kind, rights))?;
+            kept = edited(root, kept, |root| cut_one(root, kind, rights, is_modern))?;
             if kind == Tools && can_wait {
                 kept = edited(root, kept, with_wait_tool)?;
             }
         }
+        kept = edited(root, kept, cached_by_one_agent)?;
+        kept = edited(root, kept, cached_briefly)?;
         Ok(kept.map(Bytes::from))
     }
 
@@ -118,13 +131,7 @@ impl Catalog {
         }
         let path = ["result", "capabilities", "extensions", extension::TASKS];
         let offered = graft::set(root, &path, "{}")?;
-        match result.get("cacheScope") {
-            Some(_) => {
-                let private = |root: Raw<'_>| graft::set(root, &["result", "cacheScope"], "\"private\"");
-                edited(root, Some(offered), private).ok().flatten()
-            }
-            None => Some(offered),
-        }
+        edited(root, Some(offered), cached_by_one_agent).ok().flatten()
     }
 }
 
@@ -141,8 +148,28 @@ pub(crate) fn edited(
     Ok(edited.or(kept))
 }
 
-fn cut_one(root: Raw<'_>, kind: ListKind, rights: Option<Rights<'_>>) -> Option<Vec<u8>> {
-    list::cut(root, &["result", kind.result_member()], &mut |element| shows(rights, kind, element))
+/// Every page of a list is one agent's: it is cut for its rights, and obtained with the service's credential.
+fn cached_by_one_agent(root: Raw<'_>) -> Option<Vec<u8>> {
+    root.get("result")?.get("cacheScope")?;
+    graft::set(root, &["result", "cacheScope"], "\"private\"")
+}
+
+/// What people change is seen soon. A time that is no whole number of milliseconds is none.
+fn cached_briefly(root: Raw<'_>) -> Option<Vec<u8>> {
+    let lasts = root.get("result")?.get("ttlMs")?.as_u64().unwrap_or_default().min(CACHED_MS_MAX);
+    graft::set(root, &["result", "ttlMs"], &lasts.to_string())
+}
+
+fn cut_one(root: Raw<'_>, kind: ListKind, rights: Option<Rights<'_>>, is_modern: bool) -> Option<Vec<u8>> {
+    list::cut(root, &["result", kind.result_member()], &mut |element| {
+        shows(rights, kind, element) && !(is_modern && kind == Tools && is_annotated_wrongly(element))
+    })
+}
+
+/// Clients of the newest version must not offer a tool whose arguments they cannot repeat in headers, so it is not shown
+/// to those that would.
+fn is_annotated_wrongly(tool: Raw<'_>) -> bool {
+    tool.get("inputSchema").is_some_and(|schema| repeated_arguments(schema).is_err())
 }
 
 /// The last page of tools has ours behind the upstream's.

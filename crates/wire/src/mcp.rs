@@ -3,11 +3,13 @@
 
 mod headers;
 mod list_change;
+mod params;
 mod subject;
 mod version;
 
 pub use headers::{HeaderMismatch, check_headers, encode_header};
 pub use list_change::ListChange;
+pub use params::{InvalidAnnotation, PARAM_ANNOTATION, RepeatedArgument, check_params, repeated_arguments};
 pub use subject::{Subject, declares_extension, stated_version, subject};
 pub use version::{Era, Eras, Version};
 

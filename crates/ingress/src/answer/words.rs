@@ -13,6 +13,7 @@ use domain::{
     names::ApprovalId,
     stop::{Fault, Gate, Refusal, Unreadable},
 };
+use wire::mcp::Version;
 
 /// What is said about one stop.
 pub(super) struct Words {
@@ -165,6 +166,15 @@ impl Words {
                 words.title = "Unknown session";
                 words.detail = "This session has ended, or is not yours. Nothing was sent.".into();
                 words.next = "Send `initialize` again, without a session id.".into();
+            }
+            Refusal::NoSuchMethod(method) => {
+                words.title = "No such method";
+                words.detail = format!(
+                    "MCP {} has no method {}. Nothing was sent.",
+                    Version::V2026_07_28,
+                    quoted(method)
+                );
+                words.next = "Do not retry; use a method of that version, or an older version.".into();
             }
             Refusal::MethodNotAllowed => {
                 words.title = "Method not allowed";

@@ -23,7 +23,7 @@ use domain::{
 use http::{HeaderMap, HeaderValue, Response, header};
 use pipeline::{Exchange, WAIT_TOOL, arrival::Caller, flow::Flow, refuse, session::OwnSession};
 use wire::{
-    Message, Raw, Shape,
+    Message, Shape,
     mcp::{ListKind, Version},
 };
 

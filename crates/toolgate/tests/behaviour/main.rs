@@ -80,6 +80,7 @@ mod terminal;
 mod the_demo_leaves_a_refund;
 mod the_kill_switch_stops_everything;
 mod the_last_good_policy_stays;
+mod the_newest_version_is_kept_to;
 mod the_proxy_takes_envelopes;
 mod the_vault_outlives_its_keys;
 mod tls_keeps_calls_private;
