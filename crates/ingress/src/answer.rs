@@ -164,6 +164,9 @@ pub(crate) fn stopped(
             };
             rpc(StatusCode::OK, body)
         }
+        (Form::Rpc { id, .. }, Stop::Refused(Refusal::NoSuchMethod(_))) => {
+            rpc(StatusCode::NOT_FOUND, words.rpc_error(Some(id), code::METHOD_NOT_FOUND, call))
+        }
         (Form::Tool { id, .. }, _) if speaks_rpc(stop) => {
             rpc(StatusCode::OK, words.rpc_error(Some(id), words.status.into(), call))
         }
@@ -172,9 +175,6 @@ pub(crate) fn stopped(
             if *unreadable != Unreadable::TwoKeys =>
         {
             rpc(StatusCode::OK, words.tool_result(id, *modern, call))
-        }
-        (Form::Rpc { id, .. }, Stop::Refused(Refusal::NoSuchMethod(_))) => {
-            rpc(StatusCode::NOT_FOUND, words.rpc_error(Some(id), code::METHOD_NOT_FOUND, call))
         }
         // Whose protocol it would have been is not known yet.
         (_, Stop::Refused(Refusal::Unreadable(Unreadable::Head(_)))) => problem(&words, call),

@@ -283,9 +283,13 @@ fn an_agent_is_shown_how_to_make_a_request_only_where_it_may_make_one() {
     assert!(!may(&user("allow: [{ service: billing, tools: [\"*\"] }]")), "a tool is no request");
     assert!(!may(&user("allow: [{ service: other, requests: [\"GET /**\"] }]")));
     assert!(!may("approve: [{ service: billing, requests: [\"GET /v1/**\"] }]"), "it grants nothing");
-    for (deny, left) in
-        [("GET /**", false), ("* /v1/**", false), ("GET /v1/x", true), ("POST /**", true), ("GET /v1/*", true)]
-    {
+    for (deny, left) in [
+        ("GET /**", false),
+        ("* /v1/**", false),
+        ("GET /v1/x", true),
+        ("POST /**", true),
+        ("GET /v1/*", true),
+    ] {
         let denied = format!("{gets}\ndeny: [{{ service: \"*\", requests: [\"{deny}\"] }}]");
         assert_eq!(may(&denied), left, "{deny}");
     }
