@@ -8,6 +8,7 @@ mod conformance;
 mod debian;
 mod npm;
 mod peers;
+mod postgres;
 mod soak;
 mod steps;
 mod test;

@@ -77,7 +77,7 @@ impl Asked {
         };
         let gateway = Arc::clone(&front.gateway);
         let stop = match tokio::spawn(async move { walk(arrival, &gateway).await }).await {
-            Ok(Ok(reply)) => return answer::forwarded(reply, &call),
+            Ok(Ok(reply)) => return answer::forwarded(front, reply, &call, form, keyed).await,
             Ok(Err(Stop::Held(ticket))) if tasks => {
                 return task::created(front, &call, form, keyed, *ticket).await;
             }

@@ -53,7 +53,7 @@ impl Vigil {
         session: Option<String>,
     ) -> Self {
         let waits = match form {
-            Form::Rpc { id, .. } => {
+            Form::Rpc { id, .. } | Form::Tool { id, .. } => {
                 let (agent, service) = (ticket.agent.clone(), call.service.clone());
                 Some(front.waiting.begin(Asking { agent, service, session, id: id.clone() }, ticket.id))
             }

@@ -14,7 +14,13 @@ use wire::{
     },
 };
 
-use crate::{arrival::Caller, freshness::Freshness, gateway::Gateway, lists::Lists, risk::Hints};
+use crate::{
+    arrival::Caller,
+    freshness::Freshness,
+    gateway::Gateway,
+    lists::Lists,
+    risk::{Hints, Risk},
+};
 
 /// The tool by which an agent asks for the answer to a call of its that was held. The gateway answers it itself.
 pub const WAIT_TOOL: &str = "toolgate_wait";
@@ -28,6 +34,13 @@ const WAIT_TOOL_LISTED: &str = concat!(
 
 /// How long a list may be kept by who asked for it (milliseconds). A list that says a shorter time keeps it.
 const CACHED_MS_MAX: u64 = 5_000;
+
+/// How that tool stands in the lists of an agent with these rights; `None` where no call of its can be held there.
+#[must_use]
+pub fn wait_tool(rights: Rights<'_>, risk: &Risk) -> Option<&'static str> {
+    let can_wait = rights.may_hold(risk.thresholds.approve_at, risk.model.is_some());
+    can_wait.then_some(WAIT_TOOL_LISTED)
+}
 
 const LISTS: [ListKind; 4] = [Tools, Prompts, Resources, ResourceTemplates];
 

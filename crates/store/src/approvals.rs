@@ -55,7 +55,7 @@ impl Store {
     /// [`StoreError`] when the store does not answer.
     pub async fn approvals_revision(&self) -> Result<ApprovalsRevision, StoreError> {
         let select = "SELECT number FROM revisions WHERE area = 'approvals'";
-        Ok(sql::query_scalar(select).fetch_one(&self.readers).await.map(ApprovalsRevision)?)
+        Ok(sql::query_scalar(select).fetch_one(&self.lookout).await.map(ApprovalsRevision)?)
     }
 
     /// One approval.

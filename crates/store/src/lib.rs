@@ -65,6 +65,8 @@ pub use verify::{Broken, Newest, Verification};
 pub struct Store {
     writer: Arc<Mutex<append::Writer>>,
     readers: sql::Pool,
+    /// What the lease rests on: on a server it must not wait for reads of calls.
+    lookout: sql::Pool,
     place: Place,
     sync: Sync,
     install: [u8; 16],
@@ -109,6 +111,7 @@ impl Store {
         Self {
             writer: Arc::clone(&self.writer),
             readers: open::readers(&self.place, open::PEOPLES_READERS_MAX),
+            lookout: self.lookout.clone(),
             place: self.place.clone(),
             sync: self.sync,
             install: self.install,
@@ -191,6 +194,7 @@ impl Store {
     /// Waits for running writes, copies the write-ahead log into the file, and closes all connections.
     pub async fn close(self) {
         self.readers.close().await;
+        self.lookout.close().await;
         // The last one closes what both wrote with.
         if let Some(writer) = Arc::into_inner(self.writer) {
             writer.into_inner().close().await;

@@ -8,6 +8,10 @@ use tokio::sync::Mutex;
 use crate::{Place, Store, StoreError, append::Writer, hand::Hand, postgres, schema, sql::Pool, sqlite};
 
 const READERS_MAX: u32 = 4;
+/// On a server reads wait for the way there and back; more of them go at once.
+const SERVERS_READERS_MAX: u32 = 16;
+/// How many connections look for changes.
+const LOOKOUTS_MAX: u32 = 2;
 /// How many connections read for people ([`Store::for_people`]).
 pub const PEOPLES_READERS_MAX: u32 = 2;
 
@@ -69,9 +73,17 @@ pub async fn open(options: &StoreOptions) -> Result<Store, StoreError> {
     drop(connection);
     let writer_name: Arc<str> = writer_name.into();
     let writer = Writer::new(hand, writer_name.clone());
+    let (readers, lookout) = match place {
+        Place::File(_) => {
+            let readers = readers(place, READERS_MAX);
+            (readers.clone(), readers)
+        }
+        Place::Server(_) => (readers(place, SERVERS_READERS_MAX), readers(place, LOOKOUTS_MAX)),
+    };
     Ok(Store {
         writer: Arc::new(Mutex::new(writer)),
-        readers: readers(place, READERS_MAX),
+        readers,
+        lookout,
         place: place.clone(),
         sync: options.sync,
         install,

@@ -12,7 +12,7 @@ use std::{
 };
 
 use sqlx::{
-    Connection as _, PgConnection, PgPool,
+    Connection as _, Executor as _, PgConnection, PgPool, Row as _,
     postgres::{PgConnectOptions, PgListener, PgPoolOptions},
 };
 
@@ -68,16 +68,6 @@ impl Hand {
         let number = Arc::new(AtomicI32::new(0));
         let own = Arc::clone(&number);
         let pool = pool(1)
-            .test_before_acquire(false)
-            .before_acquire(|connection, about| {
-                Box::pin(async move {
-                    // In use it was asked a moment ago.
-                    Ok(about.idle_for < ASKED_AFTER || in_time(connection.ping()).await.is_ok())
-                })
-            })
-            .after_release(|connection, _| {
-                Box::pin(async move { in_time(connection.ping()).await.map(|()| true) })
-            })
             .after_connect(move |connection, _| {
                 let own = Arc::clone(&own);
                 Box::pin(async move { keep_number(connection, &own).await })
@@ -146,7 +136,17 @@ async fn take_number(connection: &mut PgConnection, wanted: Option<i32>) -> Resu
 }
 
 fn pool(connections_max: u32) -> PgPoolOptions {
-    PgPoolOptions::new().max_connections(connections_max).acquire_timeout(ACQUIRE_MAX)
+    PgPoolOptions::new()
+        .max_connections(connections_max)
+        .acquire_timeout(ACQUIRE_MAX)
+        .test_before_acquire(false)
+        .before_acquire(|connection, about| {
+            Box::pin(async move {
+                // In use it was asked a moment ago.
+                Ok(about.idle_for < ASKED_AFTER || in_time(connection.ping()).await.is_ok())
+            })
+        })
+        .after_release(|connection, _| Box::pin(async move { in_time(is_idle(connection)).await }))
 }
 
 /// Connections that read, so many at most.
@@ -215,6 +215,14 @@ pub async fn disown(
         }
     }
     Ok(found)
+}
+
+/// Whether the connection is in no transaction. Who is dropped while one begins leaves it open, and sqlx does not know: what
+/// is written there next would never be committed, what is read would be old. Such a connection is closed.
+async fn is_idle(connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
+    // Sent as one message, so that outside a transaction both are the moment it came.
+    let asked = sqlx::raw_sql("SELECT now() = statement_timestamp()");
+    connection.fetch_one(asked).await?.try_get(0)
 }
 
 async fn try_lock(connection: &mut PgConnection, lock: (i32, i32)) -> Result<bool, sqlx::Error> {

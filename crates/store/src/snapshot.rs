@@ -37,7 +37,7 @@ impl Store {
     /// # Errors
     /// [`StoreError`] when the store does not answer or a row is damaged.
     pub async fn snapshot(&self) -> Result<Snapshot, StoreError> {
-        let mut transaction = self.readers.begin().await?;
+        let mut transaction = self.lookout.begin().await?;
         let revision = revision(&mut transaction).await?;
         let (agents, keys) =
             (identities::agents(&mut transaction).await?, identities::keys(&mut transaction).await?);
@@ -54,7 +54,7 @@ impl Store {
     /// # Errors
     /// [`StoreError`] when the store does not answer.
     pub async fn revision(&self) -> Result<Revision, StoreError> {
-        Ok(revision(&mut self.readers.acquire().await?).await?)
+        Ok(revision(&mut self.lookout.acquire().await?).await?)
     }
 }
 

@@ -170,7 +170,8 @@ fn check(row: &Row, writer: &str, head: Head) -> Result<Head, String> {
         return Err("its column `at` says something else than its record".to_owned());
     }
     for (column, name, wanted) in derived {
-        if !row.try_get::<Option<&str>>(column).is_ok_and(|found| found == wanted) {
+        let wanted = wanted.map(|text| row.as_kept(text));
+        if !row.try_get::<Option<&str>>(column).is_ok_and(|found| found == wanted.as_deref()) {
             return Err(format!("its column `{name}` says something else than its record"));
         }
     }

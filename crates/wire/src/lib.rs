@@ -9,6 +9,7 @@ pub mod hop;
 pub mod http1;
 pub mod json;
 pub mod jsonrpc;
+pub mod jws;
 pub mod list;
 pub mod malformed;
 pub mod mask;

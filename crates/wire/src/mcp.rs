@@ -35,8 +35,12 @@ pub mod meta {
     pub const PROTOCOL_VERSION: &str = "io.modelcontextprotocol/protocolVersion";
     /// Capabilities of the client, modern era.
     pub const CLIENT_CAPABILITIES: &str = "io.modelcontextprotocol/clientCapabilities";
-    /// The least level of log messages that a request wants to hear of, modern era. Without it, none.
+    /// Name and version of the client, modern era.
+    pub const CLIENT_INFO: &str = "io.modelcontextprotocol/clientInfo";
+    /// From which level on the client wants log messages about one request, modern era.
     pub const LOG_LEVEL: &str = "io.modelcontextprotocol/logLevel";
+    /// Name and version of the server, in results of the modern era.
+    pub const SERVER_INFO: &str = "io.modelcontextprotocol/serverInfo";
     /// The `subscriptions/listen` request whose stream a notification came on, modern era.
     pub const SUBSCRIPTION_ID: &str = "io.modelcontextprotocol/subscriptionId";
     /// The token that progress notifications repeat.

@@ -17,6 +17,8 @@ use crate::{
 pub enum Refusal {
     /// 401. One same answer whatever the cause; the trail knows it.
     Unauthorized(KeyFault),
+    /// 403: the access token is good, and lacks the scope that its issuer's terms ask for.
+    InsufficientScope(String),
     /// 503: the kill switch is on; nothing is forwarded for anybody.
     Stopped,
     /// 403: the service does not exist or is not in the agent's scope; the answer does not tell which.
@@ -112,7 +114,10 @@ impl Refusal {
         match self {
             Self::Unauthorized(_) => "unauthorized",
             Self::Stopped => "stopped",
-            Self::NotInScope | Self::Forbidden { .. } | Self::ForeignOrigin(_) => "forbidden",
+            Self::NotInScope
+            | Self::Forbidden { .. }
+            | Self::ForeignOrigin(_)
+            | Self::InsufficientScope(_) => "forbidden",
             Self::RateLimited(_) => "rate-limited",
             Self::Unreadable(_) => "malformed",
             Self::TooLarge(_) => "too-large",
@@ -143,6 +148,7 @@ impl Refusal {
             | Self::Forbidden { .. }
             | Self::ForeignOrigin(_)
             | Self::TooRisky { .. }
+            | Self::InsufficientScope(_)
             | Self::CannotWait(_) => 403,
             Self::RateLimited(_) | Self::PendingFull(_) => 429,
             Self::NotApproved(end) => end.status(),
@@ -167,6 +173,7 @@ impl Refusal {
     pub fn cause(&self) -> Cow<'static, str> {
         match self {
             Self::Unauthorized(fault) => fault.as_str().into(),
+            Self::InsufficientScope(_) => "token lacks a scope".into(),
             Self::Stopped => "kill switch".into(),
             Self::NotInScope => "not in scope".into(),
             Self::Forbidden { reason, .. } => reason.clone().into(),
@@ -198,7 +205,7 @@ impl Refusal {
     #[must_use]
     pub fn gate(&self) -> Gate {
         match self {
-            Self::Unauthorized(_) => Gate::Authenticate,
+            Self::Unauthorized(_) | Self::InsufficientScope(_) => Gate::Authenticate,
             Self::Stopped
             | Self::NotInScope
             | Self::Forbidden { .. }

@@ -31,9 +31,11 @@ impl Words {
     }
 
     /// A tool result with `isError`, for clients that hide errors from the model.
-    pub(super) fn tool_result(&self, id: &str, call: &Call) -> String {
+    pub(super) fn tool_result(&self, id: &str, modern: bool, call: &Call) -> String {
+        // The newest protocol wants to be told what kind of result it is.
+        let kind = if modern { "\"resultType\":\"complete\"," } else { "" };
         let mut body = format!(
-            "{{\"jsonrpc\":\"2.0\",\"id\":{id},\"result\":{{\"content\":[{{\"type\":\"text\",\"text\":"
+            "{{\"jsonrpc\":\"2.0\",\"id\":{id},\"result\":{{{kind}\"content\":[{{\"type\":\"text\",\"text\":"
         );
         write_json_string(&mut body, &self.sentence(call));
         body.push_str("}],\"isError\":true}}");

@@ -79,6 +79,13 @@ impl Words {
                               do not retry with this one."
                         .into();
             }
+            Refusal::InsufficientScope(scope) => {
+                words.detail =
+                    format!("The access token lacks the scope {}. Nothing was sent.", quoted(scope));
+                words.reason = Some("insufficient scope".into());
+                words.next =
+                    "Do not retry with this token; get one with that scope, or tell the user.".into();
+            }
             Refusal::Stopped => {
                 words.title = "Stopped";
                 words.verdict = "Stopped";
@@ -108,10 +115,13 @@ impl Words {
                     "Do not retry. Use another action, or tell the user that an operator must change the \
                               policy. POST /v1/explain answers beforehand."
                         .into();
-                words.next_for_model = Some(
-                    "Do not retry; use a listed tool, or tell the user that an operator must change the policy."
-                        .into(),
-                );
+                let instead = match call.action {
+                    Action::Request(_) => "make another request",
+                    _ => "use a listed tool",
+                };
+                words.next_for_model = Some(format!(
+                    "Do not retry; {instead}, or tell the user that an operator must change the policy."
+                ));
             }
             Refusal::RateLimited(over) => {
                 let (wait, spacing) = (seconds(over.retry_after), seconds(over.quota.spacing()));

@@ -47,7 +47,7 @@ pub(super) struct Read {
 }
 
 /// What a request says of itself, beside its message.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(super) struct Stated {
     pub(super) modern: bool,
     pub(super) session: Option<String>,
@@ -164,16 +164,11 @@ fn read_message(
         message = Message::read(without, &limits).map_err(Unreadable::Body)?;
     }
 
-    let form = match message.shape() {
-        Shape::Request { id, method } => {
-            Form::Rpc { id: id.text().to_owned(), is_tool_call: method == "tools/call" }
-        }
-        Shape::Notification { .. } | Shape::Response { .. } => Form::Plain,
-    };
-    let unread =
-        |unreadable| Unread { stop: Refusal::Unreadable(unreadable).into(), form: Some(form.clone()) };
     let states_version = message.meta(mcp::meta::PROTOCOL_VERSION).is_some();
     let modern = states_version || matches!(&version, Ok(Some(version)) if version.era() == Era::Modern);
+    let form = Form::of(&message, modern);
+    let unread =
+        |unreadable| Unread { stop: Refusal::Unreadable(unreadable).into(), form: Some(form.clone()) };
     if modern {
         check_modern(&message, headers).map_err(|stop| Unread { stop, form: Some(form.clone()) })?;
     } else {
@@ -205,7 +200,7 @@ fn takes_events(headers: &HeaderMap) -> bool {
 }
 
 /// What the message acts on, in the words that policy uses.
-fn subject_of(message: &Message) -> Result<(Cow<'static, str>, Action, Class), Unreadable> {
+pub(super) fn subject_of(message: &Message) -> Result<(Cow<'static, str>, Action, Class), Unreadable> {
     let (Shape::Request { method: name, .. } | Shape::Notification { method: name }) = message.shape() else {
         return Ok((Cow::Borrowed("response"), Action::Service, Class::Housekeeping));
     };

@@ -174,7 +174,7 @@ async fn standing(front: &Front, approval: &Approval) -> Result<String, Stop> {
         // It is no end of the call: the store cannot tell now, and another time it will.
         return Err(stop);
     }
-    let form = Form::Rpc { id: "0".into(), is_tool_call: true };
+    let form = Form::Rpc { id: "0".into(), is_tool_call: true, modern: true };
     let ending = vigil::message_of(front, &stop, &call, &form).await;
     let root = json::read(&ending, &Limits::of_bytes(ending.len())).map_err(|_| Fault::Internal)?;
     Ok(match (root.get("result"), root.get("error")) {

@@ -58,6 +58,7 @@ pub(crate) async fn forward(
         let (freshness, clock) = (Arc::clone(&gateway.freshness), Arc::clone(&gateway.clock));
         Leash::new(body, freshness, clock, caller.clone(), call.service.clone(), stopping).boxed_unsync()
     };
+    let is_read_whole = matches!(&exchange, Exchange::Request(request) if request.reads_answer);
     let (exchange, body_hash) = watch_on_its_way(exchange, |body| leash(body, None));
     if let Some(trace) = &mut trace {
         trace.leaves(&mut headers);
@@ -99,11 +100,12 @@ pub(crate) async fn forward(
         flow::mask_headers(masker, &mut upstream.headers);
     }
     let is_stream = match &service.upstream {
-        Upstream::Api(api) => api.stream,
+        Upstream::Api(api) => api.stream && !is_read_whole,
         _ => media_type(&upstream.headers) == Some("text/event-stream"),
     };
     // We have asked for `identity`. What comes in another coding is undone where somebody must read it.
-    let is_read = injection.masker.is_some() || !matches!(service.upstream, Upstream::Api(_));
+    let is_read =
+        injection.masker.is_some() || is_read_whole || !matches!(service.upstream, Upstream::Api(_));
     let codings = if is_read { undo_codings(&mut upstream.headers)? } else { Vec::new() };
     let mut head = head::travelling(&upstream, &service.upstream, is_stream);
     if let Some(session) = session {
@@ -160,11 +162,11 @@ async fn begun_in_time(body: Flow, timeout: Duration) -> Result<Flow, Stop> {
 /// Has a request body that nobody has read hashed while it flows by, and ends it when its caller may not go on.
 fn watch_on_its_way(exchange: Exchange, leash: impl Fn(Flow) -> Flow) -> (Exchange, Option<BodyHash>) {
     match exchange {
-        Exchange::Request(ApiRequest { method, target, body: CallBody::Flow(flow) }) => {
+        Exchange::Request(ApiRequest { method, target, body: CallBody::Flow(flow), reads_answer }) => {
             let hash = BodyHash::default();
             let flow = if flow.is_end_stream() { flow } else { leash(flow) };
             let body = CallBody::Flow(Hash::new(flow, Arc::clone(&hash)).boxed_unsync());
-            (Exchange::Request(ApiRequest { method, target, body }), Some(hash))
+            (Exchange::Request(ApiRequest { method, target, body, reads_answer }), Some(hash))
         }
         other => (other, None),
     }

@@ -1,9 +1,11 @@
 //! Rows of either database, read by column. Postgres has numbers of several widths and truth as a type of its own;
 //! here they are numbers.
 
+use std::borrow::Cow;
+
 use sqlx::{ColumnIndex, Row as _, TypeInfo as _, ValueRef as _, postgres::PgRow, sqlite::SqliteRow};
 
-use super::Result;
+use super::{Result, without_nul};
 
 /// A row.
 pub enum Row {
@@ -15,6 +17,14 @@ impl Row {
     /// The column at this place or of this name.
     pub fn try_get<'r, T: Column<'r>>(&'r self, place: impl Place) -> Result<T> {
         T::read(self, place)
+    }
+
+    /// A text as a column of this row's database holds it.
+    pub fn as_kept<'t>(&self, text: &'t str) -> Cow<'t, str> {
+        match self {
+            Self::Sqlite(_) => text.into(),
+            Self::Postgres(_) => without_nul(text.into()),
+        }
     }
 }
 

@@ -71,7 +71,7 @@ pub fn decision(number: u32, approved_before: usize, operator: &str, approve: bo
     Change::DecideApproval { id: id(number.into()), digest, approved_before, decided }
 }
 
-fn claim(number: u32, second: u32) -> Change {
+pub fn claim(number: u32, second: u32) -> Change {
     Change::ClaimApproval { id: id(number.into()), call: call_id(900), at: moment(second) }
 }
 
@@ -117,13 +117,13 @@ fn operator(name: &str, role: OperatorRole) -> Change {
     Change::CreateOperator(Operator { email: email(name), role, password_hash, created_at: moment(0) })
 }
 
-async fn world() -> World {
+pub async fn world() -> World {
     let world = World::new().await;
     operators(&world, &["ada", "grace"]).await;
     world
 }
 
-async fn status(store: &Store, number: u32) -> Status {
+pub async fn status(store: &Store, number: u32) -> Status {
     read(store, number).await.status
 }
 
@@ -132,7 +132,7 @@ async fn read(store: &Store, number: u32) -> Approval {
 }
 
 /// Takes approval `number` to a status on the shortest way.
-async fn bring_to(world: &World, number: u32, wanted: Status) {
+pub async fn bring_to(world: &World, number: u32, wanted: Status) {
     let decided = match wanted {
         Status::Pending => return,
         Status::Denied => decision(number, 0, "ada", false, 10),

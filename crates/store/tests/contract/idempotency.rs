@@ -20,7 +20,7 @@ fn claim_at(at: Timestamp, agent: &str, text: &str, call: CallId) -> Change {
     Change::ClaimIdempotency(IdempotencyClaim { agent, key, fingerprint: [7; 32], call, at, expires_at })
 }
 
-fn claim(agent: &str, text: &str, number: u32) -> Change {
+pub fn claim(agent: &str, text: &str, number: u32) -> Change {
     claim_at(moment(0), agent, text, call_id(number))
 }
 

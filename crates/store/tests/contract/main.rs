@@ -15,6 +15,7 @@ mod calls;
 mod chain;
 mod changes;
 mod credentials;
+mod gateways;
 mod idempotency;
 mod kill;
 mod notify;

@@ -13,6 +13,7 @@ use domain::{
 
 use super::{
     file,
+    issuers::Issuer,
     kind::Value,
     notify::{self, NotifySink},
     server::ServerUrl,
@@ -180,6 +181,10 @@ impl Choices {
         // As it is written it may have secrets in it.
         let written = match &value {
             Value::Sinks(sinks) => notify::written(sinks),
+            Value::Issuers(issuers) => {
+                let issuers: Vec<String> = issuers.iter().map(ToString::to_string).collect();
+                format!("[{}]", issuers.join(", "))
+            }
             Value::Server(url) => url.to_string(),
             Value::Store(url) => url.to_string(),
             _ => written.to_owned(),
@@ -249,6 +254,13 @@ impl Choices {
     pub(super) fn sinks(&self, path: &str) -> Vec<NotifySink> {
         match self.value(path) {
             Value::Sinks(sinks) => sinks.clone(),
+            _ => Vec::new(),
+        }
+    }
+    /// Issuers of access tokens.
+    pub(super) fn issuers(&self, path: &str) -> Vec<Issuer> {
+        match self.value(path) {
+            Value::Issuers(issuers) => issuers.clone(),
             _ => Vec::new(),
         }
     }

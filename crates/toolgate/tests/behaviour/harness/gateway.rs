@@ -143,7 +143,12 @@ impl Gateway {
 
     /// An agent with this key at this service.
     pub fn agent(&self, key: &str, service: &str) -> Agent {
-        Agent::new(self.address(), key, service)
+        Agent::new(self.address(), key, &format!("/mcp/{service}"))
+    }
+
+    /// An agent with this key at the endpoint of all its services.
+    pub fn agent_of_all(&self, key: &str) -> Agent {
+        Agent::new(self.address(), key, "/mcp")
     }
 
     /// An agent of the newest version with this key at this service.
