@@ -415,8 +415,6 @@ mod tests {
                 }
                 Kind::Store => "postgres://ada@localhost/toolgate".to_owned(),
                 Kind::Server(_, schemes) => format!("{}://127.0.0.1", schemes[0]),
-                // There is one value so far.
-                Kind::Only(..) => continue,
             };
             let set = format!("{path}={other}");
             // Certificate and key come together.

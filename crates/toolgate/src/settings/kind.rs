@@ -50,8 +50,6 @@ pub enum Kind {
     OneOf(&'static [&'static str]),
     /// `sqlite`, or a server's URL, whose password is not shown.
     Store,
-    /// One word so far; what begins like the others is known, and not supported yet.
-    Only(&'static str, &'static [&'static str]),
     /// A word for what this process does itself, or the URL of a server with one of these schemes. It may hold a password,
     /// so it is shown masked.
     Server(&'static str, &'static [&'static str]),
@@ -174,15 +172,6 @@ impl Kind {
                     "write `sqlite`, or `postgres://user:password@host/database`".to_owned(),
                 )),
             },
-            Self::Only(word, _) if text == word => Ok(Value::Text(text.clone())),
-            Self::Only(word, later) => {
-                let scheme = text.split(':').next().unwrap_or_default();
-                let known = later.iter().any(|later| scheme.starts_with(later));
-                let what = if known { "not supported yet" } else { "unknown" };
-                // A URL may carry a password, so only its scheme is repeated.
-                let shown = if text.contains("://") { format!("{scheme}://…") } else { shown };
-                Err((format!("`{shown}` is {what}"), format!("write `{word}`, or leave it out")))
-            }
             Self::Server(word, _) if text == word => Ok(Value::None),
             Self::Server(word, schemes) => match ServerUrl::parse(text, schemes) {
                 Some(url) => Ok(Value::Server(url)),
@@ -235,7 +224,6 @@ impl Kind {
                 words.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(" or ")
             }
             Self::Store => "`sqlite` or a `postgres://` URL".to_owned(),
-            Self::Only(word, _) => format!("`{word}`"),
             Self::Server(word, schemes) => {
                 let urls: Vec<String> = schemes.iter().map(|scheme| format!("`{scheme}://…`")).collect();
                 format!("`{word}` or {}", urls.join(" or "))
@@ -404,14 +392,6 @@ mod tests {
         assert!(one.contains("fd00::1".parse().unwrap()) && !one.contains("fd00::2".parse().unwrap()));
         assert!(AddressRange::parse("0.0.0.0/0").unwrap().contains("203.0.113.9".parse().unwrap()));
         assert!(AddressRange::parse("10.0.0.0/33").is_none() && AddressRange::parse("x").is_none());
-    }
-
-    #[test]
-    fn what_comes_later_says_so_without_repeating_a_password() {
-        let kind = Kind::Only("memory", &["redis"]);
-        let (what, instead) = kind.read(&["redis://ada:secret@db/1".to_owned()]).unwrap_err();
-        assert_eq!(what, "`redis://…` is not supported yet");
-        assert_eq!(instead, "write `memory`, or leave it out");
     }
 
     #[test]

@@ -52,7 +52,6 @@ fn leaf(setting: &Setting) -> Json {
         Kind::Store => {
             json!({ "type": "string", "pattern": "^(sqlite|postgres(ql)?://.+)$", "default": setting.default })
         }
-        Kind::Only(word, _) => json!({ "const": word, "default": word }),
         Kind::Server(word, schemes) => {
             json!({ "type": "string", "pattern": format!("^({word}|({})://.+)$", schemes.join("|")), "default": word })
         }
