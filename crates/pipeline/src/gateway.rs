@@ -52,7 +52,7 @@ pub struct Gateway {
     /// What survives a restart.
     pub store: Arc<Store>,
     /// The limits' state.
-    pub counters: Counters,
+    pub counters: Arc<Counters>,
     /// What is learned of tools.
     pub tools: Arc<Tools>,
     /// The trail.
@@ -137,6 +137,9 @@ impl Gateway {
     /// The [`Fault`] that calls would meet.
     pub async fn ready(&self) -> Result<(), Fault> {
         self.freshness.world(self.clock.now()).await?;
+        if self.counters.shared().is_some_and(|server| !server.admits()) {
+            return Err(Fault::CountersUnavailable);
+        }
         if self.recorder.is_healthy() { Ok(()) } else { Err(Fault::AuditUnavailable) }
     }
 }
