@@ -52,7 +52,7 @@ impl Edit {
         exchange: &Exchange,
         modern: bool,
     ) -> Option<Self> {
-        let catalog = || Catalog::new(gateway, caller, service);
+        let catalog = || Catalog::new(gateway, caller, service, exchange);
         let plain = |part| Some(Self { catalog: catalog(), part, news: None });
         match (exchange, &*call.method) {
             // A resumed stream replays answers of any kind, lists among them.
@@ -99,6 +99,7 @@ impl Edit {
             }
             Part::Discovery => self.catalog.with_tasks(root),
             Part::Listening { id, wanted, acknowledged } => {
+                self.catalog.hear(root);
                 let is_ours = is_acknowledgement(root, id);
                 *acknowledged |= is_ours;
                 if is_ours { promising(root, wanted)? } else { None }

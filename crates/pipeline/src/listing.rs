@@ -5,9 +5,9 @@ mod changes;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use domain::{policy::Rights, risk::RiskScore, service::Service};
+use domain::{policy::Rights, risk::RiskScore, service::Service, tools::Extent};
 use wire::{
-    Limits, Malformed, Raw, Reason, graft, json, list,
+    Limits, Malformed, Raw, Reason, Shape, graft, json, list,
     mcp::{
         ListKind::{self, Prompts, ResourceTemplates, Resources, Tools},
         extension, repeated_arguments,
@@ -15,11 +15,12 @@ use wire::{
 };
 
 use crate::{
-    arrival::Caller,
+    arrival::{Caller, Exchange},
     freshness::Freshness,
     gateway::Gateway,
     lists::Lists,
-    risk::{Hints, Risk},
+    risk::Risk,
+    tools::Tools as LearnedTools,
 };
 
 /// The tool by which an agent asks for the answer to a call of its that was held. The gateway answers it itself.
@@ -42,14 +43,19 @@ pub fn wait_tool(rights: Rights<'_>, risk: &Risk) -> Option<&'static str> {
     can_wait.then_some(WAIT_TOOL_LISTED)
 }
 
+/// What a server says whose tools are others by now.
+const TOOLS_CHANGED: &str = "notifications/tools/list_changed";
+
 const LISTS: [ListKind; 4] = [Tools, Prompts, Resources, ResourceTemplates];
 
 /// What one agent may see of one service's lists.
 #[derive(Clone)]
 pub(crate) struct Catalog {
     freshness: Arc<Freshness>,
-    hints: Arc<Hints>,
     lists: Arc<Lists>,
+    tools: Arc<LearnedTools>,
+    /// Whether an answer without a next page is a whole list.
+    from_start: bool,
     approve_at: Option<RiskScore>,
     has_model: bool,
     caller: Caller,
@@ -57,11 +63,13 @@ pub(crate) struct Catalog {
 }
 
 impl Catalog {
-    pub(crate) fn new(gateway: &Gateway, caller: &Caller, service: &Arc<Service>) -> Self {
+    /// For the answer to `asked`.
+    pub(crate) fn new(gateway: &Gateway, caller: &Caller, service: &Arc<Service>, asked: &Exchange) -> Self {
         Self {
             freshness: Arc::clone(&gateway.freshness),
-            hints: Arc::clone(&gateway.risk.hints),
             lists: Arc::clone(&gateway.lists),
+            tools: Arc::clone(&gateway.tools),
+            from_start: asks_from_start(asked),
             approve_at: gateway.risk.thresholds.approve_at,
             has_model: gateway.risk.model.is_some(),
             caller: caller.clone(),
@@ -81,7 +89,10 @@ impl Catalog {
         if !root.is_object() {
             return Err(Malformed::new(0, Reason::Batch));
         }
-        let Some(result) = root.get("result") else { return Ok(None) };
+        let Some(result) = root.get("result") else {
+            self.hear(root);
+            return Ok(None);
+        };
         let mut present = Vec::new();
         for (key, list) in result.members() {
             match LISTS.into_iter().find(|kind| key == *kind.result_member()) {
@@ -95,7 +106,9 @@ impl Catalog {
         }
         for (kind, list) in &present {
             if *kind == Tools {
-                self.hints.learn(&self.service, *list);
+                let is_whole = self.from_start && is_last_page(result);
+                let extent = if is_whole { Extent::Whole } else { Extent::Part };
+                self.tools.learn(&self.service, *list, extent);
             }
             self.lists.learn(&self.service, *kind, *list);
         }
@@ -117,6 +130,13 @@ impl Catalog {
         Ok(kept.map(Bytes::from))
     }
 
+    /// A server may say that its tools are others by now: then they are looked at again.
+    pub(crate) fn hear(&self, root: Raw<'_>) {
+        if root.get("method").and_then(Raw::as_str).as_deref() == Some(TOOLS_CHANGED) {
+            self.tools.note_changed(&self.service.name);
+        }
+    }
+
     /// What a server of the newest version says of itself, with the extension by which a held call becomes a task, where
     /// a call of the agent can be held. It is then said to this agent alone.
     pub(crate) fn with_tasks(&self, root: Raw<'_>) -> Option<Vec<u8>> {
@@ -133,6 +153,18 @@ impl Catalog {
         let offered = graft::set(root, &path, "{}")?;
         edited(root, Some(offered), cached_by_one_agent).ok().flatten()
     }
+}
+
+/// Whether a list is asked for from its beginning: a request for tools without a cursor.
+fn asks_from_start(asked: &Exchange) -> bool {
+    let Exchange::Post(message) = asked else { return false };
+    let Shape::Request { method: "tools/list", .. } = message.shape() else { return false };
+    let cursor = message.params().and_then(|params| params.get("cursor"));
+    cursor.is_none_or(|cursor| cursor.kind() == json::Kind::Null)
+}
+
+fn is_last_page(result: Raw<'_>) -> bool {
+    result.get("nextCursor").is_none_or(|next| next.kind() == json::Kind::Null)
 }
 
 /// An edit moves what stands behind it, so the next one looks at the document anew.
@@ -174,8 +206,7 @@ fn is_annotated_wrongly(tool: Raw<'_>) -> bool {
 
 /// The last page of tools has ours behind the upstream's.
 fn with_wait_tool(root: Raw<'_>) -> Option<Vec<u8>> {
-    let next = root.get("result").and_then(|result| result.get("nextCursor"));
-    let is_last = next.is_none_or(|next| next.kind() == json::Kind::Null);
+    let is_last = root.get("result").is_some_and(is_last_page);
     is_last.then(|| list::append(root, &["result", Tools.result_member()], WAIT_TOOL_LISTED)).flatten()
 }
 

@@ -30,7 +30,7 @@ mod snapshot;
 mod sql;
 mod sqlite;
 mod tallies;
-mod tool_hints;
+mod tools;
 mod verifier;
 mod verify;
 
@@ -56,6 +56,7 @@ pub use services::StoredService;
 pub use sessions::Rotation;
 pub use snapshot::Snapshot;
 pub use tallies::Tally;
+pub use tools::{PutTool, PutTools, StoredTool};
 pub use verify::{Broken, Newest, Verification};
 
 /// The open store: one connection that writes, and a few that read.

@@ -16,13 +16,15 @@ const SQLITE: &[&str] = &[
     include_str!("../migrations/0009_tool_hints.sql"),
     include_str!("../migrations/0010_sessions.sql"),
     include_str!("../migrations/0011_tallies.sql"),
-    include_str!("../migrations/0014_nodes.sql"),
+    include_str!("../migrations/0012_tools.sql"),
+    include_str!("../migrations/0013_nodes.sql"),
 ];
 
 /// The first makes schema 11; what follows is one file a step again.
 const POSTGRES: &[&str] = &[
     include_str!("../migrations/postgres/0011_all_until_tallies.sql"),
-    include_str!("../migrations/postgres/0014_nodes.sql"),
+    include_str!("../migrations/postgres/0012_tools.sql"),
+    include_str!("../migrations/postgres/0013_nodes.sql"),
 ];
 const POSTGRES_FIRST: i64 = 11;
 

@@ -10,6 +10,7 @@ use crate::{
     names::{ApprovalId, RoleName},
     policy::RuleName,
     risk::RiskScore,
+    tools::HeldBack,
 };
 
 /// A decision against a call.
@@ -32,6 +33,8 @@ pub enum Refusal {
         /// Why, for the agent.
         reason: String,
     },
+    /// 403: the tool's definition is not the one that is pinned.
+    ToolHeldBack(HeldBack),
     /// 429.
     RateLimited(OverLimit),
     /// 400: the request cannot be read in exactly one way.
@@ -116,6 +119,7 @@ impl Refusal {
             Self::Stopped => "stopped",
             Self::NotInScope
             | Self::Forbidden { .. }
+            | Self::ToolHeldBack(_)
             | Self::ForeignOrigin(_)
             | Self::InsufficientScope(_) => "forbidden",
             Self::RateLimited(_) => "rate-limited",
@@ -146,6 +150,7 @@ impl Refusal {
             Self::Stopped => 503,
             Self::NotInScope
             | Self::Forbidden { .. }
+            | Self::ToolHeldBack(_)
             | Self::ForeignOrigin(_)
             | Self::TooRisky { .. }
             | Self::InsufficientScope(_)
@@ -177,6 +182,7 @@ impl Refusal {
             Self::Stopped => "kill switch".into(),
             Self::NotInScope => "not in scope".into(),
             Self::Forbidden { reason, .. } => reason.clone().into(),
+            Self::ToolHeldBack(held) => held.reason().into(),
             Self::RateLimited(over) => over.quota.to_string().into(),
             Self::Unreadable(unreadable) => unreadable.to_string().into(),
             Self::TooLarge(bytes_max) => format!("the body is over {bytes_max} bytes").into(),
@@ -209,6 +215,7 @@ impl Refusal {
             Self::Stopped
             | Self::NotInScope
             | Self::Forbidden { .. }
+            | Self::ToolHeldBack(_)
             | Self::UnknownSession
             | Self::NoSuchMethod(_) => Gate::Authorize,
             Self::RateLimited(_) => Gate::RateLimit,

@@ -12,6 +12,7 @@ use domain::{
     call::{Action, Call},
     names::ApprovalId,
     stop::{Fault, Gate, Refusal, Unreadable},
+    tools::HeldBack,
 };
 use wire::mcp::Version;
 
@@ -122,6 +123,19 @@ impl Words {
                 words.next_for_model = Some(format!(
                     "Do not retry; {instead}, or tell the user that an operator must change the policy."
                 ));
+            }
+            Refusal::ToolHeldBack(held) => {
+                let what = match held {
+                    HeldBack::New => "is new, and no operator has accepted it",
+                    HeldBack::Changed => "has changed since it was accepted",
+                };
+                words.detail = format!("{} {what}. Nothing was sent.", capital(&the_tool(call)));
+                words.reason = Some(held.reason().into());
+                words.next = format!(
+                    "Do not retry. Use another tool, or tell the user that an operator must look at it: \
+                     `toolgate services tools {}`.",
+                    call.service
+                );
             }
             Refusal::RateLimited(over) => {
                 let (wait, spacing) = (seconds(over.retry_after), seconds(over.quota.spacing()));
@@ -386,6 +400,11 @@ fn act(call: &Call) -> String {
             format!("use {} on {service}", quoted(&call.method))
         }
     }
+}
+
+/// "tool `write_file` on `files`".
+fn the_tool(call: &Call) -> String {
+    format!("tool {} on {}", quoted(call.action_text()), quoted(&call.service))
 }
 
 /// A name that came with the request, in backticks: escaped and bounded, so that it cannot pose as our words.

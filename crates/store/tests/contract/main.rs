@@ -24,7 +24,7 @@ mod operators;
 mod reading;
 mod sessions;
 mod tampering;
-mod tool_hints;
+mod tools;
 mod vault;
 mod world;
 
