@@ -9,7 +9,7 @@ use domain::{
     audit::{Effect, Event, Kind, ResultWord},
     call::Call,
     idempotency::Repeatable,
-    key::KeyMac,
+    key::Proof,
     names::ApprovalId,
     service::Upstream,
     stop::{Fault, Refusal},
@@ -40,7 +40,7 @@ const LOST_AT_ONCE: u32 = 1_000;
 /// A held call, ready to walk on.
 pub(crate) struct Resumed {
     pub(crate) arrival: Arrival,
-    pub(crate) mac: KeyMac,
+    pub(crate) proof: Proof,
     /// Where the service was when it was held.
     pub(crate) destination: String,
     /// How many of those who approved it may still decide.
@@ -168,7 +168,7 @@ async fn execute(gateway: &Gateway, approval: Approval) -> Result<(), String> {
     let arrival = Arrival {
         at,
         source: std::net::Ipv4Addr::LOCALHOST.into(),
-        // Its key is not presented again, but looked up by what it hashes to.
+        // Its key is not presented again, but looked up by what it hashes to; a token was not kept.
         key: Presented::Missing,
         call: Arc::new(Call {
             id: held.call_id,
@@ -185,8 +185,8 @@ async fn execute(gateway: &Gateway, approval: Approval) -> Result<(), String> {
         intent: held.intent.clone(),
         gone,
     };
-    let (mac, destination) = (call.key, call.destination);
-    let resumed = Resumed { arrival, mac, destination, approvers, approval: approval.clone(), asked };
+    let (proof, destination) = (call.proof, call.destination);
+    let resumed = Resumed { arrival, proof, destination, approvers, approval: approval.clone(), asked };
     walk::resume(resumed, gateway).await.map(|_| ()).map_err(|fault| fault.cause())
 }
 
@@ -209,7 +209,8 @@ fn rebuilt(mut call: HeldCall, odd: OddTargets) -> Option<(Exchange, HeaderMap, 
             let target = Target::parse(path, query, odd).ok()?;
             let method = Method::from_bytes(method.as_bytes()).ok()?;
             let body = CallBody::Whole(Bytes::from(std::mem::take(body)));
-            Exchange::Request(ApiRequest { method, target, body })
+            // Its answer goes into its row as it comes: whoever reads it may have asked at any door.
+            Exchange::Request(ApiRequest { method, target, body, reads_answer: false })
         }
     };
     Some((exchange, headers, call))

@@ -2,6 +2,7 @@
 
 mod call_log;
 mod desk;
+mod issuers;
 mod limits;
 mod notify;
 mod policy_watch;
@@ -24,7 +25,7 @@ use domain::{
     policy::Policy,
 };
 use ingress::{
-    CONSOLE_DOORS, DOORS, Desk, Door, Entrance, Front, Listener, ListenerFault, Names, Tls, Waiting,
+    CONSOLE_DOORS, DOORS, Desk, Door, Entrance, Front, Listener, ListenerFault, Members, Names, Tls, Waiting,
 };
 use jiff::Timestamp;
 use pipeline::{
@@ -39,6 +40,7 @@ use pipeline::{
     gates::g70_record::Recording,
     gateway::{Bounds, CallIds},
     idempotency::IdempotencyKeys,
+    issuers::Issuers,
     notify::Notifier,
     pushed,
     recorder::Recorder,
@@ -54,6 +56,7 @@ use crate::{
     settings::{self, Record, Settings},
 };
 pub use call_log::CallLog;
+pub use issuers::issuers;
 pub use limits::server as counting_server;
 pub use policy_watch::{PolicyNews, TellPolicy, read_policy};
 
@@ -124,6 +127,7 @@ pub async fn start(
 ) -> anyhow::Result<Running> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
     let sinks = notify::sinks(settings)?;
+    let issuers = issuers(&settings.gateway.issuers)?;
     let store = Arc::new(open_store(settings, &*clock).await?);
     store.serve().await?;
     let setup = desk::Setup::of(settings)?;
@@ -192,13 +196,18 @@ pub async fn start(
     let (ledger, keys) = (Arc::clone(&store), Arc::clone(&secrets.vault));
     let approvals =
         Approvals::load(ledger, keys, Arc::clone(&clock), Arc::clone(&recorder), terms, bounds).await?;
+    let reached = settings::Listener { listen: gateway_address, ..settings.gateway.listener.clone() }.url();
+    let issuers = Issuers::new(issuers, &reached, &outbound, Arc::clone(&clock))
+        .map_err(|error| anyhow!("{error} (gateway.issuers); give a PEM certificate"))?;
     let gateway = Arc::new(Gateway {
+        issuers: Arc::new(issuers),
         stopping: draining.clone(),
         ids: CallIds::new(vault::random::bytes()),
         pepper: secrets.pepper,
         store: Arc::clone(&store),
         counters,
         approvals,
+        lists: Arc::default(),
         risk,
         upstreams: Upstreams::new(dialler, Arc::clone(&clock), LINE_BYTES_MAX),
         timings: Arc::default(),
@@ -254,6 +263,7 @@ pub async fn start(
             doors,
             desk,
             waiting: Waiting::default(),
+            members: Members::default(),
         }
     };
     let [gateway_entrance, console_entrance] = &entrances;
@@ -274,6 +284,7 @@ pub async fn start(
         tokio::spawn(sweep(Arc::clone(&gateway))),
         tokio::spawn(Arc::clone(&gateway.risk.hints).run(Arc::clone(&store))),
         tokio::spawn(notifier.run()),
+        tokio::spawn(Arc::clone(&gateway.issuers).run()),
         tokio::spawn(forget(Arc::clone(&gateway))),
         tokio::spawn(Arc::clone(&gateway.approvals).run()),
         tokio::spawn(count_trail(Arc::clone(&gateway))),

@@ -162,11 +162,11 @@ async fn introduce(
         Sync::Flush => "flush (survives power loss)",
         Sync::Os => "os (survives the process, not the machine)",
     };
-    let kind = settings.store.kind();
     let counters = match &settings.counters.url {
         None => "in memory".to_owned(),
         Some(url) => format!("at {url}"),
     };
+    let kind = settings.store.kind();
     output.talk(format!("store     {kind}, audit.sync {sync} · counters {counters} · vault open"));
     let dangers = dangers(context, settings, world.kill.as_ref());
     if dangers.is_empty() {

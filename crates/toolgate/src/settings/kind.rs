@@ -9,6 +9,7 @@ use std::{
 use domain::{risk::RiskScore, service::UpstreamUrl, yaml::did_you_mean};
 
 use super::{
+    issuers::{self, Issuer},
     notify::{self, NotifySink},
     server::ServerUrl,
 };
@@ -46,6 +47,8 @@ pub enum Kind {
     Ranges,
     /// Receivers of notifications: mappings with members of their own.
     Sinks,
+    /// Issuers of access tokens: mappings with members of their own.
+    Issuers,
     /// One of a few words.
     OneOf(&'static [&'static str]),
     /// `sqlite`, or a server's URL, whose password is not shown.
@@ -80,6 +83,8 @@ pub enum Value {
     Sinks(Vec<NotifySink>),
     /// A server of stores.
     Store(Box<store::ServerUrl>),
+    /// Issuers of access tokens.
+    Issuers(Vec<Issuer>),
 }
 
 impl Kind {
@@ -96,8 +101,10 @@ impl Kind {
         if self.is_list() {
             return texts.iter().map(|text| self.element(text)).collect::<Result<_, _>>().map(Value::List);
         }
-        if let (Self::Sinks, []) = (self, texts) {
-            return Ok(Value::Sinks(Vec::new()));
+        match (self, texts) {
+            (Self::Sinks, []) => return Ok(Value::Sinks(Vec::new())),
+            (Self::Issuers, []) => return Ok(Value::Issuers(Vec::new())),
+            _ => {}
         }
         let [text] = texts else {
             return Err(("a list does not belong here".to_owned(), "write one value".to_owned()));
@@ -185,6 +192,7 @@ impl Kind {
                 }
             },
             Self::Sinks => notify::parse(text).map(Value::Sinks),
+            Self::Issuers => issuers::parse(text).map(Value::Issuers),
             Self::Hosts | Self::Origins | Self::Ranges => Ok(Value::List(vec![self.element(text)?])),
         }
     }
@@ -220,6 +228,9 @@ impl Kind {
             Self::Origins => "list of origins".to_owned(),
             Self::Ranges => "list of addresses or CIDR ranges".to_owned(),
             Self::Sinks => "list of `{url, secret_env, format, on}`".to_owned(),
+            Self::Issuers => {
+                "list of `{issuer, agent or agent_claim, agents, audience, scope, network, ca}`".to_owned()
+            }
             Self::OneOf(words) => {
                 words.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(" or ")
             }

@@ -81,6 +81,34 @@ fn leaf(setting: &Setting) -> Json {
                 }
             }
         }),
+        Kind::Issuers => json!({
+            "type": "array",
+            "default": [],
+            "items": {
+                "type": "object",
+                "additionalProperties": false,
+                "required": ["issuer"],
+                "oneOf": [{ "required": ["agent"] }, { "required": ["agent_claim"] }],
+                "properties": {
+                    "issuer": { "type": "string", "description": "Its identifier, exactly as tokens say it in `iss`." },
+                    "agent": { "type": "string", "description": "The agent that all of its tokens stand for." },
+                    "agent_claim": { "type": "string", "description": "The claim that names the agent." },
+                    "agents": {
+                        "type": "object",
+                        "minProperties": 1,
+                        "additionalProperties": { "type": "string" },
+                        "description": "What the claim says, to the agent's name; without it the claim says the name."
+                    },
+                    "audience": {
+                        "type": "string",
+                        "description": "What `aud` must name; without it the URL of the endpoint that is called."
+                    },
+                    "scope": { "type": "string", "description": "The scope that a token must have." },
+                    "network": { "enum": ["public", "private"], "default": "public" },
+                    "ca": { "type": "string", "description": "A further trust anchor (PEM) for its TLS." }
+                }
+            }
+        }),
         Kind::Size => {
             json!({ "type": ["string", "integer"], "pattern": "^[0-9]+ ?(B|KB|kB|MB|GB)?$", "default": setting.default })
         }

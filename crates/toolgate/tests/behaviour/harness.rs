@@ -12,7 +12,9 @@ mod gateway;
 mod held;
 mod home;
 mod http;
+mod issuer;
 mod lock;
+mod modern;
 mod upstream;
 
 use std::time::Duration;
@@ -28,7 +30,9 @@ pub use gateway::Gateway;
 pub use held::{HELD_POLICY, HeldStage, LONG, SHORT, approval, paged};
 pub use home::{Home, Ran};
 pub use http::{Answer, Reply, Request, attempt, open, send, send_bytes};
+pub use issuer::Issuer;
 pub use lock::Lock;
+pub use modern::{Modern, message_in};
 pub use upstream::{
     ClosedPort, Hit, Latch, Step, TOOLS, Upstream, answer, events, json, mcp, rpc, say, stream_head,
 };

@@ -11,7 +11,7 @@ use domain::{
     audit::{Event, Kind},
     clock::{Clock, Now},
     credential::{CredentialKind, CredentialSlot},
-    key::{KeyId, KeyMac},
+    key::{KeyId, KeyMac, Proof},
     names::{AgentName, CredentialName, RoleName, ServiceName},
     policy::{self, Policy},
     service::{
@@ -157,7 +157,11 @@ pub fn caller() -> Caller {
         state: AgentState::Active,
         created_at: Timestamp::UNIX_EPOCH,
     };
-    Caller { agent: Arc::new(agent), key: KeyId::parse("7kq2m9xd").unwrap(), mac: KeyMac([0; 32]) }
+    Caller {
+        agent: Arc::new(agent),
+        key: KeyId::parse("7kq2m9xd").unwrap(),
+        proof: Proof::Key(KeyMac([0; 32])),
+    }
 }
 
 pub fn service(upstream: Upstream, slots: &[(&str, CredentialKind)]) -> Service {
