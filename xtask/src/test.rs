@@ -11,18 +11,6 @@ use crate::{check, conformance, peers, toolchain};
 /// How many tests run at once, in each test program.
 const TEST_THREADS: &str = "4";
 
-/// The promises that rest on the store most: their tests run on Postgres too, but for one that lets a disk run full.
-const ON_POSTGRES: [&str; 8] = [
-    "an_approval_is_good_for_one_call",
-    "a_repeated_call_is_made_once",
-    "held_calls_come_back",
-    "people_are_notified",
-    "the_kill_switch_stops_everything",
-    "what_is_withdrawn_ends_at_once",
-    "--skip",
-    "an_answer_that_cannot_be_kept_is_not_handed_out",
-];
-
 /// `cargo xtask test`.
 pub fn run(steps: &mut Steps, arguments: &[String]) -> Result<()> {
     toolchain::run(steps)?;
@@ -49,14 +37,12 @@ pub fn run(steps: &mut Steps, arguments: &[String]) -> Result<()> {
     )?;
     let postgres = Postgres::start(steps)?;
     // As part of the workspace, so that nothing is built again with fewer features.
-    let on_postgres = |test: &str, filters: &[&str]| {
-        let mut command =
-            cargo(&["test", "--locked", "--workspace", "--test", test, "--", "--include-ignored"]);
-        command.args(filters).env("RUST_TEST_THREADS", TEST_THREADS).env("TOOLGATE_POSTGRES", postgres.url());
-        command
-    };
-    steps.command("contract on Postgres", &mut on_postgres("contract", &[]))?;
-    steps.command("behaviour on Postgres", &mut on_postgres("behaviour", &ON_POSTGRES))?;
+    steps.command(
+        "contract on Postgres",
+        cargo(&["test", "--locked", "--workspace", "--test", "contract", "--", "--include-ignored"])
+            .env("RUST_TEST_THREADS", TEST_THREADS)
+            .env("TOOLGATE_POSTGRES", postgres.url()),
+    )?;
     drop(postgres);
     steps.command(
         "peers",

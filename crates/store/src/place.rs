@@ -31,7 +31,7 @@ pub enum Place {
 #[derive(Clone)]
 pub struct ServerUrl {
     text: String,
-    options: PgConnectOptions,
+    options: Box<PgConnectOptions>,
 }
 
 impl ServerUrl {
@@ -49,11 +49,11 @@ impl ServerUrl {
         let says_sslmode = ["sslmode=", "ssl-mode="].iter().any(|name| query.contains(name));
         let options =
             if says_sslmode || is_here(&options) { options } else { options.ssl_mode(PgSslMode::VerifyFull) };
-        Ok(Self { text: text.to_owned(), options: options.disable_statement_logging() })
+        Ok(Self { text: text.to_owned(), options: Box::new(options.disable_statement_logging()) })
     }
 
     pub(crate) fn options(&self) -> PgConnectOptions {
-        self.options.clone()
+        PgConnectOptions::clone(&self.options)
     }
 }
 

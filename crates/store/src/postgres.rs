@@ -139,6 +139,9 @@ fn pool(connections_max: u32) -> PgPoolOptions {
     PgPoolOptions::new()
         .max_connections(connections_max)
         .acquire_timeout(ACQUIRE_MAX)
+        // A gateway's number is gone with its connection.
+        .max_lifetime(None::<Duration>)
+        .idle_timeout(None::<Duration>)
         .test_before_acquire(false)
         .before_acquire(|connection, about| {
             Box::pin(async move {
