@@ -17,7 +17,7 @@ const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 pub(crate) const META_KEY: &str = "toolgate/key";
 
 /// Gathers the texts that claim to be a key.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(crate) struct Claims {
     found: Option<Presented>,
 }

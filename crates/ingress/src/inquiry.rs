@@ -13,6 +13,7 @@ use http::{HeaderMap, HeaderValue, Response, header};
 use pipeline::{
     Arrival, Exchange, Foretold, Presented,
     arrival::Caller,
+    attend,
     flow::{self, Flow},
     foretell, inquire, refuse,
 };
@@ -88,6 +89,17 @@ impl Inquiry {
         Ok((caller, world))
     }
 
+    /// Who asks a service for what we answer in its place, and the world as it is for them; or what is `wrong` with it.
+    ///
+    /// # Errors
+    /// See [`attend`].
+    pub(crate) async fn attended(&mut self, wrong: Option<Stop>) -> Result<(Caller, Arc<World>), Stop> {
+        let arrival = self.arrival(Err(Refusal::MethodNotAllowed.into()), HeaderMap::new());
+        let (caller, world) = attend(arrival, wrong, &self.front.gateway).await?;
+        self.known = Some(caller.clone());
+        Ok((caller, world))
+    }
+
     /// What would become of a call that is not made.
     ///
     /// # Errors
@@ -139,10 +151,16 @@ impl Inquiry {
     /// ended is in the trail already.
     pub(crate) async fn recorded(&self, stop: Stop) -> Stop {
         match (&self.known, &stop) {
-            (Some(caller), Stop::Refused(Refusal::NoSuchApproval)) => {
-                refuse(caller, &self.call, self.at, stop, &self.front.gateway).await
-            }
+            (Some(_), Stop::Refused(Refusal::NoSuchApproval)) => self.refused(stop).await,
             _ => stop,
+        }
+    }
+
+    /// Has it recorded that somebody who is known was refused.
+    pub(crate) async fn refused(&self, stop: Stop) -> Stop {
+        match &self.known {
+            Some(caller) => refuse(caller, &self.call, self.at, stop, &self.front.gateway).await,
+            None => stop,
         }
     }
 

@@ -43,6 +43,7 @@ use wire::http1::HeadFault;
 
 pub use desk::Desk;
 pub use listener::{Listener, ListenerFault, Tls};
+pub use mcp::Members;
 pub use origin::Names;
 pub use waiting::Waiting;
 
@@ -62,6 +63,8 @@ pub struct Front {
     pub desk: Option<Desk>,
     /// The requests that wait for people.
     pub waiting: Waiting,
+    /// What is known of services for the endpoint of all of them.
+    pub members: Members,
 }
 
 /// What stands behind a listener: nobody while the vault is sealed, then a [`Front`].

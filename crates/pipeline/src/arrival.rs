@@ -51,6 +51,7 @@ pub struct Arrival {
 }
 
 /// The key that came with a request.
+#[derive(Clone)]
 pub enum Presented {
     /// None.
     Missing,
@@ -85,6 +86,9 @@ pub struct ApiRequest {
     pub target: Target,
     /// The body.
     pub body: CallBody,
+    /// Whether somebody must read the whole answer before any of it is handed out: then it is bounded whatever the
+    /// service says of streams, and not left compressed.
+    pub reads_answer: bool,
 }
 
 impl Exchange {

@@ -27,6 +27,7 @@ pub use reference::schema;
 pub use risk::{Risk, RiskModel};
 pub use server::Counters;
 pub use sources::{Choices, Faults, Sources};
+use store::Place;
 pub use variables::dotenv_variable;
 
 /// Everything an install has chosen, with defaults filled in and paths made absolute.
@@ -36,8 +37,8 @@ pub struct Settings {
     pub gateway: Gateway,
     /// Where people look.
     pub console: Console,
-    /// The SQLite file.
-    pub store_file: PathBuf,
+    /// Where agents, services and the trail are kept.
+    pub store: Place,
     /// Where limits are counted.
     pub counters: Counters,
     /// The policy.
@@ -263,8 +264,10 @@ impl Settings {
                 session: session(choices)?,
                 metrics_token_env: choices.text("console.metrics_token_env").map(str::to_owned),
             },
-            // `sqlite` is the only store so far.
-            store_file: home.join("toolgate.db"),
+            store: match choices.store("store.url") {
+                Some(url) => Place::Server(url.clone()),
+                None => Place::File(home.join("toolgate.db")),
+            },
             counters: Counters::build(choices),
             policy_file: needed("policy.path"),
             approvals: Approvals {
@@ -401,7 +404,7 @@ mod tests {
         assert!(!settings.gateway.key_in_query && !settings.gateway.listener.insecure);
         assert_eq!(settings.policy_file, Path::new("/home/policy.yaml"));
         assert_eq!(settings.root_key, RootKeySource::File("/home/vault.key".into()));
-        assert_eq!(settings.store_file, Path::new("/home/toolgate.db"));
+        assert_eq!(settings.store, Place::File("/home/toolgate.db".into()));
         assert_eq!(settings.audit, Audit { sync: Sync::Flush, record: Record::Calls, value_limit: 4_000 });
         assert_eq!(settings.telemetry, Telemetry { log: LogForm::Text, level: Level::Info, otlp: None });
         assert_eq!(settings.gateway.listener.url(), "http://127.0.0.1:8484");
@@ -431,8 +434,7 @@ mod tests {
                     words.iter().find(|word| **word != setting.default).unwrap().to_string()
                 }
                 Kind::Server(_, schemes) => format!("{}://127.0.0.1", schemes[0]),
-                // There is one value so far.
-                Kind::Only(..) => continue,
+                Kind::Store => "postgres://ada@localhost/toolgate".to_owned(),
             };
             let set = format!("{path}={other}");
             // Certificate and key come together.

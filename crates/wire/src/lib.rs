@@ -4,6 +4,7 @@
 
 pub mod canonical;
 pub mod form;
+pub mod graft;
 pub mod hop;
 pub mod http1;
 pub mod json;

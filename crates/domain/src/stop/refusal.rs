@@ -44,6 +44,8 @@ pub enum Refusal {
     ForeignOrigin(&'static str),
     /// 404: the session has ended, or is not this agent's.
     UnknownSession,
+    /// 404: the newest version of MCP has no such method.
+    NoSuchMethod(String),
     /// 405: this endpoint does not take that method.
     MethodNotAllowed,
     /// 404: there is no such endpoint.
@@ -121,6 +123,7 @@ impl Refusal {
             Self::TooLarge(_) => "too-large",
             Self::UnsupportedMediaType => "unsupported-media-type",
             Self::UnknownSession => "unknown-session",
+            Self::NoSuchMethod(_) => "no-such-method",
             Self::MethodNotAllowed => "method-not-allowed",
             Self::NoSuchEndpoint | Self::WrongDoor { .. } => "no-such-endpoint",
             Self::InProgress => "in-progress",
@@ -152,9 +155,11 @@ impl Refusal {
             Self::Unreadable(_) => 400,
             Self::TooLarge(_) => 413,
             Self::UnsupportedMediaType => 415,
-            Self::UnknownSession | Self::NoSuchEndpoint | Self::WrongDoor { .. } | Self::NoSuchApproval => {
-                404
-            }
+            Self::UnknownSession
+            | Self::NoSuchMethod(_)
+            | Self::NoSuchEndpoint
+            | Self::WrongDoor { .. }
+            | Self::NoSuchApproval => 404,
             Self::MethodNotAllowed => 405,
             Self::InProgress | Self::OutcomeUnknown | Self::NotDecided { .. } | Self::NotTakenBack { .. } => {
                 409
@@ -178,6 +183,7 @@ impl Refusal {
             Self::UnsupportedMediaType => "not application/json".into(),
             Self::ForeignOrigin(what) => (*what).into(),
             Self::UnknownSession => "unknown session".into(),
+            Self::NoSuchMethod(_) => "no such method in this version".into(),
             Self::MethodNotAllowed => "method not allowed".into(),
             Self::NoSuchEndpoint => "no such endpoint".into(),
             Self::WrongDoor { .. } => "another door".into(),
@@ -200,9 +206,11 @@ impl Refusal {
     pub fn gate(&self) -> Gate {
         match self {
             Self::Unauthorized(_) | Self::InsufficientScope(_) => Gate::Authenticate,
-            Self::Stopped | Self::NotInScope | Self::Forbidden { .. } | Self::UnknownSession => {
-                Gate::Authorize
-            }
+            Self::Stopped
+            | Self::NotInScope
+            | Self::Forbidden { .. }
+            | Self::UnknownSession
+            | Self::NoSuchMethod(_) => Gate::Authorize,
             Self::RateLimited(_) => Gate::RateLimit,
             Self::InProgress | Self::KeyReused | Self::OutcomeUnknown => Gate::Idempotency,
             Self::TooRisky { .. } => Gate::AssessRisk,

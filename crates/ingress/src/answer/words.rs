@@ -3,6 +3,8 @@
 
 mod held;
 
+pub(super) use held::standing;
+
 use std::fmt::Write as _;
 
 use domain::{
@@ -11,6 +13,7 @@ use domain::{
     names::ApprovalId,
     stop::{Fault, Gate, Refusal, Unreadable},
 };
+use wire::mcp::Version;
 
 /// What is said about one stop.
 pub(super) struct Words {
@@ -112,10 +115,13 @@ impl Words {
                     "Do not retry. Use another action, or tell the user that an operator must change the \
                               policy. POST /v1/explain answers beforehand."
                         .into();
-                words.next_for_model = Some(
-                    "Do not retry; use a listed tool, or tell the user that an operator must change the policy."
-                        .into(),
-                );
+                let instead = match call.action {
+                    Action::Request(_) => "make another request",
+                    _ => "use a listed tool",
+                };
+                words.next_for_model = Some(format!(
+                    "Do not retry; {instead}, or tell the user that an operator must change the policy."
+                ));
             }
             Refusal::RateLimited(over) => {
                 let (wait, spacing) = (seconds(over.retry_after), seconds(over.quota.spacing()));
@@ -167,6 +173,15 @@ impl Words {
                 words.title = "Unknown session";
                 words.detail = "This session has ended, or is not yours. Nothing was sent.".into();
                 words.next = "Send `initialize` again, without a session id.".into();
+            }
+            Refusal::NoSuchMethod(method) => {
+                words.title = "No such method";
+                words.detail = format!(
+                    "MCP {} has no method {}. Nothing was sent.",
+                    Version::V2026_07_28,
+                    quoted(method)
+                );
+                words.next = "Do not retry; use a method of that version, or an older version.".into();
             }
             Refusal::MethodNotAllowed => {
                 words.title = "Method not allowed";

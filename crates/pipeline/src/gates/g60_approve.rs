@@ -188,7 +188,7 @@ fn sealed_form(call: &Authorized) -> Result<HeldCall, Stop> {
             modern: call.modern,
             session: call.session_token.clone(),
         },
-        Exchange::Request(ApiRequest { method, target, body }) => HeldExchange::Request {
+        Exchange::Request(ApiRequest { method, target, body, .. }) => HeldExchange::Request {
             method: method.as_str().to_owned(),
             target: target.as_str().to_owned(),
             body: body.bytes().ok_or(Fault::Internal)?.to_vec(),

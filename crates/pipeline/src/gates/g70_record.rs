@@ -365,6 +365,24 @@ impl Record {
         written
     }
 
+    /// Closes the record of housekeeping that the gateway has answered in a service's place: with one event where
+    /// everything is recorded, else with none.
+    pub(crate) fn answered_here(mut self, recording: &Recording) {
+        if !recording.everything {
+            return self.forget();
+        }
+        self.draft.event.decision = Some(Decision {
+            gate: Gate::Authorize,
+            effect: Effect::Allow,
+            rule: None,
+            reason: "answered by the gateway itself".into(),
+            risk: None,
+            policy: None,
+        });
+        let event = self.outcome(ResultWord::Forwarded, 0, None);
+        self.queue(event);
+    }
+
     /// Closes the record of what leaves no event; its place in the queue is given back.
     pub(crate) fn forget(mut self) {
         self.slot = None;

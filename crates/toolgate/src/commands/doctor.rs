@@ -130,7 +130,7 @@ async fn store_works(context: &Context, store: &Store) -> Finding {
     let result = store.check(&context.clock).await;
     let note = |check: store::Check| {
         let flush = milliseconds(check.flush.as_secs_f64() * 1000.0);
-        format!("SQLite, schema {}, last flush {flush} ms", check.schema)
+        format!("{}, schema {}, last flush {flush} ms", store.place().kind(), check.schema)
     };
     finding("store", result.map(note).map_err(|error| error.to_string()))
 }

@@ -49,7 +49,9 @@ fn leaf(setting: &Setting) -> Json {
     let mut leaf = match setting.kind {
         Kind::Truth => json!({ "type": "boolean", "default": setting.default == "true" }),
         Kind::OneOf(words) => json!({ "enum": words, "default": setting.default }),
-        Kind::Only(word, _) => json!({ "const": word, "default": word }),
+        Kind::Store => {
+            json!({ "type": "string", "pattern": "^(sqlite|postgres(ql)?://.+)$", "default": setting.default })
+        }
         Kind::Server(word, schemes) => {
             json!({ "type": "string", "pattern": format!("^({word}|({})://.+)$", schemes.join("|")), "default": word })
         }

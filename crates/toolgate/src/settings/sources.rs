@@ -186,6 +186,7 @@ impl Choices {
                 format!("[{}]", issuers.join(", "))
             }
             Value::Server(url) => url.to_string(),
+            Value::Store(url) => url.to_string(),
             _ => written.to_owned(),
         };
         if let Some(choice) = self.choices.iter_mut().find(|choice| choice.setting.path == setting.path) {
@@ -267,6 +268,13 @@ impl Choices {
     pub(super) fn server(&self, path: &str) -> Option<ServerUrl> {
         match self.value(path) {
             Value::Server(url) => Some(url.clone()),
+            _ => None,
+        }
+    }
+    /// A server of stores; `None` where it is a file.
+    pub(super) fn store(&self, path: &str) -> Option<&store::ServerUrl> {
+        match self.value(path) {
+            Value::Store(url) => Some(url),
             _ => None,
         }
     }

@@ -155,9 +155,9 @@ pub const SETTINGS: &[Setting] = &[
     ),
     setting(
         "store.url",
-        Kind::Only("sqlite", &["postgres"]),
+        Kind::Store,
         "sqlite",
-        "Where agents, services and the trail are kept: `sqlite` is `toolgate.db` in the home.",
+        "Where agents, services and the trail are kept: `sqlite` is `toolgate.db` in the home, `postgres://user:password@host/database` a server that several gateways share.",
     ),
     setting(
         "counters.url",

@@ -59,7 +59,7 @@ impl Bench {
         let clock = Arc::new(TestClock(Mutex::new(Duration::from_secs(1_000))));
         let birth = Birth { install: [7; 16], now: clock.now().wall };
         let path = folder.path().join("toolgate.db");
-        let options = StoreOptions { path, sync: Sync::Os, create: Some(birth) };
+        let options = StoreOptions { place: path.into(), sync: Sync::Os, create: Some(birth) };
         let store = Arc::new(Store::open(&options).await.unwrap());
         let (vault, _first) = Vault::birth(&RootKey::generate(), *store.install());
         let vault = Arc::new(vault);
