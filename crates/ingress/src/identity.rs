@@ -69,14 +69,6 @@ impl Claims {
         self.found.as_ref().filter(|found| matches!(found, Presented::One(_) | Presented::Token(..)))
     }
 
-    /// The public part of the key, where one came.
-    pub(crate) fn key_id(&self) -> Option<KeyId> {
-        match &self.found {
-            Some(Presented::One(key)) => Some(key.id()),
-            _ => None,
-        }
-    }
-
     pub(crate) fn into_presented(self) -> Presented {
         self.found.unwrap_or(Presented::Missing)
     }

@@ -3,7 +3,6 @@
 mod wire;
 
 use std::{
-    error::Error,
     net::SocketAddr,
     pin::Pin,
     sync::Arc,
@@ -35,7 +34,7 @@ const HTTP_2: &[u8] = b"h2";
 const HTTP_1: &[u8] = b"http/1.1";
 
 /// The dialler's own words behind an error of the HTTP library, where there are any.
-pub(crate) fn behind<'e>(error: &'e (dyn Error + 'static)) -> Option<&'e DialError> {
+pub(crate) fn behind<'e>(error: &'e (dyn std::error::Error + 'static)) -> Option<&'e DialError> {
     let mut source = Some(error);
     while let Some(cause) = source {
         if let Some(dial) = cause.downcast_ref() {

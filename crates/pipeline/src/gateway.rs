@@ -12,6 +12,7 @@ use std::{
 use counters::Counters;
 use domain::{
     clock::Clock,
+    key::KeyId,
     names::{AgentName, CallId, ServiceName},
     service::Service,
     stop::Fault,
@@ -126,6 +127,19 @@ impl Gateway {
     /// The trace of a call that has just arrived, where calls are traced.
     pub(crate) fn begin_trace(&self, arrival: &Arrival) -> Option<Trace> {
         self.traces.as_ref()?.begin(&arrival.call, &arrival.headers, arrival.at.wall)
+    }
+
+    /// The key's id, or what stands for a token's subject as far as is known without asking anybody.
+    #[must_use]
+    pub fn key_of(&self, presented: &Presented) -> Option<KeyId> {
+        match presented {
+            Presented::One(key) => Some(key.id()),
+            Presented::Token(token, resource) => {
+                let vouched = self.issuers.recall(token, resource, self.clock.now())?;
+                Some(vouched.key(&self.pepper))
+            }
+            Presented::Missing | Presented::Misshapen | Presented::Several => None,
+        }
     }
 
     /// What agents may read about these services, by name.

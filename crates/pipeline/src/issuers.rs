@@ -10,14 +10,14 @@ use std::sync::Arc;
 
 use domain::{
     clock::{Clock, Now},
-    key::Proof,
+    key::{KeyId, Proof},
     oauth::{AccessToken, Grant, IssuerId, Resource, Terms, TokenFault},
     service::HttpUpstream,
 };
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
-use vault::Algorithm;
+use vault::{Algorithm, Pepper};
 use wire::jws::Jws;
 
 use self::{
@@ -67,6 +67,14 @@ pub struct Vouched {
     pub lacks: Option<String>,
     /// Whether it was seen before.
     pub is_new: bool,
+}
+
+impl Vouched {
+    /// The id that stands for its subject (see [`Pepper::id_of_subject`]).
+    #[must_use]
+    pub fn key(&self, pepper: &Pepper) -> KeyId {
+        pepper.id_of_subject(&self.issuer, &self.grant.subject, self.grant.agent.as_str())
+    }
 }
 
 /// Why a token proves nothing.

@@ -348,7 +348,8 @@ fn client(
     let Received { source, claims, headers, stated, .. } = received;
     let (front, headers): (_, HeaderMap) = (Arc::clone(front), headers.clone());
     let about = client::about(message.filter(|_| stated.modern));
-    let (claims, holder) = (claims.clone(), (agent, claims.key_id()));
+    let key = claims.key().and_then(|key| front.gateway.key_of(key));
+    let (claims, holder) = (claims.clone(), (agent, key));
     Arc::new(Client { front, source: *source, claims, headers, holder, own, about })
 }
 

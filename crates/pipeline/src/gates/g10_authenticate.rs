@@ -9,7 +9,7 @@ use domain::{
     call::Call,
     clock::Now,
     foreign::escape_foreign,
-    key::{KeyId, Proof},
+    key::Proof,
     oauth::{AccessToken, Resource, TokenFault},
     quota,
     stop::{Fault, KeyFault, Refusal, Stop, Unreadable},
@@ -127,17 +127,18 @@ async fn vouched(
     pepper: &Pepper,
     issuers: &Issuers,
 ) -> Result<(Caller, Option<String>), Stop> {
-    let Vouched { grant, issuer, proof, lacks, is_new } = match issuers.examine(token, resource, at).await {
+    let vouched = match issuers.examine(token, resource, at).await {
         Ok(vouched) => vouched,
         Err(Unvouched::Refused(fault)) => return Err(unauthorized(KeyFault::Token(fault))),
         // Nobody can say whether it is good: the client should come back with it.
         Err(Unvouched::Unavailable) => return Err(Fault::StaleAuthorization.into()),
     };
+    let key = vouched.key(pepper);
+    let Vouched { grant, issuer, proof, lacks, is_new } = vouched;
     if !world.agents.contains_key(&grant.agent) && freshness.catch_up(at).await {
         // The agent may have been made since the last look at the store.
         *world = freshness.current();
     }
-    let key: KeyId = pepper.id_of_subject(&issuer, &grant.subject, grant.agent.as_str());
     let agent = world.active(&grant.agent).ok_or_else(|| {
         let is_known = world.agents.contains_key(&grant.agent);
         unauthorized(if is_known {
