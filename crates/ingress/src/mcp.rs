@@ -137,7 +137,8 @@ impl Received {
             repeatable,
             intent,
             progress,
-            tasks,
+            // A task is a `tools/call`; a request to an API is none once it is translated.
+            tasks: tasks && !is_api,
         };
         match is_api {
             true => api::answered(asked, front, &form).await,

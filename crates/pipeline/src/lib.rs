@@ -31,5 +31,5 @@ mod walk;
 pub use arrival::{ApiRequest, Arrival, CallBody, Exchange, Presented, Repeat, Reply};
 pub use gates::g50_assess_risk::Foretold;
 pub use gateway::Gateway;
-pub use listing::{WAIT_TOOL, wait_tool};
+pub use listing::{CACHED_MS_MAX, WAIT_TOOL, wait_tool};
 pub use walk::{attend, foretell, inquire, refuse, turn_away, walk};

@@ -33,7 +33,7 @@ const WAIT_TOOL_LISTED: &str = concat!(
 );
 
 /// How long a list may be kept by who asked for it (milliseconds). A list that says a shorter time keeps it.
-const CACHED_MS_MAX: u64 = 5_000;
+pub const CACHED_MS_MAX: u64 = 5_000;
 
 /// How that tool stands in the lists of an agent with these rights; `None` where no call of its can be held there.
 #[must_use]

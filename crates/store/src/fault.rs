@@ -94,8 +94,8 @@ impl StoreError {
         let Some(fault) = error.as_database_error() else { return false };
         let Some(code) = fault.code() else { return false };
         if fault.try_downcast_ref::<PgDatabaseError>().is_some() {
-            // Classes 22 and 23 of SQLSTATE: data that do not fit, constraints.
-            return ["22", "23"].iter().any(|class| code.starts_with(class));
+            // Classes 22, 23 and 54 of SQLSTATE: data that do not fit, constraints, what is too large for an index.
+            return ["22", "23", "54"].iter().any(|class| code.starts_with(class));
         }
         // SQLITE_TOOBIG, SQLITE_CONSTRAINT, SQLITE_MISMATCH; the low byte is the primary code.
         code.parse::<u32>().is_ok_and(|code| matches!(code & 0xff, 18..=20))

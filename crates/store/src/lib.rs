@@ -108,10 +108,11 @@ impl Store {
     /// waits for them, and the one writer.
     #[must_use]
     pub fn for_people(&self) -> Self {
+        let readers = open::readers(&self.place, open::PEOPLES_READERS_MAX);
         Self {
             writer: Arc::clone(&self.writer),
-            readers: open::readers(&self.place, open::PEOPLES_READERS_MAX),
-            lookout: self.lookout.clone(),
+            lookout: readers.clone(),
+            readers,
             place: self.place.clone(),
             sync: self.sync,
             install: self.install,

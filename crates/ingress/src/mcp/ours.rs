@@ -4,17 +4,17 @@
 use std::fmt::Write as _;
 
 use domain::{audit::write_json_string, call::Call};
-use http::{HeaderValue, Response, StatusCode, header};
-use pipeline::flow::{self, Flow};
+use http::{Response, StatusCode};
+use pipeline::{
+    CACHED_MS_MAX,
+    flow::{self, Flow},
+};
 use wire::{
     Message, Raw,
     mcp::{Era, Version, code, meta},
 };
 
 use crate::answer;
-
-/// How long a client may keep what the gateway lists (milliseconds): a policy that changes should soon be seen.
-const KEEP_MS: u64 = 5_000;
 
 /// A request that is answered here.
 pub(super) struct Ours<'a> {
@@ -50,17 +50,17 @@ impl Ours<'_> {
         }
         body.push_str(members);
         body.push_str("}}");
-        self.json(StatusCode::OK, body)
+        answer::own_message(StatusCode::OK, self.call, body)
     }
 
     /// The same for what clients may keep: each agent has its own, and not for long.
     pub(super) fn listed(&self, members: &str) -> Response<Flow> {
-        self.listed_for(members, KEEP_MS)
+        self.listed_for(members, CACHED_MS_MAX)
     }
 
     /// The same for what is good for so many milliseconds at most.
     pub(super) fn listed_for(&self, members: &str, ttl: u64) -> Response<Flow> {
-        let ttl = ttl.min(KEEP_MS);
+        let ttl = ttl.min(CACHED_MS_MAX);
         match self.modern {
             true => self.result(&format!("{members},\"ttlMs\":{ttl},\"cacheScope\":\"private\"")),
             false => self.result(members),
@@ -97,12 +97,12 @@ impl Ours<'_> {
         // 2026-07-28, Streamable HTTP: 404 with this code; before, errors came with 200.
         let status = if self.modern { StatusCode::NOT_FOUND } else { StatusCode::OK };
         let what = format!("there is no method {} here", answer::quoted(method));
-        self.json(status, self.error(code::METHOD_NOT_FOUND, &what))
+        answer::own_message(status, self.call, self.error(code::METHOD_NOT_FOUND, &what))
     }
 
     /// The parameters are not what the method takes.
     pub(super) fn invalid_params(&self, what: &str) -> Response<Flow> {
-        self.json(StatusCode::OK, self.error(code::INVALID_PARAMS, what))
+        answer::own_message(StatusCode::OK, self.call, self.error(code::INVALID_PARAMS, what))
     }
 
     fn error(&self, code: i32, what: &str) -> String {
@@ -111,16 +111,6 @@ impl Ours<'_> {
             "{{\"jsonrpc\":\"2.0\",\"id\":{},\"error\":{{\"code\":{code},\"message\":{message}}}}}",
             self.id
         )
-    }
-
-    fn json(&self, status: StatusCode, body: String) -> Response<Flow> {
-        let mut response = Response::new(flow::whole(body));
-        *response.status_mut() = status;
-        let headers = response.headers_mut();
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        answer::sign_own(&mut response, self.call);
-        response
     }
 }
 

@@ -332,15 +332,18 @@ fn a_held_call_is_the_same_call_at_both_endpoints() {
     assert_eq!(reply.text(), rpc("9", r#"{"content":[{"type":"text","text":"done"}]}"#));
     assert_eq!(calls(&stage.web).len(), 1, "it ran once");
 
-    let held = stage.send(newest_call("web__write_note", r#"{"text":"b"}"#));
-    assert_eq!(held.code(), 428, "{}", held.text());
-    let id = approval(&held);
+    // This client takes tasks: the held call is one, here too.
+    let held = stage.send(newest_call("web__write_note", r#"{"text":"b"}"#)).json()["result"].clone();
+    assert_eq!(held["resultType"], "task", "{held}");
+    let id = held["taskId"].as_str().unwrap().to_owned();
+    let look = |id: &str| stage.send(newest("/mcp", "tasks/get", None, &format!(r#""taskId":"{id}","#)));
+    assert_eq!(look(&id).json()["result"]["status"], "working");
+    assert_eq!(look("ap_0000000000").code(), 404);
     desk.approve(&id);
-    let again = eventually("the result", || {
-        Some(stage.send(newest_call("web__write_note", r#"{"text":"b"}"#)))
-            .filter(|reply| reply.verdict() == 200)
+    let done = eventually("the result", || {
+        Some(look(&id)).filter(|reply| reply.json()["result"]["status"] == "completed")
     });
-    assert_eq!(again.json()["result"]["resultType"], "complete", "{}", again.text());
+    assert_eq!(done.json()["result"]["result"]["content"][0]["text"], "done", "{}", done.text());
     assert_eq!(calls(&stage.web).len(), 2);
     drop(desk);
 }
