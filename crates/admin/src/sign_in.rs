@@ -96,7 +96,8 @@ impl Admin {
         }
         let operator = self.store.operator(&token.operator).await?.ok_or(AdminError::UnknownToken(id))?;
         let acting = acting(operator)?;
-        let used = token.last_used_at.map(|at| Duration::try_from(now.duration_since(at)).unwrap_or_default());
+        let used =
+            token.last_used_at.map(|at| Duration::try_from(now.duration_since(at)).unwrap_or_default());
         if used.is_none_or(|unnoted| unnoted >= NOTED_EVERY) {
             self.store.note_token_use(id, now).await?;
         }
