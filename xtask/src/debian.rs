@@ -10,11 +10,12 @@ use crate::steps::Steps;
 use crate::workspace;
 
 /// Packages, each with the program that says that it is there.
-const PACKAGES: [(&str, &str); 6] = [
+const PACKAGES: [(&str, &str); 7] = [
     ("nginx", "usr/sbin/nginx"),
     ("haproxy", "usr/sbin/haproxy"),
     ("apache2-bin", "usr/sbin/apache2"),
     ("curl", "usr/bin/curl"),
+    ("redis-server", "usr/bin/redis-server"),
     ("chromium", "usr/lib/chromium/chromium"),
     ("fonts-dejavu-core", "usr/share/fonts/truetype/dejavu/DejaVuSans.ttf"),
 ];
@@ -30,7 +31,7 @@ pub fn install(steps: &mut Steps) -> Result<()> {
     }
     if workspace::command("apt-get").arg("--version").output().is_err() {
         bail!(
-            "`apt-get` was not found; tests need the nginx, haproxy, apache2-bin, curl and chromium of Debian or Ubuntu"
+            "`apt-get` was not found; tests need the nginx, haproxy, apache2-bin, curl, redis-server and chromium of Debian or Ubuntu"
         );
     }
     let apt = workspace::peers().join("apt");

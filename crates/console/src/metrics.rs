@@ -123,6 +123,12 @@ pub const METRICS: &[Metric] = &[
         write: |_, seen, name, out| line(out, name, u64::from(seen.health.vault.is_some())),
     },
     Metric {
+        name: "toolgate_counters_healthy",
+        kind: "gauge",
+        help: "1 while calls can be counted: in memory while there is room, at a server while it answers.",
+        write: |_, seen, name, out| line(out, name, u64::from(seen.health.counters.works())),
+    },
+    Metric {
         name: "toolgate_limit_buckets",
         kind: "gauge",
         help: "Buckets of rate limits that are remembered, also those that have recovered lately.",

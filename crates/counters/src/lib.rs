@@ -1,30 +1,29 @@
-//! The state of rate limits, in memory: one small number for each bucket that is not full.
-//! Admits all charges of a call or none; never grows beyond its capacity, and refuses when it cannot tell.
+//! The state of rate limits: in this process, or at a Redis or Valkey server that several gateways share. Admits all
+//! charges of a call or none, and refuses when it cannot tell.
 
+mod memory;
 mod shard;
+mod shared;
 
-use std::{
-    hash::{BuildHasher as _, RandomState},
-    sync::{Mutex, PoisonError},
-    time::Duration,
-};
+use std::time::Duration;
 
 use domain::quota::{Charges, Owner};
+use thiserror::Error;
 
-use crate::shard::Shard;
+pub use memory::Memory;
+pub use shared::{BadServer, OnLoss, Reach, Shared, SharedOptions};
 
-/// Shards for keys, and as many again for source addresses.
-const SHARDS: usize = 16;
-
-/// Buckets of all owners. Cheap to share; a call takes one short lock.
-///
-/// All buckets of one owner are in one shard, so its charges are decided together. Keys and source addresses
-/// have shards of their own: a flood of requests without a key takes no room from the keys.
-#[derive(Debug)]
-pub struct Counters {
-    keys: Vec<Mutex<Shard>>,
-    sources: Vec<Mutex<Shard>>,
-    hasher: RandomState,
+/// Where limits are counted.
+pub enum Counters {
+    /// In this process.
+    Memory(Memory),
+    /// At a server. Source addresses are counted here all the same: that limit protects this process.
+    Shared {
+        /// Buckets of keys.
+        keys: std::sync::Arc<Shared>,
+        /// Buckets of source addresses.
+        sources: Memory,
+    },
 }
 
 /// What the limits say to a call.
@@ -41,52 +40,58 @@ pub enum Taken {
     },
 }
 
-/// How full the counters are.
+/// The server that counts does not answer, and nobody else may say yes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[error("the server that counts does not answer")]
+pub struct Lost;
+
+/// How the counters are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Filling {
     /// Buckets that are remembered, with those that have recovered and not made room yet.
     pub buckets: usize,
     /// How many there may be.
     pub capacity: usize,
+    /// Whether the server that counts answers, where there is one.
+    pub server: Option<bool>,
+}
+
+impl Filling {
+    /// Whether calls can be counted.
+    #[must_use]
+    pub fn works(&self) -> bool {
+        self.buckets < self.capacity && self.server != Some(false)
+    }
 }
 
 impl Counters {
-    /// Counters that remember at most about `capacity` buckets of keys, and as many of source addresses; some
-    /// 100 bytes each.
+    /// Asks all limits of a call at once, and counts it if all of them admit it. `now` is monotonic; a shared server
+    /// goes by its own clock.
     ///
-    /// Only buckets that are not full take up room. When there is none left, calls that would need a new bucket
-    /// are refused until an old one has recovered.
-    #[must_use]
-    pub fn new(capacity: usize) -> Self {
-        let shards =
-            || (0..SHARDS).map(|_| Mutex::new(Shard::new(capacity.div_ceil(SHARDS).max(1)))).collect();
-        Self { keys: shards(), sources: shards(), hasher: RandomState::new() }
+    /// # Errors
+    /// [`Lost`]: nothing can be said, so the call must not pass. It may have been counted.
+    pub async fn take(&self, now: Duration, charges: &Charges) -> Result<Taken, Lost> {
+        match (self, charges.owner) {
+            (Self::Memory(memory), _) | (Self::Shared { sources: memory, .. }, Owner::Source(_)) => {
+                Ok(memory.take(now, charges))
+            }
+            (Self::Shared { keys, .. }, Owner::Key(_)) => keys.take(now, charges).await,
+        }
     }
 
-    /// How full they are. Takes each lock once, for a moment.
+    /// How full this process's memory is, and whether the server answers.
     #[must_use]
     pub fn filling(&self) -> Filling {
-        let mut filling = Filling::default();
-        for shard in self.keys.iter().chain(&self.sources) {
-            let (buckets, capacity) = shard.lock().unwrap_or_else(PoisonError::into_inner).filling();
-            filling.buckets += buckets;
-            filling.capacity += capacity;
-        }
-        filling
+        let (Self::Memory(memory) | Self::Shared { sources: memory, .. }) = self;
+        Filling { server: self.shared().map(|server| server.is_up()), ..memory.filling() }
     }
 
-    /// Asks all limits of a call at once, and counts it if all of them admit it. `now` is monotonic.
+    /// The server, where there is one.
     #[must_use]
-    pub fn take(&self, now: Duration, charges: &Charges) -> Taken {
-        let shards = match charges.owner {
-            Owner::Key(_) => &self.keys,
-            Owner::Source(_) => &self.sources,
-        };
-        let place = usize::try_from(self.hasher.hash_one(charges.owner) % SHARDS as u64).unwrap_or(0);
-        match shards.get(place) {
-            // A shard is whole after every step, so one whose holder panicked is as good as any.
-            Some(shard) => shard.lock().unwrap_or_else(PoisonError::into_inner).take(now, charges),
-            None => Taken::Over { which: 0, retry_after: Duration::from_secs(1) },
+    pub fn shared(&self) -> Option<&std::sync::Arc<Shared>> {
+        match self {
+            Self::Memory(_) => None,
+            Self::Shared { keys, .. } => Some(keys),
         }
     }
 }

@@ -92,6 +92,14 @@ impl Quota {
         Duration::from_secs(u64::from(self.amount) * seconds)
     }
 
+    /// One node's share of a limit that so many count apart: floor(N / nodes) in the same time. `None`: there is not
+    /// one for each.
+    #[must_use]
+    pub fn share(&self, nodes: u32) -> Option<Self> {
+        let count = self.count.checked_div(nodes).filter(|count| *count > 0)?;
+        Some(Self { count, ..*self })
+    }
+
     /// T/N: the time between calls that the limit sustains.
     #[must_use]
     pub fn spacing(&self) -> Duration {

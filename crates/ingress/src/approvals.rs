@@ -58,7 +58,7 @@ async fn state(mut inquiry: Inquiry, id: &str, wait: Result<Duration, Unreadable
             }
             response
         }
-        Err(stop) => inquiry.stopped(&stop),
+        Err(stop) => inquiry.stopped(&stop).await,
     }
 }
 
@@ -71,13 +71,13 @@ async fn result(mut inquiry: Inquiry, id: &str, wait: Result<Duration, Unreadabl
         Ok(approval) => inquiry.front.gateway.approvals.answer(&approval).await,
         Err(stop) => stop,
     };
-    inquiry.stopped(&stop)
+    inquiry.stopped(&stop).await
 }
 
 async fn take_back(mut inquiry: Inquiry, id: &str) -> Response<Flow> {
     match cancelled(&mut inquiry, id).await {
         Ok(approval) => inquiry.told(&described(&approval)),
-        Err(stop) => inquiry.stopped(&stop),
+        Err(stop) => inquiry.stopped(&stop).await,
     }
 }
 

@@ -59,7 +59,7 @@ pub(crate) async fn open(knock: Knock) -> Response<Flow> {
         Err(stop @ Stop::Refused(Refusal::WrongDoor { .. })) => {
             answer::stopped(&stop, &asked, &Form::Http, None)
         }
-        Err(stop) => inquiry.stopped(&stop),
+        Err(stop) => inquiry.stopped(&stop).await,
     }
 }
 

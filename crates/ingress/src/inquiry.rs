@@ -131,17 +131,17 @@ impl Inquiry {
     }
 
     /// The answer to a question that ended so.
-    pub(crate) fn stopped(&self, stop: &Stop) -> Response<Flow> {
-        let stop = self.recorded(stop.clone());
+    pub(crate) async fn stopped(&self, stop: &Stop) -> Response<Flow> {
+        let stop = self.recorded(stop.clone()).await;
         answer::stopped(&stop, &self.call, &Form::Http, None)
     }
 
     /// Has it recorded when somebody asks for what is not theirs: guessing must show. How a held call of their own
     /// ended is in the trail already.
-    pub(crate) fn recorded(&self, stop: Stop) -> Stop {
+    pub(crate) async fn recorded(&self, stop: Stop) -> Stop {
         match (&self.known, &stop) {
             (Some(caller), Stop::Refused(Refusal::NoSuchApproval)) => {
-                refuse(caller, &self.call, self.at, stop, &self.front.gateway)
+                refuse(caller, &self.call, self.at, stop, &self.front.gateway).await
             }
             _ => stop,
         }

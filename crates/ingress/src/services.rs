@@ -27,7 +27,7 @@ pub(crate) async fn open(knock: Knock) -> Response<Flow> {
     }
     match list(&mut inquiry).await {
         Ok(list) => inquiry.told(&json!({ "services": list })),
-        Err(stop) => inquiry.stopped(&stop),
+        Err(stop) => inquiry.stopped(&stop).await,
     }
 }
 

@@ -134,6 +134,9 @@ impl Gateway {
     /// The [`Fault`] that calls would meet.
     pub async fn ready(&self) -> Result<(), Fault> {
         self.freshness.world(self.clock.now()).await?;
+        if self.counters.shared().is_some_and(|server| !server.admits()) {
+            return Err(Fault::CountersUnavailable);
+        }
         if self.recorder.is_healthy() { Ok(()) } else { Err(Fault::AuditUnavailable) }
     }
 }

@@ -61,7 +61,7 @@ pub async fn walk(arrival: Arrival, gateway: &Gateway) -> Result<Reply, Stop> {
         let call =
             authorize(call, &world, &gateway.sessions, &gateway.bodies, &gateway.bounds, &mut record.draft)
                 .await?;
-        let call = rate_limit(call, &world, &gateway.counters)?;
+        let call = rate_limit(call, &world, &gateway.counters).await?;
         let call = idempotency(call, gateway, &mut record.draft).await?;
         let call = assess_risk(call, gateway, &mut record.draft).await?;
         let call = approve(call, &world, gateway, &mut record).await?;
@@ -73,7 +73,7 @@ pub async fn walk(arrival: Arrival, gateway: &Gateway) -> Result<Reply, Stop> {
 
     let answer = match (answer, &caller) {
         (Err(refused @ Stop::Refused(_)), Some(caller)) => {
-            Err(charge_refusal(refused, caller, &call, &world, at.monotonic, &gateway.counters))
+            Err(charge_refusal(refused, caller, &call, &world, at.monotonic, &gateway.counters).await)
         }
         (answer, _) => answer,
     };
@@ -205,14 +205,14 @@ async fn admit(
     )
     .await?;
     let (caller, arrival) = known.into_parts();
-    charge_housekeeping(&caller, &call, &world, at.monotonic, &gateway.counters)?;
+    charge_housekeeping(&caller, &call, &world, at.monotonic, &gateway.counters).await?;
     Ok((caller, arrival, world))
 }
 
 /// Records what a known caller was refused that the gateway answers itself, charges it, and hands the stop back.
-pub fn refuse(caller: &Caller, call: &Call, at: Now, stop: Stop, gateway: &Gateway) -> Stop {
+pub async fn refuse(caller: &Caller, call: &Call, at: Now, stop: Stop, gateway: &Gateway) -> Stop {
     let world = gateway.freshness.current();
-    let stop = charge_refusal(stop, caller, call, &world, at.monotonic, &gateway.counters);
+    let stop = charge_refusal(stop, caller, call, &world, at.monotonic, &gateway.counters).await;
     match Record::open(call, at, &gateway.recorder, &gateway.clock) {
         Ok(mut record) => {
             record.draft.caller(caller.key, &caller.agent);

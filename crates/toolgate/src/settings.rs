@@ -6,6 +6,7 @@ mod kind;
 mod notify;
 mod reference;
 mod risk;
+mod server;
 mod sources;
 mod table;
 mod variables;
@@ -21,6 +22,7 @@ pub use kind::{AddressRange, duration};
 pub use notify::NotifySink;
 pub use reference::schema;
 pub use risk::{Risk, RiskModel};
+pub use server::Counters;
 pub use sources::{Choices, Faults, Sources};
 pub use variables::dotenv_variable;
 
@@ -33,6 +35,8 @@ pub struct Settings {
     pub console: Console,
     /// The SQLite file.
     pub store_file: PathBuf,
+    /// Where limits are counted.
+    pub counters: Counters,
     /// The policy.
     pub policy_file: PathBuf,
     /// Held calls.
@@ -250,8 +254,9 @@ impl Settings {
                 session: session(choices)?,
                 metrics_token_env: choices.text("console.metrics_token_env").map(str::to_owned),
             },
-            // `sqlite` is the only store and `memory` the only place of counters so far.
+            // `sqlite` is the only store so far.
             store_file: home.join("toolgate.db"),
+            counters: Counters::build(choices),
             policy_file: needed("policy.path"),
             approvals: Approvals {
                 decide_within: choices.duration("approvals.decide_within"),
@@ -405,6 +410,7 @@ mod tests {
                 Kind::OneOf(words) => {
                     words.iter().find(|word| **word != setting.default).unwrap().to_string()
                 }
+                Kind::Server(_, schemes) => format!("{}://127.0.0.1", schemes[0]),
                 // There is one value so far.
                 Kind::Only(..) => continue,
             };
@@ -421,6 +427,12 @@ mod tests {
                 let model = ["risk.model.url=https://a.example", "risk.model.name=small"];
                 let changed = build(&[&model[..], &set].concat()).unwrap().risk.model.unwrap();
                 assert_ne!(changed, build(&model).unwrap().risk.model.unwrap(), "{of_model}");
+                continue;
+            }
+            if path == "counters.nodes" {
+                // Only who shares has others to share with.
+                let sharing = "counters.on_loss=share";
+                assert_ne!(build(&[sharing, set[0]]).unwrap(), build(&[sharing]).unwrap());
                 continue;
             }
             assert_ne!(build(&set).unwrap(), default, "{path}");

@@ -2,6 +2,7 @@
 
 mod call_log;
 mod desk;
+mod limits;
 mod notify;
 mod policy_watch;
 mod risk;
@@ -17,7 +18,6 @@ use std::{
 use admin::Admin;
 use anyhow::{Context as _, anyhow};
 use console::PolicyStanding;
-use counters::Counters;
 use domain::{
     audit::{Event, Kind, redact},
     clock::Clock,
@@ -53,10 +53,9 @@ use crate::{
     settings::{self, Record, Settings},
 };
 pub use call_log::CallLog;
+pub use limits::server as counting_server;
 pub use policy_watch::{PolicyNews, TellPolicy, read_policy};
 
-/// How many buckets the limits may remember.
-const BUCKETS_MAX: usize = 1 << 20;
 /// One message of a child process (bytes).
 const LINE_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// All bodies that are held in memory at once (bytes).
@@ -130,7 +129,12 @@ pub async fn start(
 
     let dialler = Dialler::new();
     let model = risk::model(&settings.risk, &dialler, &clock)?;
-    let (traces, exporter) = traces::start(settings.telemetry.otlp.as_ref(), &dialler, &clock)?;
+    let counters = Arc::new(limits::counters(&settings.counters, *store.install())?);
+    if let Some(server) = counters.shared() {
+        // One that is away now may come back; until then it is as if it had gone later.
+        let _ = server.connect().await;
+    }
+    let (traces, exporter) = traces::start(settings.telemetry.otlp.as_ref(), &dialler, &clock)?.unzip();
 
     // Bind before anything is started: a taken port must leave nothing behind.
     let gateway_socket = bind("gateway", &settings.gateway.listener)?;
@@ -191,7 +195,7 @@ pub async fn start(
         ids: CallIds::new(vault::random::bytes()),
         pepper: secrets.pepper,
         store: Arc::clone(&store),
-        counters: Arc::new(Counters::new(BUCKETS_MAX)),
+        counters,
         approvals,
         risk,
         upstreams: Upstreams::new(dialler, Arc::clone(&clock), LINE_BYTES_MAX),
@@ -261,7 +265,7 @@ pub async fn start(
         Box::new(move |source, request| Box::pin(Arc::clone(&at_desk).answer(source, request)));
     console_entrance.open(front(&settings.console.listener, CONSOLE_DOORS, Some(answers)));
     let listeners = waiting.unwrap_or_else(listen);
-    let helpers = vec![
+    let mut helpers = vec![
         tokio::spawn(Arc::clone(&freshness).run()),
         tokio::spawn(desk.tell_news()),
         tokio::spawn(sweep(Arc::clone(&gateway))),
@@ -279,6 +283,7 @@ pub async fn start(
             tell,
         )),
     ];
+    helpers.extend(gateway.counters.shared().map(|server| tokio::spawn(Arc::clone(server).run())));
     let dispatcher = tokio::spawn(dispatcher::run(Arc::clone(&gateway)));
     Ok(Running {
         dispatcher,

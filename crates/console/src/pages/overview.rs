@@ -173,9 +173,9 @@ async fn health(asked: &Asked, overview: &Overview, services: &[Service]) -> Mar
         .iter()
         .map(|(service, failed)| format!("{service}: {}", count(*failed, "failure")))
         .collect();
-    let Filling { buckets, capacity } = seen.counters;
+    let Filling { buckets, capacity, server } = seen.counters;
     let works =
-        [seen.store.is_some(), buckets < capacity, seen.vault.is_some(), failing.is_empty(), recorder];
+        [seen.store.is_some(), seen.counters.works(), seen.vault.is_some(), failing.is_empty(), recorder];
     let bad = works.into_iter().filter(|works| !works).count();
     let sign = |works| if works { sign(Tone::Good, "check") } else { sign(Tone::Bad, "stop") };
     html! {
@@ -193,8 +193,12 @@ async fn health(asked: &Asked, overview: &Overview, services: &[Service]) -> Mar
                     }
                 }
                 li {
-                    span { (sign(buckets < capacity)) " Counters" }
-                    span.muted { "memory, " (number(buckets as u64)) " of " (number(capacity as u64)) " buckets" }
+                    span { (sign(seen.counters.works())) " Counters" }
+                    @match server {
+                        None => { span.muted { "memory, " (number(buckets as u64)) " of " (number(capacity as u64)) " buckets" } }
+                        Some(true) => { span.muted { "at a server, which answers" } }
+                        Some(false) => { span { "the server does not answer" } }
+                    }
                 }
                 li {
                     span { (sign(seen.vault.is_some())) " Vault" }

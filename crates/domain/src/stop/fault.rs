@@ -13,6 +13,8 @@ pub enum Fault {
     StoreUnavailable,
     /// 503: keys and policy could not be confirmed in time.
     StaleAuthorization,
+    /// 503: the server that counts limits did not answer, and calls are refused then.
+    CountersUnavailable,
     /// 503: as many processes or requests as the service may have are at work.
     UpstreamBusy,
     /// 503: the gateway is stopping.
@@ -48,6 +50,7 @@ impl Fault {
             Self::AuditUnavailable => "audit-unavailable",
             Self::StoreUnavailable => "store-unavailable",
             Self::StaleAuthorization => "stale-authorization",
+            Self::CountersUnavailable => "counters-unavailable",
             Self::UpstreamBusy => "upstream-busy",
             Self::Sealed => "sealed",
             Self::Draining => "draining",
@@ -82,6 +85,7 @@ impl Fault {
             Self::AuditUnavailable,
             Self::StoreUnavailable,
             Self::StaleAuthorization,
+            Self::CountersUnavailable,
             Self::UpstreamBusy,
             Self::Draining,
             Self::Sealed,
@@ -119,6 +123,7 @@ impl Fault {
             Self::AuditUnavailable => "the trail cannot be written".into(),
             Self::StoreUnavailable => "the store does not answer".into(),
             Self::StaleAuthorization => "keys and policy could not be confirmed in time".into(),
+            Self::CountersUnavailable => "the server that counts limits does not answer".into(),
             Self::UpstreamBusy => "all processes of the service are at work".into(),
             Self::Sealed => "the vault has no root key".into(),
             Self::Draining => "the gateway is stopping".into(),
@@ -145,6 +150,7 @@ impl Fault {
             Self::AuditUnavailable
             | Self::StoreUnavailable
             | Self::StaleAuthorization
+            | Self::CountersUnavailable
             | Self::UpstreamBusy
             | Self::Draining
             | Self::Sealed
@@ -161,6 +167,7 @@ impl Fault {
         match self {
             Self::AuditUnavailable => Gate::Record,
             Self::StoreUnavailable | Self::StaleAuthorization | Self::Draining => Gate::Authenticate,
+            Self::CountersUnavailable => Gate::RateLimit,
             Self::Sealed => Gate::Door,
             Self::CredentialMissing(_) | Self::CredentialFailed(_) => Gate::InjectCredential,
             _ => Gate::Forward,

@@ -256,6 +256,11 @@ impl Words {
                 Some(5),
                 "Wait 5 s, then repeat once. If it fails again, stop and tell the user to run `toolgate doctor`.",
             ),
+            Fault::CountersUnavailable => (
+                "The limits could not be counted. Nothing was sent.".to_owned(),
+                Some(5),
+                "Wait 5 s, then repeat once. If it fails again, stop and tell the user to run `toolgate doctor`.",
+            ),
             Fault::UpstreamBusy => (
                 format!("All processes of service {service} are at work. Nothing was sent."),
                 Some(10),

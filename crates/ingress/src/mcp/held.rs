@@ -102,7 +102,7 @@ impl Own {
                         let progress = progress.filter(|_| approval.status.is_under_way());
                         vigil.answered(progress).await
                     }
-                    Err(stop) => answer::to_call(&front, &inquiry.recorded(stop), &call, form, false),
+                    Err(stop) => answer::to_call(&front, &inquiry.recorded(stop).await, &call, form, false),
                 }
             }
         }

@@ -1,9 +1,11 @@
 //! Gate 10: who is asking? Looks the key up by its MAC; the answer never tells why a key was refused.
 
-use std::sync::Arc;
+use std::{net::IpAddr, sync::Arc};
 
 use counters::{Counters, Taken};
 use domain::{
+    call::Call,
+    clock::Now,
     key::KeyMac,
     quota,
     stop::{KeyFault, Refusal, Stop, Unreadable},
@@ -79,16 +81,23 @@ pub(crate) async fn authenticate(
         }
     };
     draft.failed_key(fault);
-    Err(refuse(fault, &arrival, world, counters))
+    let (source, at, call) = (arrival.source, arrival.at, Arc::clone(&arrival.call));
+    Err(refuse(fault, source, at, &call, world, counters).await)
 }
 
 /// One same refusal for every fault of a key, limited for each source so that guessing costs us little.
-fn refuse(fault: KeyFault, arrival: &Arrival, world: &World, counters: &Counters) -> Stop {
-    let charges = quota::failed_authentication(arrival.source);
-    match counters.take(arrival.at.monotonic, &charges) {
-        Taken::Admitted => Refusal::Unauthorized(fault).into(),
-        Taken::Over { which, retry_after } => {
-            over(&charges, which, retry_after, &world.policy, &arrival.call)
-        }
+async fn refuse(
+    fault: KeyFault,
+    source: IpAddr,
+    at: Now,
+    call: &Call,
+    world: &World,
+    counters: &Counters,
+) -> Stop {
+    let charges = quota::failed_authentication(source);
+    match counters.take(at.monotonic, &charges).await {
+        Ok(Taken::Admitted) => Refusal::Unauthorized(fault).into(),
+        Err(lost) => super::g30_rate_limit::lost(lost),
+        Ok(Taken::Over { which, retry_after }) => over(&charges, which, retry_after, &world.policy, call),
     }
 }

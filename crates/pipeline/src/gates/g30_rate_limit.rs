@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use counters::{Counters, Taken};
+use counters::{Counters, Lost, Taken};
 use domain::{
     call::Call,
     policy::Policy,
@@ -26,9 +26,9 @@ impl Within {
     }
 }
 
-pub(crate) fn rate_limit(call: Authorized, world: &World, counters: &Counters) -> Result<Within, Stop> {
+pub(crate) async fn rate_limit(call: Authorized, world: &World, counters: &Counters) -> Result<Within, Stop> {
     let charges = quota::charges(&world.policy, call.caller.key, &call.call);
-    match counters.take(call.at.monotonic, &charges) {
+    match counters.take(call.at.monotonic, &charges).await.map_err(lost)? {
         Taken::Admitted => Ok(Within(call)),
         Taken::Over { which, retry_after } => {
             Err(over(&charges, which, retry_after, &world.policy, &call.call))
@@ -37,7 +37,7 @@ pub(crate) fn rate_limit(call: Authorized, world: &World, counters: &Counters) -
 }
 
 /// Charges what the gateway answers itself.
-pub(crate) fn charge_housekeeping(
+pub(crate) async fn charge_housekeeping(
     caller: &Caller,
     call: &Call,
     world: &World,
@@ -45,7 +45,7 @@ pub(crate) fn charge_housekeeping(
     counters: &Counters,
 ) -> Result<(), Stop> {
     let charges = quota::charges(&world.policy, caller.key, call);
-    match counters.take(now, &charges) {
+    match counters.take(now, &charges).await.map_err(lost)? {
         Taken::Admitted => Ok(()),
         Taken::Over { which, retry_after } => Err(over(&charges, which, retry_after, &world.policy, call)),
     }
@@ -54,7 +54,7 @@ pub(crate) fn charge_housekeeping(
 /// Counts a refused call against the caller's `refusals`; when those are spent, says so instead.
 ///
 /// So an agent that keeps asking for what it may not have is slowed down like any other.
-pub(crate) fn charge_refusal(
+pub(crate) async fn charge_refusal(
     stop: Stop,
     caller: &Caller,
     call: &Call,
@@ -63,10 +63,16 @@ pub(crate) fn charge_refusal(
     counters: &Counters,
 ) -> Stop {
     let charges = quota::refusal_charge(&world.policy, caller.key);
-    match counters.take(now, &charges) {
-        Taken::Admitted => stop,
-        Taken::Over { which, retry_after } => over(&charges, which, retry_after, &world.policy, call),
+    match counters.take(now, &charges).await {
+        // It is refused anyway: where nobody counts, for its own reason.
+        Ok(Taken::Admitted) | Err(Lost) => stop,
+        Ok(Taken::Over { which, retry_after }) => over(&charges, which, retry_after, &world.policy, call),
     }
+}
+
+/// Who cannot count lets nobody pass.
+pub(super) fn lost(_: Lost) -> Stop {
+    Fault::CountersUnavailable.into()
 }
 
 /// The refusal that names the charge which was over its limit.

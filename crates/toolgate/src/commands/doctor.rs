@@ -22,6 +22,7 @@ use crate::{
     output::{Mark, count_of, escape_foreign, milliseconds},
     settings::Settings,
     unlock::{Unlocked, unlock},
+    wiring,
 };
 
 /// How long an upstream may take to answer a knock.
@@ -70,7 +71,7 @@ async fn examine(context: &Context, settings: &Settings) -> Examined {
     let vault = vault_works(context, settings, store.as_ref().ok()).await;
     let findings = vec![
         store_finding,
-        finding("counters", Ok("memory".to_owned())),
+        finding("counters", counters_work(settings, store.as_ref().ok()).await),
         finding("vault", vault),
         finding("policy", policy_works(context, settings)),
     ];
@@ -94,6 +95,19 @@ async fn examine(context: &Context, settings: &Settings) -> Examined {
 fn finding(name: &str, result: Result<String, String>) -> Finding {
     let works = result.is_ok();
     Finding { name: name.to_owned(), works, note: result.unwrap_or_else(|note| note) }
+}
+
+/// Whether limits can be counted, and where.
+async fn counters_work(settings: &Settings, store: Option<&Store>) -> Result<String, String> {
+    let install = store.map(|store| *store.install()).unwrap_or_default();
+    match wiring::counting_server(&settings.counters, install) {
+        Ok(None) => Ok("memory".to_owned()),
+        Ok(Some(server)) => match server.check().await {
+            Ok(reach) => Ok(reach.server),
+            Err(bad) => Err(format!("{bad} (counters.url): start the server, or correct the URL")),
+        },
+        Err(error) => Err(error.to_string()),
+    }
 }
 
 async fn store_works(context: &Context, store: &Store) -> Finding {

@@ -162,7 +162,11 @@ async fn introduce(
         Sync::Flush => "flush (survives power loss)",
         Sync::Os => "os (survives the process, not the machine)",
     };
-    output.talk(format!("store     SQLite, audit.sync {sync} · counters in memory · vault open"));
+    let counters = match &settings.counters.url {
+        None => "in memory".to_owned(),
+        Some(url) => format!("at {url}"),
+    };
+    output.talk(format!("store     SQLite, audit.sync {sync} · counters {counters} · vault open"));
     let dangers = dangers(context, settings, world.kill.as_ref());
     if dangers.is_empty() {
         output.talk("safety    nothing to report");

@@ -8,7 +8,10 @@ use std::{
 
 use domain::{risk::RiskScore, service::UpstreamUrl, yaml::did_you_mean};
 
-use super::notify::{self, NotifySink};
+use super::{
+    notify::{self, NotifySink},
+    server::ServerUrl,
+};
 
 /// The form of a value.
 #[derive(Debug, Clone, Copy)]
@@ -47,6 +50,9 @@ pub enum Kind {
     OneOf(&'static [&'static str]),
     /// One word so far; what begins like the others is known, and not supported yet.
     Only(&'static str, &'static [&'static str]),
+    /// A word for what this process does itself, or the URL of a server with one of these schemes. It may hold a password,
+    /// so it is shown masked.
+    Server(&'static str, &'static [&'static str]),
 }
 
 /// A value that was read.
@@ -68,6 +74,8 @@ pub enum Value {
     Text(String),
     /// Several texts.
     List(Vec<String>),
+    /// The URL of a server, which may hold a password.
+    Server(ServerUrl),
     /// Receivers of notifications.
     Sinks(Vec<NotifySink>),
 }
@@ -162,6 +170,18 @@ impl Kind {
                 let shown = if text.contains("://") { format!("{scheme}://…") } else { shown };
                 Err((format!("`{shown}` is {what}"), format!("write `{word}`, or leave it out")))
             }
+            Self::Server(word, _) if text == word => Ok(Value::None),
+            Self::Server(word, schemes) => match ServerUrl::parse(text, schemes) {
+                Some(url) => Ok(Value::Server(url)),
+                None => {
+                    // A URL may carry a password, so only its scheme is repeated.
+                    let scheme =
+                        text.split_once("://").map(|(scheme, _)| format!("{}://…", self::shown(scheme)));
+                    let what = format!("`{}` is unknown", scheme.unwrap_or(shown));
+                    let first = schemes.first().unwrap_or(&word);
+                    Err((what, format!("write `{word}`, or a URL like `{first}://127.0.0.1`")))
+                }
+            },
             Self::Sinks => notify::parse(text).map(Value::Sinks),
             Self::Hosts | Self::Origins | Self::Ranges => Ok(Value::List(vec![self.element(text)?])),
         }
@@ -202,6 +222,10 @@ impl Kind {
                 words.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(" or ")
             }
             Self::Only(word, _) => format!("`{word}`"),
+            Self::Server(word, schemes) => {
+                let urls: Vec<String> = schemes.iter().map(|scheme| format!("`{scheme}://…`")).collect();
+                format!("`{word}` or {}", urls.join(" or "))
+            }
         }
     }
 }

@@ -50,6 +50,9 @@ fn leaf(setting: &Setting) -> Json {
         Kind::Truth => json!({ "type": "boolean", "default": setting.default == "true" }),
         Kind::OneOf(words) => json!({ "enum": words, "default": setting.default }),
         Kind::Only(word, _) => json!({ "const": word, "default": word }),
+        Kind::Server(word, schemes) => {
+            json!({ "type": "string", "pattern": format!("^({word}|({})://.+)$", schemes.join("|")), "default": word })
+        }
         Kind::Hosts | Kind::Origins | Kind::Ranges => {
             json!({ "type": "array", "items": { "type": "string" }, "default": [] })
         }

@@ -15,6 +15,7 @@ use super::{
     file,
     kind::Value,
     notify::{self, NotifySink},
+    server::ServerUrl,
     table::{SETTINGS, Setting},
     variables::{dotenv, refuse_unknown},
 };
@@ -179,6 +180,7 @@ impl Choices {
         // As it is written it may have secrets in it.
         let written = match &value {
             Value::Sinks(sinks) => notify::written(sinks),
+            Value::Server(url) => url.to_string(),
             _ => written.to_owned(),
         };
         if let Some(choice) = self.choices.iter_mut().find(|choice| choice.setting.path == setting.path) {
@@ -247,6 +249,13 @@ impl Choices {
         match self.value(path) {
             Value::Sinks(sinks) => sinks.clone(),
             _ => Vec::new(),
+        }
+    }
+    /// A server; `None` when this process does it itself.
+    pub(super) fn server(&self, path: &str) -> Option<ServerUrl> {
+        match self.value(path) {
+            Value::Server(url) => Some(url.clone()),
+            _ => None,
         }
     }
     /// Several texts.

@@ -155,9 +155,21 @@ pub const SETTINGS: &[Setting] = &[
     ),
     setting(
         "counters.url",
-        Kind::Only("memory", &["redis", "rediss", "valkey"]),
+        Kind::Server("memory", &["redis", "rediss"]),
         "memory",
-        "Where rate limits are counted: `memory` is this process.",
+        "Where rate limits are counted: `memory` is this process; a Redis or Valkey server (`rediss`: with TLS) counts for several gateways.",
+    ),
+    setting(
+        "counters.on_loss",
+        Kind::OneOf(&["deny", "share"]),
+        "deny",
+        "What happens to calls while that server is away: they are refused (503), or each gateway counts its share of each limit: floor(N / `counters.nodes`).",
+    ),
+    setting(
+        "counters.nodes",
+        Kind::Count,
+        "1",
+        "How many gateways there are at most, for `counters.on_loss: share`.",
     ),
     setting(
         "policy.path",

@@ -10,8 +10,10 @@ use pipeline::{
 };
 use tokio::task::JoinHandle;
 
-/// Where spans go and who sends them, where there is a collector. The task ends when the last holder of the first has
-/// let go, and everything is sent.
+/// Where spans go, and the task that sends them. It ends when nobody holds the first any more and everything is sent.
+type Tracing = (Arc<Traces>, JoinHandle<()>);
+
+/// Starts to send, where there is a collector.
 ///
 /// # Errors
 /// One sentence when the collector can never be reached.
@@ -19,10 +21,10 @@ pub fn start(
     collector: Option<&UpstreamUrl>,
     dialler: &Dialler,
     clock: &Arc<dyn Clock>,
-) -> anyhow::Result<(Option<Arc<Traces>>, Option<JoinHandle<()>>)> {
-    let Some(collector) = collector else { return Ok((None, None)) };
+) -> anyhow::Result<Option<Tracing>> {
+    let Some(collector) = collector else { return Ok(None) };
     let (traces, inbox) = Traces::new(Arc::clone(clock), vault::random::bytes);
     let exporter = Exporter::new(collector, dialler, &traces, inbox)
         .map_err(|bad| anyhow!("traces cannot be sent: {bad} (telemetry.otlp); use another address"))?;
-    Ok((Some(traces), Some(tokio::spawn(exporter.run()))))
+    Ok(Some((traces, tokio::spawn(exporter.run()))))
 }

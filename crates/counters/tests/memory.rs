@@ -1,4 +1,4 @@
-//! What counters must keep, wherever they store their state. Time is injected; no test waits for a clock.
+//! What limits counted in this process keep. Time is injected; no test waits for a clock.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -13,7 +13,7 @@ use std::{
     time::Duration,
 };
 
-use counters::{Counters, Taken};
+use counters::{Memory, Taken};
 use domain::{
     key::KeyId,
     quota::{Bucket, Charge, Charges, Owner, Quota, failed_authentication},
@@ -38,7 +38,7 @@ fn is_admitted(taken: &Taken) -> bool {
 
 #[test]
 fn all_charges_are_counted_or_none() {
-    let counters = Counters::new(1_000);
+    let counters = Memory::new(1_000);
     let now = Duration::from_secs(5);
     let both = charges(key(1), &[charge(Bucket::Key, "10/1m"), charge(Bucket::Tool(1), "2/1m")]);
     let only_key = charges(key(1), &[charge(Bucket::Key, "10/1m")]);
@@ -55,7 +55,7 @@ fn all_charges_are_counted_or_none() {
 
 #[test]
 fn of_several_limits_the_longest_wait_is_told() {
-    let counters = Counters::new(1_000);
+    let counters = Memory::new(1_000);
     let now = Duration::ZERO;
     let all = charges(key(1), &[charge(Bucket::Key, "1/10s"), charge(Bucket::Tool(1), "1/1m")]);
     assert!(is_admitted(&counters.take(now, &all)));
@@ -67,7 +67,7 @@ fn of_several_limits_the_longest_wait_is_told() {
 
 #[test]
 fn owners_and_buckets_do_not_touch_each_other() {
-    let counters = Counters::new(100_000);
+    let counters = Memory::new(100_000);
     let now = Duration::from_secs(1);
     for owner in 0..500 {
         for bucket in
@@ -82,7 +82,7 @@ fn owners_and_buckets_do_not_touch_each_other() {
 
 #[test]
 fn a_limit_that_was_changed_starts_full() {
-    let counters = Counters::new(1_000);
+    let counters = Memory::new(1_000);
     let now = Duration::from_secs(1);
     let of = |quota| charges(key(1), &[charge(Bucket::Key, quota)]);
     assert!(is_admitted(&counters.take(now, &of("1/1d"))));
@@ -93,7 +93,7 @@ fn a_limit_that_was_changed_starts_full() {
 #[test]
 fn eight_threads_together_never_get_more_than_the_bound() {
     const CALLS: u64 = 40_000;
-    let (counters, clock, admitted) = (Counters::new(1_000), AtomicU64::new(0), AtomicU64::new(0));
+    let (counters, clock, admitted) = (Memory::new(1_000), AtomicU64::new(0), AtomicU64::new(0));
     let quota = "100/1s";
     thread::scope(|scope| {
         for _ in 0..8 {
@@ -116,7 +116,7 @@ fn eight_threads_together_never_get_more_than_the_bound() {
 
 #[test]
 fn a_flood_of_sources_takes_no_room_from_keys() {
-    let counters = Counters::new(160);
+    let counters = Memory::new(160);
     let now = Duration::from_secs(1);
     let mut full = 0;
     for number in 0..50_000u32 {
@@ -129,7 +129,7 @@ fn a_flood_of_sources_takes_no_room_from_keys() {
 
 #[test]
 fn failed_authentication_is_limited_per_source() {
-    let counters = Counters::new(1_000);
+    let counters = Memory::new(1_000);
     let now = Duration::from_secs(1);
     let from = |address: &str| failed_authentication(address.parse().unwrap());
     let admitted = (0..100).filter(|_| is_admitted(&counters.take(now, &from("2001:db8::1")))).count();
@@ -144,7 +144,7 @@ proptest! {
         times in proptest::collection::vec(0..30_000u64, 1..300),
     ) {
         // Threads read the clock before they get the lock, so times may come in any order.
-        let counters = Counters::new(1_000);
+        let counters = Memory::new(1_000);
         let one = charges(key(1), &[charge(Bucket::Key, "10/10s")]);
         let admitted = times.iter().filter(|ms| is_admitted(&counters.take(Duration::from_millis(**ms), &one))).count();
         let latest = times.iter().max().unwrap();
