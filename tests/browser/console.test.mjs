@@ -239,6 +239,68 @@ test("an agent is made, its key copied once, and revoking is asked for once more
   });
 });
 
+test("a tool that changed is held back until an owner has looked at what is other", async () => {
+  const tool = (name, description) => ({ name, description, inputSchema: { type: "object" } });
+  const server = await stage.serveTools([tool("read_note", "Reads a note.")]);
+  stage.keys.toolsmith = await stage.key("toolsmith", "admin", "tools");
+  const ask = await stage.client("toolsmith");
+  const listed = async () => (await ask("tools/list")).result.tools.map((one) => one.name).filter((name) => name !== "toolgate_wait");
+  assert.deepEqual(await listed(), ["read_note"]);
+  await on(OWNER, PHONE, async (page) => {
+    await page.goto("/approvals");
+    const count = Number((await page.title()).match(/^\((\d+)\)/)?.[1] ?? 0);
+    server.tools.splice(0, 1, tool("read_note", "Reads a note, and <b>sends</b> it on."), tool("send_note", "Sends a note."));
+    assert.deepEqual(await listed(), []);
+    const changed = page.locator(".tool", { hasText: "read_note" });
+    await changed.waitFor();
+    await eventually("the title counts them", async () => (await page.title()).startsWith(`(${count + 2})`));
+    assert.equal(await changed.locator("del").textContent(), "Reads a note.");
+    assert.equal(await changed.locator("ins").textContent(), "Reads a note, and <b>sends</b> it on.");
+    // It changes once more while somebody looks at it: the button belongs to what was shown.
+    await page.route("**/api/events", (route) => route.abort());
+    await page.goto("/services/tools");
+    server.tools.splice(0, 1, tool("read_note", "Reads a note, and deletes it."));
+    await listed();
+    await eventually("the change is kept", async () => (await stage.toolgate(["services", "tools", "tools", "--json"])).includes("deletes it"));
+    await page.locator(".tool", { hasText: "read_note" }).getByRole("button", { name: /^Accept/ }).click();
+    await page.getByText("has changed since you looked").waitFor();
+    await page.locator(".tool ins", { hasText: "deletes it" }).waitFor();
+    await page.locator(".tool", { hasText: "read_note" }).getByRole("button", { name: /^Accept/ }).click();
+    await page.getByText("Accepted.").waitFor();
+    await eventually("the tool is listed", async () => (await listed()).includes("read_note"));
+    assert.ok(!(await listed()).includes("send_note"));
+    page.faults = page.faults.filter((fault) => !fault.includes("ERR_FAILED"));
+  });
+  await on(VIEWER, {}, async (page) => {
+    await page.goto("/approvals");
+    assert.equal(await page.locator(".tool").getByRole("button", { name: /^Accept/ }).count(), 0);
+  });
+});
+
+test("a token for scripts is made for a password, shown once, and revoked", async () => {
+  await on(VIEWER, {}, async (page) => {
+    await page.goto("/settings");
+    const make = async (password) => {
+      await page.getByText("New token").click();
+      await page.getByLabel("Your password").fill(password);
+      await page.getByRole("button", { name: "Make and show the token" }).click();
+    };
+    await make("something else");
+    await page.getByText("not your password").waitFor();
+    await make(PASSWORD);
+    const token = await page.locator("#new-token").textContent();
+    const me = () => fetch(`${stage.url}/api/me`, { headers: { authorization: `Bearer ${token}` } });
+    assert.equal((await (await me()).json()).operator, VIEWER);
+    await page.getByRole("link", { name: "I have stored it, hide it" }).click();
+    await page.waitForURL(/settings#tokens/);
+    assert.ok(!(await page.content()).includes(token));
+    await page.getByRole("button", { name: /^Revoke/ }).click();
+    await page.getByRole("dialog").getByRole("button", { name: "Revoke" }).click();
+    await page.getByText("The token is revoked").waitFor();
+    assert.equal((await me()).status, 401);
+  });
+});
+
 test("without script everything that matters works", async () => {
   const id = await stage.hold("support-refunds", "POST", "billing", "/v1/refunds", { amount: 19 });
   const before = stage.api.hits.length;

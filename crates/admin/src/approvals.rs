@@ -23,7 +23,7 @@ use crate::{ActingOperator, Admin, AdminError, redacted};
 pub use body::ShownBody;
 pub use inbox::{InboxPage, ShownAnswer};
 pub use json::{approval_json, page_json};
-pub use page::{AddedCredential, ApprovalPage, Sees, ShownCall, WholeCall};
+pub use page::{AddedCredential, ApprovalPage, Sees, ShownCall, ShownTool, WholeCall};
 
 /// The longest reason that is taken, in characters.
 pub const REASON_CHARACTERS_MAX: usize = 500;

@@ -224,6 +224,24 @@ pub enum AdminError {
     /// A reason that nobody reads.
     #[error("the reason has {0} characters (--reason); use {REASON_CHARACTERS_MAX} or fewer")]
     ReasonTooLong(usize),
+    /// Only MCP services have tools.
+    #[error("service `{0}` is an HTTP API and has no tools; see it with: toolgate services show {0}")]
+    NoTools(ServiceName),
+    /// No list has shown such a tool.
+    #[error("no list of `{service}` has shown a tool `{name}`; {}all: toolgate services tools {service}", hint(near.as_deref()))]
+    NoSuchTool {
+        /// The service.
+        service: ServiceName,
+        /// What was asked for, escaped.
+        name: String,
+        /// A tool of nearly that name, escaped.
+        near: Option<String>,
+    },
+    /// Nobody accepts what they cannot read.
+    #[error(
+        "the definition of `{0}` is too large to be kept, so nobody can look at it; ask whoever runs the server to make it smaller"
+    )]
+    ToolUnread(String),
     /// Somebody else changed the same thing in between.
     #[error("somebody else changed {0} at the same moment; look, and repeat the command")]
     ChangedMeanwhile(String),
@@ -277,6 +295,8 @@ impl AdminError {
             | Self::NoReason
             | Self::ReasonTooLong(_) => Blame::Wish,
             Self::NoSuchService { .. }
+            | Self::NoTools(_)
+            | Self::NoSuchTool { .. }
             | Self::NoSuchCredential { .. }
             | Self::NoValue { .. }
             | Self::NoSuchAgent { .. }
@@ -300,6 +320,7 @@ impl AdminError {
             | Self::OtherDigest(_)
             | Self::ApprovedBefore { .. }
             | Self::CallUnseen(_)
+            | Self::ToolUnread(_)
             | Self::ChangedMeanwhile(_) => Blame::State,
             Self::MayNotDecide(_) => Blame::Role,
             Self::WrongCredentials

@@ -18,6 +18,7 @@ mod services;
 mod sessions;
 mod sign_in;
 mod tokens;
+mod tools;
 mod trail;
 mod vault;
 
@@ -35,7 +36,7 @@ use store::{Applied, Change, Entry, Store};
 pub use agents::{AgentUpdate, AgentView};
 pub use approvals::{
     AddedCredential, ApprovalPage, ApprovalView, InboxPage, REASON_CHARACTERS_MAX, Sees, ShownAnswer,
-    ShownBody, ShownCall, WholeCall, approval_json, page_json,
+    ShownBody, ShownCall, ShownTool, WholeCall, approval_json, page_json,
 };
 pub use credentials::{CredentialView, SetCredential, StoredValue};
 pub use csv::{csv_head, csv_line};
@@ -50,6 +51,7 @@ pub use services::{Dropped, Expected, ServiceChange, WantedService, What, Why};
 pub use sessions::{Client, OpenedSession, SessionKeys};
 pub use sign_in::ActingOperator;
 pub use tokens::{CreatedToken, RevokedToken};
+pub use tools::{ToolView, ToolsView, tools_json};
 pub use trail::{CallEnd, CallFilter, CallRow, CallsPage, Exported, Record, RecordedDecision, RecordedError};
 pub use vault::{Rotated, TermView, open_vault};
 

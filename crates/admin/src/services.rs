@@ -1,12 +1,11 @@
 //! Services: applied from a file, listed, shown, removed. What belongs to a service goes with it: a value that was
 //! sealed for another address, or for a credential of another kind, is dropped.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use domain::{
     credential::{CredentialSlot, carries_over},
     names::{CredentialName, ServiceName},
-    risk::KeptHints,
     service::{Documentation, Service},
     yaml::did_you_mean,
 };
@@ -140,14 +139,6 @@ impl Admin {
     pub async fn documentation(&self, name: &str) -> Result<Option<String>, AdminError> {
         let service = self.stored_service(name).await?.service;
         Ok(self.store.documentation(&service.name).await?)
-    }
-
-    /// What the tools of trusted services have said about themselves.
-    ///
-    /// # Errors
-    /// [`AdminError::Store`].
-    pub async fn tool_hints(&self) -> Result<BTreeMap<ServiceName, KeptHints>, AdminError> {
-        Ok(self.store.tool_hints().await?)
     }
 
     /// One service, and the revision that [`Expected`] wants to see again.

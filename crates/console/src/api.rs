@@ -15,6 +15,7 @@ mod policy;
 mod services;
 pub(crate) mod session;
 mod tokens;
+mod tools;
 
 use crate::metrics;
 pub(crate) use endpoint::Endpoint;
@@ -115,6 +116,11 @@ endpoints! {
         "Sets the values of all credentials; those that are not named have none any more."
     PUT "/api/services/{name}/documentation" OWNER services::document (services::DocumentationBody) -> (200 services::ServiceView) []
         "Sets what agents in scope may read about it; an empty text is none."
+
+    GET "/api/services/{name}/tools" VIEWER tools::list () -> (200 tools::ToolsView) []
+        "The tools of a service with their pins, what has changed, and what should be looked at."
+    POST "/api/services/{name}/tools/{tool}/accept" OWNER tools::accept (tools::AcceptBody) -> (200 tools::ToolsView) []
+        "Accepts a tool as it was shown; 409 where it is defined otherwise by now."
 
     GET "/api/agents" VIEWER agents::list () -> (200 Listed<agents::AgentView>) []
         "All agents by name with their keys, deleted ones too."

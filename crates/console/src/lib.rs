@@ -20,7 +20,7 @@ mod who;
 
 use std::{net::IpAddr, sync::Arc};
 
-use admin::{Admin, AdminError, SessionKeys};
+use admin::{Admin, SessionKeys};
 use counters::Counters;
 use domain::{clock::Clock, risk::KnownRisk};
 use http::{Request, Response};
@@ -105,14 +105,6 @@ pub struct Manner {
 }
 
 impl Desk {
-    /// What of a call's risk is known before it is made.
-    ///
-    /// # Errors
-    /// Whatever the store says.
-    pub(crate) async fn known_risk(&self) -> Result<KnownRisk, AdminError> {
-        Ok(KnownRisk { hints: self.admin.tool_hints().await?, ..self.risk.clone() })
-    }
-
     /// Answers one request of a client at this address. Its head was judged before.
     pub async fn answer(self: Arc<Self>, source: IpAddr, request: Request<Incoming>) -> Response<Flow> {
         let (mut asked, answered) = self.take(source, request).await;

@@ -70,7 +70,7 @@ impl Oddities {
 
 /// Control, format, direction and zero-width characters, blanks that are no space, variation selectors, tags,
 /// private use, copies of ASCII.
-fn deceives(character: char) -> bool {
+pub(crate) fn deceives(character: char) -> bool {
     character.is_control()
         || copies_ascii(character)
         || matches!(character,

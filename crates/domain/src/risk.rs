@@ -8,7 +8,7 @@ mod weight;
 use std::fmt;
 
 pub use assessment::{Assessment, ModelId, ModelSaid, RiskVerdict, Thresholds};
-pub use known::{KeptHints, KnownRisk};
+pub use known::KnownRisk;
 pub use weight::{ToolHint, Weight};
 
 /// A risk from 0 (none) to 1, in thousandths: so that the number that was compared is the number that is shown.

@@ -2,6 +2,8 @@
 //! the pinned one is held back: nobody sees it, nobody calls it, until an operator has looked at it.
 
 mod definition;
+mod difference;
+mod flags;
 mod sighting;
 
 use std::{collections::HashMap, sync::Arc};
@@ -9,7 +11,9 @@ use std::{collections::HashMap, sync::Arc};
 use sha2::{Digest as _, Sha256};
 
 pub use definition::{DEFINITION_BYTES_MAX, Definition, NAME_BYTES_MAX, ToolHash};
-pub use sighting::{Extent, News, Sighting, TOOLS_MAX};
+pub use difference::{Difference, differences};
+pub use flags::{Flag, flags};
+pub use sighting::{Extent, Learned, News, Sighting, TOOLS_MAX};
 
 use crate::{
     names::ServiceName,
@@ -65,6 +69,26 @@ pub enum HeldBack {
     New,
     /// Its definition is not the one that is pinned.
     Changed,
+}
+
+impl HeldBack {
+    /// Why, in few words.
+    #[must_use]
+    pub const fn reason(self) -> &'static str {
+        match self {
+            Self::New => "the tool is new, and no operator has accepted it",
+            Self::Changed => "the tool has changed since it was accepted",
+        }
+    }
+
+    /// The word for it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::New => "new",
+            Self::Changed => "changed",
+        }
+    }
 }
 
 /// What tells where a service's tools come from: SHA-256 of the address, or of the command and its arguments. Other
@@ -144,6 +168,13 @@ impl Catalogue {
         }
     }
 
+    /// Whether no whole list was seen yet of a service whose tools are pinned: nobody can say what was there at first.
+    #[must_use]
+    pub fn is_unlisted(&self, service: &Service) -> bool {
+        let is_pinned = service.pins != Pins::Off && !matches!(service.upstream, Upstream::Api(_));
+        is_pinned && self.0.get(&service.name).is_none_or(|known| !known.listed)
+    }
+
     /// What a tool weighs. Its server's word counts where the server is trusted, or the tool is pinned.
     #[must_use]
     pub fn weight(&self, service: &Service, tool: &str) -> Weight {
@@ -159,3 +190,6 @@ impl Catalogue {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -6,13 +6,18 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 use arc_swap::ArcSwap;
 use domain::{
     clock::{Clock, Now},
+    names::ServiceName,
     policy::Policy,
+    service::Service,
     stop::Fault,
+    tools::{ServiceTools, Sighting},
     world::{Revision, World},
 };
 use store::{Store, StoreError};
 use tokio::sync::{Mutex, watch};
 use vault::Vault;
+
+use crate::tools::Unsaved;
 
 /// How often the store is asked whether anything changed.
 const POLL_EVERY: Duration = Duration::from_millis(250);
@@ -23,14 +28,19 @@ const CATCH_UP_EVERY: Duration = Duration::from_millis(20);
 /// How long a call may wait for a confirmation of its own.
 const RENEWAL_MAX: Duration = Duration::from_millis(250);
 
+/// What the store knows of services' tools.
+type Stored = HashMap<ServiceName, Arc<ServiceTools>>;
+
 /// The current world and the means to renew it.
 pub struct Freshness {
     store: Arc<Store>,
     clock: Arc<dyn Clock>,
     world: ArcSwap<World>,
     vault: Arc<Vault>,
-    /// One renewal at a time; the others wait for its result.
-    renewing: Mutex<()>,
+    /// What the store knows of tools. One renewal at a time; the others wait for its result.
+    renewing: Mutex<Stored>,
+    /// What it does not know yet.
+    unsaved: Unsaved,
     changes: watch::Sender<u64>,
 }
 
@@ -45,10 +55,13 @@ impl Freshness {
         policy: Arc<Policy>,
         vault: Arc<Vault>,
     ) -> Result<Arc<Self>, StoreError> {
-        let world = read_world(&store, clock.now(), policy, &vault).await?;
+        let mut stored = Stored::new();
+        let mut world = read_world(&store, clock.now(), policy, &vault, &mut stored).await?;
+        let unsaved = Unsaved::default();
+        world.tools = Arc::new(unsaved.over(&stored, &world.services));
         let world = ArcSwap::from_pointee(world);
         let changes = watch::Sender::new(0);
-        Ok(Arc::new(Self { store, clock, world, vault, renewing: Mutex::new(()), changes }))
+        Ok(Arc::new(Self { store, clock, world, vault, renewing: Mutex::new(stored), unsaved, changes }))
     }
 
     /// Looks at the store out of turn, for somebody who is not known yet; whether that was done.
@@ -86,6 +99,32 @@ impl Freshness {
     pub fn set_policy(&self, policy: Arc<Policy>) {
         self.world.rcu(|world| World { policy: Arc::clone(&policy), ..copy(world) });
         self.changes.send_modify(|count| *count += 1);
+    }
+
+    /// Takes over what a list says, at once and for this node. It moves no change: whoever waits for those has it from
+    /// the store, a moment later.
+    pub(crate) fn sight(&self, service: &Service, sighting: &Sighting) {
+        let name = &service.name;
+        let is_still_there = |world: &World| {
+            let now = world.services.get(name);
+            now.is_some_and(|now| now.upstream.destination() == service.upstream.destination())
+        };
+        let known = || self.current().tools.service(name.as_str()).cloned();
+        self.unsaved.sight(service, sighting, known, |tools| {
+            let tools = Arc::new(tools);
+            self.world.rcu(|world| {
+                let tools = match is_still_there(world) {
+                    true => Arc::new(world.tools.with(name, Arc::clone(&tools))),
+                    false => Arc::clone(&world.tools),
+                };
+                World { tools, ..copy(world) }
+            });
+        });
+    }
+
+    /// What was learned and is not in the store yet.
+    pub(crate) fn unsaved(&self) -> &Unsaved {
+        &self.unsaved
     }
 
     /// Resolves each time the world changes (not when it is merely confirmed).
@@ -132,7 +171,7 @@ impl Freshness {
 
     /// Asks the store for its revision; reloads when it moved.
     async fn renew(&self) -> Result<(), StoreError> {
-        let _turn = self.renewing.lock().await;
+        let mut stored = self.renewing.lock().await;
         // The time of asking counts, not the time of the answer: the lease must never be too long.
         let now = self.clock.now();
         let revision = self.store.revision().await?;
@@ -141,14 +180,17 @@ impl Freshness {
             self.world.rcu(|world| World { confirmed_at: now.monotonic, ..copy(world) });
             return Ok(());
         }
-        let fresh = read_world(&self.store, now, Arc::clone(&known.policy), &self.vault).await?;
+        let fresh = read_world(&self.store, now, Arc::clone(&known.policy), &self.vault, &mut stored).await?;
         match (&known.kill, &fresh.kill) {
             (None, Some(kill)) => tracing::warn!("kill switch on, by {}: nothing is forwarded", kill.by),
             (Some(_), None) => tracing::warn!("kill switch off: calls are forwarded again"),
             _ => {}
         }
         // The policy may have been replaced meanwhile; the store's part is ours.
-        self.world.rcu(|world| World { policy: Arc::clone(&world.policy), ..copy(&fresh) });
+        self.world.rcu(|world| {
+            let tools = Arc::new(self.unsaved.over(&stored, &fresh.services));
+            World { policy: Arc::clone(&world.policy), tools, ..copy(&fresh) }
+        });
         self.changes.send_modify(|count| *count += 1);
         Ok(())
     }
@@ -173,8 +215,10 @@ async fn read_world(
     now: Now,
     policy: Arc<Policy>,
     vault: &Vault,
+    stored: &mut Stored,
 ) -> Result<World, StoreError> {
     let snapshot = store.snapshot().await?;
+    read_tools(store, &snapshot.tool_revisions, stored).await?;
     if vault.adopt(&snapshot.keyring).is_err() {
         // What is known goes on opening; revocations must not wait for a key.
         tracing::error!(
@@ -198,4 +242,22 @@ async fn read_world(
         keys: Arc::new(keys),
         kill: snapshot.kill,
     })
+}
+
+/// Reads again what has changed of services' tools. What is newer than the snapshot is found anew at the next look.
+async fn read_tools(
+    store: &Store,
+    revisions: &[(ServiceName, i64)],
+    stored: &mut Stored,
+) -> Result<(), StoreError> {
+    stored.retain(|name, _| revisions.iter().any(|(known, _)| known == name));
+    for (name, revision) in revisions {
+        if stored.get(name).is_none_or(|tools| tools.revision != *revision) {
+            match store.tools(name).await? {
+                Some(tools) => stored.insert(name.clone(), Arc::new(tools)),
+                None => stored.remove(name),
+            };
+        }
+    }
+    Ok(())
 }

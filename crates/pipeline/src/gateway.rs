@@ -34,6 +34,7 @@ use crate::{
     risk::Risk,
     session::SessionTokens,
     timings::Timings,
+    tools::Tools,
     traces::{Trace, Traces},
     upstreams::Upstreams,
 };
@@ -52,6 +53,8 @@ pub struct Gateway {
     pub store: Arc<Store>,
     /// The limits' state.
     pub counters: Arc<Counters>,
+    /// What is learned of tools.
+    pub tools: Arc<Tools>,
     /// The trail.
     pub recorder: Arc<Recorder>,
     /// The services' ends.

@@ -20,6 +20,7 @@ pub mod recorder;
 pub mod risk;
 pub mod session;
 pub mod timings;
+pub mod tools;
 pub mod traces;
 pub mod upstreams;
 mod walk;

@@ -3,16 +3,17 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use domain::{policy::Rights, risk::RiskScore, service::Service};
+use domain::{policy::Rights, risk::RiskScore, service::Service, tools::Extent};
 use wire::{
-    Limits, Malformed, Raw, Reason, json, list,
+    Limits, Malformed, Raw, Reason, Shape, json, list,
     mcp::ListKind::{self, Prompts, ResourceTemplates, Resources, Tools},
 };
 
 use crate::{
-    arrival::Caller,
+    arrival::{Caller, Exchange},
     freshness::Freshness,
-    risk::{Hints, Risk},
+    gateway::Gateway,
+    tools::Tools as LearnedTools,
 };
 
 /// The tool by which an agent asks for the answer to a call of its that was held. The gateway answers it itself.
@@ -25,13 +26,18 @@ const WAIT_TOOL_LISTED: &str = concat!(
     r#""inputSchema":{"type":"object","properties":{"approval":{"type":"string"}},"required":["approval"]}}"#
 );
 
+/// What a server says whose tools are others by now.
+const TOOLS_CHANGED: &str = "notifications/tools/list_changed";
+
 const LISTS: [ListKind; 4] = [Tools, Prompts, Resources, ResourceTemplates];
 
 /// What one agent may see of one service's lists.
 #[derive(Clone)]
 pub(crate) struct Catalog {
     freshness: Arc<Freshness>,
-    hints: Arc<Hints>,
+    tools: Arc<LearnedTools>,
+    /// Whether an answer without a next page is a whole list.
+    from_start: bool,
     approve_at: Option<RiskScore>,
     has_model: bool,
     caller: Caller,
@@ -39,17 +45,14 @@ pub(crate) struct Catalog {
 }
 
 impl Catalog {
-    pub(crate) fn new(
-        freshness: &Arc<Freshness>,
-        risk: &Risk,
-        caller: &Caller,
-        service: &Arc<Service>,
-    ) -> Self {
+    /// For the answer to `asked`.
+    pub(crate) fn new(gateway: &Gateway, caller: &Caller, service: &Arc<Service>, asked: &Exchange) -> Self {
         Self {
-            freshness: Arc::clone(freshness),
-            hints: Arc::clone(&risk.hints),
-            approve_at: risk.thresholds.approve_at,
-            has_model: risk.model.is_some(),
+            freshness: Arc::clone(&gateway.freshness),
+            tools: Arc::clone(&gateway.tools),
+            from_start: asks_from_start(asked),
+            approve_at: gateway.risk.thresholds.approve_at,
+            has_model: gateway.risk.model.is_some(),
             caller: caller.clone(),
             service: Arc::clone(service),
         }
@@ -67,7 +70,12 @@ impl Catalog {
         if !root.is_object() {
             return Err(Malformed::new(0, Reason::Batch));
         }
-        let Some(result) = root.get("result") else { return Ok(None) };
+        let Some(result) = root.get("result") else {
+            if root.get("method").and_then(Raw::as_str).as_deref() == Some(TOOLS_CHANGED) {
+                self.tools.note_changed(&self.service.name);
+            }
+            return Ok(None);
+        };
         let mut present = Vec::new();
         for (key, list) in result.members() {
             match LISTS.into_iter().find(|kind| key == *kind.result_member()) {
@@ -80,7 +88,9 @@ impl Catalog {
             return Ok(None);
         }
         for (_, tools) in present.iter().filter(|(kind, _)| *kind == Tools) {
-            self.hints.learn(&self.service, *tools);
+            let is_whole = self.from_start && is_last_page(result);
+            let extent = if is_whole { Extent::Whole } else { Extent::Part };
+            self.tools.learn(&self.service, *tools, extent);
         }
         // Today's rights: a stream may be older than the policy.
         let world = self.freshness.current();
@@ -96,6 +106,18 @@ impl Catalog {
         }
         Ok(kept.map(Bytes::from))
     }
+}
+
+/// Whether a list is asked for from its beginning: a request for tools without a cursor.
+fn asks_from_start(asked: &Exchange) -> bool {
+    let Exchange::Post(message) = asked else { return false };
+    let Shape::Request { method: "tools/list", .. } = message.shape() else { return false };
+    let cursor = message.params().and_then(|params| params.get("cursor"));
+    cursor.is_none_or(|cursor| cursor.kind() == json::Kind::Null)
+}
+
+fn is_last_page(result: Raw<'_>) -> bool {
+    result.get("nextCursor").is_none_or(|next| next.kind() == json::Kind::Null)
 }
 
 /// An edit moves what stands behind it, so the next one looks at the document anew.
@@ -117,8 +139,7 @@ fn cut_one(root: Raw<'_>, kind: ListKind, rights: Option<Rights<'_>>) -> Option<
 
 /// The last page of tools has ours behind the upstream's.
 fn with_wait_tool(root: Raw<'_>) -> Option<Vec<u8>> {
-    let next = root.get("result").and_then(|result| result.get("nextCursor"));
-    let is_last = next.is_none_or(|next| next.kind() == json::Kind::Null);
+    let is_last = root.get("result").is_some_and(is_last_page);
     is_last.then(|| list::append(root, &["result", Tools.result_member()], WAIT_TOOL_LISTED)).flatten()
 }
 

@@ -58,9 +58,7 @@ pub async fn walk(arrival: Arrival, gateway: &Gateway) -> Result<Reply, Stop> {
         )
         .await?;
         caller = Some(call.caller().clone());
-        let call =
-            authorize(call, &world, &gateway.sessions, &gateway.bodies, &gateway.bounds, &mut record.draft)
-                .await?;
+        let call = authorize(call, &mut world, gateway, &mut record.draft).await?;
         let call = rate_limit(call, &world, &gateway.counters).await?;
         let call = idempotency(call, gateway, &mut record.draft).await?;
         let call = assess_risk(call, gateway, &mut record.draft).await?;
@@ -98,7 +96,7 @@ async fn measured<T>(forwarding: impl Future<Output = T>, at: Now, gateway: &Gat
 pub(crate) async fn resume(resumed: Resumed, gateway: &Gateway) -> Result<bool, Fault> {
     let Resumed { arrival, mac, destination, approvers, approval, asked } = resumed;
     let (at, approval_id) = (arrival.at, approval.held.id);
-    let world = gateway.freshness.world(at).await?;
+    let mut world = gateway.freshness.world(at).await?;
     let mut record = Record::open(&arrival.call, at, &gateway.recorder, &gateway.clock)?;
     record.trace = gateway.begin_trace(&arrival);
     record.draft.of_held(&approval);
@@ -121,10 +119,8 @@ pub(crate) async fn resume(resumed: Resumed, gateway: &Gateway) -> Result<bool, 
 
     let answer = async {
         let call = again(arrival, mac, &world, &mut record.draft)?;
-        let call =
-            authorize(call, &world, &gateway.sessions, &gateway.bodies, &gateway.bounds, &mut record.draft)
-                .await?;
-        assess_again(&call, approval.held.risk.as_ref(), &gateway.risk)?;
+        let call = authorize(call, &mut world, gateway, &mut record.draft).await?;
+        assess_again(&call, approval.held.risk.as_ref(), &world, &gateway.risk)?;
         let call = decided(call, &approval, &destination, approvers, &world, &mut record.draft)?;
         let call = record.intended(call, &gateway.freshness)?;
         let call = inject_credential(call, &gateway.freshness, &gateway.credentials).await?;
@@ -171,7 +167,7 @@ pub async fn foretell(arrival: Arrival, asked: &Call, gateway: &Gateway) -> Resu
         match world.services.get(asked.service.as_str()) {
             Some(service) if verdict != Verdict::Never(Refused::NotInScope) => {
                 check_door(service, &exchange)?;
-                Ok(foretell_risk(verdict, asked, service, &gateway.risk))
+                Ok(foretell_risk(verdict, asked, service, &world, &gateway.risk))
             }
             _ => Ok(Foretold::Judged(verdict)),
         }

@@ -7,7 +7,7 @@ use sqlx::SqliteConnection;
 
 use crate::{
     Change, StoreError, approvals, credentials, idempotency, identities::state_word, keyring, kill,
-    operators, row::micros, services, sessions, tool_hints, verifier,
+    operators, row::micros, services, sessions, tools, verifier,
 };
 
 /// Makes the change, if its condition holds; says whether it did.
@@ -75,9 +75,13 @@ pub async fn apply(connection: &mut SqliteConnection, change: &Change) -> Result
             if done.rows_affected() > 0 {
                 services::put_documentation(connection, name, None).await?;
                 credentials::drop_all_but(connection, name, &BTreeSet::new()).await?;
-                tool_hints::forget(connection, name).await?;
+                tools::forget(connection, name).await?;
             }
             done
+        }
+        Change::PutTools(put) => return tools::put(connection, put).await,
+        Change::AcceptTool { service, tool, hash, by, at } => {
+            return tools::accept(connection, (service, tool), hash, (by, *at)).await;
         }
         Change::PutCredential { service, origin, name, kind, version, replaces, sealed, at } => {
             if !services::takes_credential(connection, service, origin, (name, kind)).await? {

@@ -1,6 +1,6 @@
 //! What is written: a fact for the trail, and the change it tells of, together or not at all.
 
-use std::{collections::BTreeSet, fmt};
+use std::{collections::BTreeSet, fmt, sync::Arc};
 
 use domain::{
     agent::{Agent, AgentState, Key},
@@ -14,10 +14,11 @@ use domain::{
     names::{AgentName, ApprovalId, CallId, CredentialName, RoleName, ServiceName},
     operator::{Email, Operator, OperatorRole, OperatorState, Session, SessionId, Token, TokenId},
     service::Service,
+    tools::ToolHash,
 };
 use jiff::Timestamp;
 
-use crate::StoreError;
+use crate::{PutTools, StoreError};
 
 /// One event, and the change it tells of. Both are committed together.
 #[derive(Debug, Clone)]
@@ -79,6 +80,22 @@ pub enum Change {
     },
     /// Removes a service, the values of its credentials and its documentation. Condition: it exists.
     RemoveService(ServiceName),
+    /// What is known of a service's tools. Condition: the service is there; what is kept has the revision `replaces`.
+    PutTools(Box<PutTools>),
+    /// An operator accepts a tool as it is defined now. Condition: it is defined so now, its definition is kept, and no
+    /// operator has accepted it before.
+    AcceptTool {
+        /// Whose.
+        service: ServiceName,
+        /// Which tool.
+        tool: String,
+        /// The definition that was shown.
+        hash: ToolHash,
+        /// Who, as the trail names them.
+        by: Arc<str>,
+        /// When.
+        at: Timestamp,
+    },
     /// Sets a credential's value. Condition: the service is there, has the origin, declares the name with a kind that
     /// values of `kind` [carry over](domain::credential::carries_over) to; the stored version is `replaces`, or `None`
     /// and there is no value; `version` was never given before.

@@ -25,7 +25,7 @@ mod services;
 mod sessions;
 mod snapshot;
 mod tallies;
-mod tool_hints;
+mod tools;
 mod verifier;
 mod verify;
 
@@ -51,6 +51,7 @@ pub use services::StoredService;
 pub use sessions::Rotation;
 pub use snapshot::Snapshot;
 pub use tallies::Tally;
+pub use tools::{PutTool, PutTools, StoredTool};
 pub use verify::{Broken, Newest, Verification};
 
 /// The open store: one connection that writes, and a few that read.

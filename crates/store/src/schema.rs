@@ -17,6 +17,7 @@ const STEPS: &[&str] = &[
     include_str!("../migrations/0009_tool_hints.sql"),
     include_str!("../migrations/0010_sessions.sql"),
     include_str!("../migrations/0011_tallies.sql"),
+    include_str!("../migrations/0012_tools.sql"),
 ];
 
 /// The version that a home needs for this schema: what an older binary tells its user.

@@ -5,12 +5,13 @@ use domain::{
     credential::SealedCredentials,
     keyring::RingKey,
     kill::Kill,
+    names::ServiceName,
     service::Service,
     world::Revision,
 };
 use sqlx::{Connection as _, SqliteConnection};
 
-use crate::{Store, StoreError, credentials, identities, keyring, kill, services};
+use crate::{Store, StoreError, credentials, identities, keyring, kill, services, tools};
 
 /// Keys, agents, services, the key ring and the kill switch of one read transaction.
 #[derive(Debug, Clone)]
@@ -23,6 +24,8 @@ pub struct Snapshot {
     pub keys: Vec<Key>,
     /// All services.
     pub services: Vec<Service>,
+    /// The revisions of what is known of their tools ([`Store::tools`]).
+    pub tool_revisions: Vec<(ServiceName, i64)>,
     /// The values of their credentials, sealed.
     pub credentials: SealedCredentials,
     /// The vault's key ring, oldest term first.
@@ -44,10 +47,11 @@ impl Store {
             (identities::agents(&mut transaction).await?, identities::keys(&mut transaction).await?);
         let services =
             services::services(&mut transaction).await?.into_iter().map(|stored| stored.service).collect();
+        let tool_revisions = tools::revisions(&mut transaction).await?;
         let credentials = credentials::all(&mut transaction).await?;
         let keyring = keyring::terms(&mut transaction).await?.into_iter().map(|term| term.key).collect();
         let kill = kill::kill(&mut transaction).await?;
-        Ok(Snapshot { revision, agents, keys, services, credentials, keyring, kill })
+        Ok(Snapshot { revision, agents, keys, services, tool_revisions, credentials, keyring, kill })
     }
 
     /// The revision alone: one row, cheap enough to ask four times a second.

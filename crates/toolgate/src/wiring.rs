@@ -41,7 +41,9 @@ use pipeline::{
     idempotency::IdempotencyKeys,
     notify::Notifier,
     recorder::Recorder,
+    risk::Risk,
     session::SessionTokens,
+    tools::Tools,
     upstreams::Upstreams,
 };
 use store::{Birth, Store, StoreOptions};
@@ -186,7 +188,7 @@ pub async fn start(
         keep_result: settings.approvals.keep_result,
         pending_max: settings.approvals.max_pending_per_agent,
     };
-    let risk = risk::assemble(&settings.risk, model, &store, &freshness.current().services).await?;
+    let risk = Risk { thresholds: settings.risk.thresholds, model };
     let (ledger, keys) = (Arc::clone(&store), Arc::clone(&secrets.vault));
     let approvals =
         Approvals::load(ledger, keys, Arc::clone(&clock), Arc::clone(&recorder), terms, bounds).await?;
@@ -201,6 +203,7 @@ pub async fn start(
         upstreams: Upstreams::new(dialler, Arc::clone(&clock), LINE_BYTES_MAX),
         timings: Arc::default(),
         traces,
+        tools: Tools::new(&freshness),
         sessions: SessionTokens::new(secrets.sessions),
         idempotency: IdempotencyKeys::new(Arc::clone(&store), Arc::clone(&secrets.vault)),
         credentials,
@@ -269,7 +272,7 @@ pub async fn start(
         tokio::spawn(Arc::clone(&freshness).run()),
         tokio::spawn(desk.tell_news()),
         tokio::spawn(sweep(Arc::clone(&gateway))),
-        tokio::spawn(Arc::clone(&gateway.risk.hints).run(Arc::clone(&store))),
+        tokio::spawn(Arc::clone(&gateway.tools).run(Arc::clone(&store), Arc::clone(&clock))),
         tokio::spawn(notifier.run()),
         tokio::spawn(forget(Arc::clone(&gateway))),
         tokio::spawn(Arc::clone(&gateway.approvals).run()),
@@ -325,8 +328,8 @@ impl Running {
             // Aborted on purpose.
             let _ = helper.await;
         }
-        if let Err(error) = gateway.risk.hints.save(&store).await {
-            tracing::warn!("what tools say about themselves could not be kept: {error}");
+        if let Err(error) = gateway.tools.save(&store, gateway.clock.now().wall).await {
+            tracing::warn!("what is known of tools could not be kept: {error}");
         }
         gateway.upstreams.stop(CHILDREN_MAX).await;
         gateway.credentials.settle().await;

@@ -54,10 +54,21 @@ pub struct ApprovalPage {
     pub because: Option<String>,
     /// What the risk is made of.
     pub risk_parts: Option<String>,
+    /// What the tool's server says of it, and what people should know of that.
+    pub tool: Option<ShownTool>,
     /// The agent's own words.
     pub agent_says: Option<String>,
     /// The approval digest: 64 hexadecimal digits.
     pub digest: String,
+}
+
+/// What is shown of the tool that is called, as it is defined now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ShownTool {
+    /// Its description.
+    pub description: Option<String>,
+    /// What has changed since it was pinned, and what should be looked at, a line each.
+    pub notes: Vec<String>,
 }
 
 /// What is shown of the call itself.
@@ -118,7 +129,38 @@ impl Admin {
             .map(|stored| &stored.service)
             .find(|service| service.name == approval.held.service);
         let sealed = self.store.held_call(&approval.held.id).await?;
-        ApprovalPage::of(approval, before, service, (vault, sees), sealed.as_deref())
+        let mut page = ApprovalPage::of(approval, before, service, (vault, sees), sealed.as_deref())?;
+        page.tool = self.shown_tool(&page.approval).await?;
+        Ok(page)
+    }
+
+    /// The tool that a held call is about, where anything is known of it.
+    async fn shown_tool(&self, approval: &Approval) -> Result<Option<ShownTool>, AdminError> {
+        let held = &approval.held;
+        if held.method != "tools/call" {
+            return Ok(None);
+        }
+        let view = match self.tools(held.service.as_str()).await {
+            Ok(view) => view,
+            Err(AdminError::NoSuchService { .. } | AdminError::NoTools(_)) => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let Some(tool) = view.tools.iter().find(|tool| tool.tool.name == held.action) else {
+            return Ok(None);
+        };
+        let mut notes = Vec::new();
+        if let Some(why) = tool.held_back {
+            notes.push(format!("{}: it is not sent", why.reason()));
+        }
+        for one in &tool.differences {
+            let text = |text: &Option<String>| {
+                text.as_deref().map_or("–".to_owned(), |text| format!("\"{}\"", escape_foreign(text)))
+            };
+            notes.push(format!("{}: {} → {}", escape_foreign(&one.path), text(&one.from), text(&one.to)));
+        }
+        notes.extend(tool.flags.iter().map(|flag| escape_foreign(&flag.to_string()).into_owned()));
+        let description = tool.says("description").map(|text| escape_foreign(&text).into_owned());
+        Ok(Some(ShownTool { description, notes }))
     }
 }
 
@@ -165,6 +207,7 @@ impl ApprovalPage {
             rule_place: safe(&held.rule_place),
             because: safe(&held.because).filter(|_| sees == Sees::Whole),
             risk_parts: held.risk.as_ref().map(|risk| escape_foreign(&risk.parts).into_owned()),
+            tool: None,
             agent_says: safe(&held.intent),
             digest,
             approval,

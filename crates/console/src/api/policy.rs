@@ -95,7 +95,7 @@ pub(crate) async fn explain(asked: Asked) -> Result<Response<Flow>, Problem> {
             .map_err(|bad| Problem::invalid(format!("{}; {}", bad.what, bad.next)))?,
         _ => return Err(Problem::invalid("name one of `tool`, `resource`, `prompt` and `request`")),
     };
-    let explained = question.answer(&world, agent, asked.now.wall, &asked.desk.known_risk().await?);
+    let explained = question.answer(&world, agent, asked.now.wall, &asked.desk.risk);
     answer::ok(&ExplanationView {
         effect: explained.effect.as_str(),
         rule: explained.rule.map(|(name, _)| name.to_string()),

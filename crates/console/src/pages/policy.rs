@@ -55,7 +55,7 @@ async fn answer(asked: &Asked, form: &Pairs) -> Result<Explanation, Problem> {
     } else {
         Question::tool(service, action, args)
     };
-    Ok(question.answer(&world, &agent, asked.now.wall, &asked.desk.known_risk().await?))
+    Ok(question.answer(&world, &agent, asked.now.wall, &asked.desk.risk))
 }
 
 fn told(explanation: &Explanation) -> Markup {

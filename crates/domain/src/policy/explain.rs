@@ -11,7 +11,7 @@ use crate::{
     agent::Agent,
     call::Action,
     quota::Quota,
-    risk::{Assessment, KnownRisk, RiskVerdict, Thresholds},
+    risk::{Assessment, KnownRisk, RiskVerdict, Thresholds, Weight},
     world::World,
 };
 
@@ -82,10 +82,9 @@ pub fn explain(
         Verdict::Ask(wants) => wants.risk,
         Verdict::Allow { rule: None, .. } | Verdict::Never(_) | Verdict::Depends => return told,
     };
-    match world.services.get(service) {
-        Some(service) => with_risk(told, &Assessment::of(known.weight(service, action, method), risk), known),
-        None => told,
-    }
+    let Some(service) = world.services.get(service) else { return told };
+    let weight = Weight::of_action(action, method, |tool| world.tools.weight(service, tool));
+    with_risk(told, &Assessment::of(weight, risk), known)
 }
 
 /// What risk makes of a decision.
@@ -232,6 +231,9 @@ fn refusal(world: &World, agent: &Agent, service: &str, action: &Action, refused
             format!(
                 "no supported version of MCP has this method, and `{service}` does not say `unknown_methods: pass`"
             )
+        }
+        Refused::HeldBack(held) => {
+            format!("{}; look at it: toolgate services tools {service}", held.reason())
         }
         Refused::Denied { .. } | Refused::Unmet { .. } | Refused::Silence => {
             silence(world, agent, service, action)

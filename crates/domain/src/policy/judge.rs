@@ -22,6 +22,7 @@ use crate::{
     names::RoleName,
     service::{Service, UnknownMethods},
     stop::Refusal,
+    tools::{Catalogue, HeldBack},
     world::World,
 };
 
@@ -102,6 +103,8 @@ pub enum Refused {
     },
     /// Nothing allows it.
     Silence,
+    /// The policy allows it, and the tool's definition is not the one that is pinned.
+    HeldBack(HeldBack),
 }
 
 impl Refused {
@@ -124,6 +127,7 @@ impl Refused {
                 format!("the condition of rule `{rule}` has no answer for this call").into()
             }
             Self::Silence => "silence means no".into(),
+            Self::HeldBack(held) => held.reason().into(),
         }
     }
 
@@ -141,6 +145,7 @@ impl Refused {
     pub fn into_refusal(self, role: &RoleName) -> Refusal {
         match self {
             Self::NotInScope => Refusal::NotInScope,
+            Self::HeldBack(held) => Refusal::ToolHeldBack(held),
             other => Refusal::Forbidden {
                 role: role.clone(),
                 reason: other.reason().into_owned(),
@@ -154,6 +159,7 @@ impl Refused {
 #[derive(Debug, Clone, Copy)]
 pub struct Rights<'w> {
     service: &'w Service,
+    tools: &'w Catalogue,
     /// The policy's file, for those who are told where a rule stands.
     file: &'w str,
     /// Denies for every role.
@@ -181,6 +187,7 @@ impl<'w> Rights<'w> {
         let name = service.name.as_str();
         Ok(Self {
             service,
+            tools: &world.tools,
             file: policy.file.rsplit('/').next().unwrap_or_default(),
             deny: policy.deny.about(name),
             role_deny: role.deny.about(name),
@@ -196,7 +203,12 @@ impl<'w> Rights<'w> {
     #[must_use]
     pub fn judge(&self, action: &Action, args: Args<'_>) -> Verdict {
         let verdict = match action {
-            Action::Tool(name) => self.judge_text(Target::Tool, name, args),
+            Action::Tool(name) => self.judge_text(Target::Tool, name, args).and_then(|passed| {
+                // Whoever may not use a tool is not told what became of it.
+                self.tools
+                    .held_back(self.service, name)
+                    .map_or(Ok(passed), |held| Err(Refused::HeldBack(held)))
+            }),
             Action::Prompt(name) => self.judge_text(Target::Prompt, name, args),
             Action::Request(request) => self.judge_text(Target::Request, request, args),
             Action::Resource(uri) => self.judge_uri(uri, args),
@@ -243,7 +255,10 @@ impl<'w> Rights<'w> {
     #[must_use]
     pub fn may_list(&self, kind: ListKind, element: &str) -> bool {
         match kind {
-            ListKind::Tools => self.judge_text(Target::Tool, element, Args::Unknown).is_ok(),
+            ListKind::Tools => {
+                self.judge_text(Target::Tool, element, Args::Unknown).is_ok()
+                    && self.tools.held_back(self.service, element).is_none()
+            }
             ListKind::Prompts => self.judge_text(Target::Prompt, element, Args::Unknown).is_ok(),
             ListKind::Resources => self.judge_uri(element, Args::Unknown).is_ok(),
             ListKind::ResourceTemplates => self.may_list_template(element),

@@ -10,6 +10,7 @@ use crate::{
     names::{ApprovalId, RoleName},
     policy::RuleName,
     risk::RiskScore,
+    tools::HeldBack,
 };
 
 /// A decision against a call.
@@ -30,6 +31,8 @@ pub enum Refusal {
         /// Why, for the agent.
         reason: String,
     },
+    /// 403: the tool's definition is not the one that is pinned.
+    ToolHeldBack(HeldBack),
     /// 429.
     RateLimited(OverLimit),
     /// 400: the request cannot be read in exactly one way.
@@ -110,7 +113,9 @@ impl Refusal {
         match self {
             Self::Unauthorized(_) => "unauthorized",
             Self::Stopped => "stopped",
-            Self::NotInScope | Self::Forbidden { .. } | Self::ForeignOrigin(_) => "forbidden",
+            Self::NotInScope | Self::Forbidden { .. } | Self::ToolHeldBack(_) | Self::ForeignOrigin(_) => {
+                "forbidden"
+            }
             Self::RateLimited(_) => "rate-limited",
             Self::Unreadable(_) => "malformed",
             Self::TooLarge(_) => "too-large",
@@ -138,6 +143,7 @@ impl Refusal {
             Self::Stopped => 503,
             Self::NotInScope
             | Self::Forbidden { .. }
+            | Self::ToolHeldBack(_)
             | Self::ForeignOrigin(_)
             | Self::TooRisky { .. }
             | Self::CannotWait(_) => 403,
@@ -165,6 +171,7 @@ impl Refusal {
             Self::Stopped => "kill switch".into(),
             Self::NotInScope => "not in scope".into(),
             Self::Forbidden { reason, .. } => reason.clone().into(),
+            Self::ToolHeldBack(held) => held.reason().into(),
             Self::RateLimited(over) => over.quota.to_string().into(),
             Self::Unreadable(unreadable) => unreadable.to_string().into(),
             Self::TooLarge(bytes_max) => format!("the body is over {bytes_max} bytes").into(),
@@ -193,9 +200,11 @@ impl Refusal {
     pub fn gate(&self) -> Gate {
         match self {
             Self::Unauthorized(_) => Gate::Authenticate,
-            Self::Stopped | Self::NotInScope | Self::Forbidden { .. } | Self::UnknownSession => {
-                Gate::Authorize
-            }
+            Self::Stopped
+            | Self::NotInScope
+            | Self::Forbidden { .. }
+            | Self::ToolHeldBack(_)
+            | Self::UnknownSession => Gate::Authorize,
             Self::RateLimited(_) => Gate::RateLimit,
             Self::InProgress | Self::KeyReused | Self::OutcomeUnknown => Gate::Idempotency,
             Self::TooRisky { .. } => Gate::AssessRisk,

@@ -23,6 +23,25 @@ const MEMBERS: [&str; 6] = ["annotations", "description", "inputSchema", "name",
 pub struct ToolHash(pub [u8; 32]);
 
 impl ToolHash {
+    /// Reads 64 lower-case hexadecimal digits; `None` for anything else.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let digit = |byte: &u8| match byte {
+            b'0'..=b'9' => Some(byte - b'0'),
+            b'a'..=b'f' => Some(byte - b'a' + 10),
+            _ => None,
+        };
+        let (pairs, rest) = text.as_bytes().as_chunks::<2>();
+        let mut bytes = [0; 32];
+        if pairs.len() != bytes.len() || !rest.is_empty() {
+            return None;
+        }
+        for (to, [high, low]) in bytes.iter_mut().zip(pairs) {
+            *to = (digit(high)? << 4) | digit(low)?;
+        }
+        Some(Self(bytes))
+    }
+
     /// All 64 digits.
     #[must_use]
     pub fn hex(&self) -> String {

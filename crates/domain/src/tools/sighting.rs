@@ -1,8 +1,8 @@
-//! What a list that was seen changes about what is known. It is the same function for the node that has seen it and for
-//! the store, so that all nodes come to know the same.
+//! What a list that was seen changes about what is known: at once on the node that has seen it, and then in the store,
+//! from where all others have it.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::Arc,
 };
 
@@ -32,6 +32,35 @@ pub enum Extent {
     Whole,
 }
 
+/// What one node has learned and the store does not know yet.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Learned {
+    /// Whether it has seen a whole list.
+    pub listed: bool,
+    /// What it knows of tools that are other than before, and their definitions.
+    pub tools: HashMap<String, (Arc<KnownTool>, Option<Arc<str>>)>,
+    /// Tools that it has forgotten.
+    pub gone: BTreeSet<String>,
+}
+
+impl Learned {
+    /// Takes over what a sighting has made of `before`.
+    pub fn take(&mut self, sighting: &Sighting, before: &ServiceTools, after: &ServiceTools) {
+        self.listed |= after.listed;
+        for (name, tool) in &after.tools {
+            if before.tools.get(name) != Some(tool) {
+                let text = sighting.tools.get(name).and_then(|definition| definition.text.clone());
+                self.tools.insert(name.clone(), (Arc::clone(tool), text.filter(|_| tool.bytes > 0)));
+                self.gone.remove(name);
+            }
+        }
+        for name in before.tools.keys().filter(|name| !after.tools.contains_key(*name)) {
+            self.tools.remove(name);
+            self.gone.insert(name.clone());
+        }
+    }
+}
+
 /// What a sighting has made of which tools, in the order of their names.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct News {
@@ -56,21 +85,21 @@ impl News {
 }
 
 impl Sighting {
-    /// A later sighting on top of this one: where the later one is whole, nothing else is left.
-    pub fn then(&mut self, later: Self) {
-        match later.extent {
-            Extent::Whole => *self = later,
-            Extent::Part => self.tools.extend(later.tools),
-        }
-    }
-
     /// What is known of a service after this; `None` where it shows nothing that was not known.
     #[must_use]
     pub fn over(&self, before: &ServiceTools, pins: Pins) -> Option<ServiceTools> {
         let mut after = before.clone();
-        let mut bytes: usize = before.tools.values().map(|tool| tool.bytes).sum();
+        let unknown = self.tools.keys().filter(|name| !before.tools.contains_key(*name)).count();
+        if self.extent == Extent::Whole && before.tools.len().saturating_add(unknown) > TOOLS_MAX {
+            // Room for what is there now; what was pinned may come back as it was.
+            after.tools.retain(|name, tool| {
+                self.tools.contains_key(name) || (pins != Pins::Off && tool.pinned.is_some())
+            });
+        }
+        let mut bytes: usize = after.tools.values().map(|tool| tool.bytes).sum();
         for (name, definition) in &self.tools {
-            let known = before.tools.get(name);
+            let known = after.tools.get(name).cloned();
+            let known = known.as_deref();
             if known.is_some_and(|known| known.hash == definition.hash && settled(known, pins)) {
                 continue;
             }
@@ -99,10 +128,6 @@ impl Sighting {
         }
         if self.extent == Extent::Whole {
             after.listed = true;
-            // What was pinned may come back as it was; of the rest nothing is worth keeping.
-            after.tools.retain(|name, tool| {
-                self.tools.contains_key(name) || (pins != Pins::Off && tool.pinned.is_some())
-            });
         }
         (after != *before).then_some(after)
     }
@@ -138,10 +163,23 @@ impl ServiceTools {
         news
     }
 
-    /// The tools that are other than in `before`.
+    /// What is known after `learned` has come on top of what the store has. A pin that the store has stays as it is
+    /// there: another node may have been first, or an operator has accepted something meanwhile.
     #[must_use]
-    pub fn other_than<'a>(&'a self, before: &Self) -> HashMap<&'a str, &'a KnownTool> {
-        let is_other = |(name, tool): &(&String, &Arc<KnownTool>)| before.tools.get(*name) != Some(*tool);
-        self.tools.iter().filter(is_other).map(|(name, tool)| (name.as_str(), &**tool)).collect()
+    pub fn joined(&self, learned: &Learned, pins: Pins) -> Self {
+        let mut after = self.clone();
+        after.listed |= learned.listed;
+        for name in &learned.gone {
+            after.tools.remove(name);
+        }
+        for (name, (tool, _)) in &learned.tools {
+            let pinned = match self.tools.get(name) {
+                _ if pins == Pins::Off => tool.pinned,
+                Some(stored) => stored.pinned,
+                None => tool.pinned.filter(|_| !self.listed),
+            };
+            after.tools.insert(name.clone(), Arc::new(KnownTool { pinned, ..(**tool).clone() }));
+        }
+        after
     }
 }

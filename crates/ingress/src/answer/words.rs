@@ -10,6 +10,7 @@ use domain::{
     call::{Action, Call},
     names::ApprovalId,
     stop::{Fault, Gate, Refusal, Unreadable},
+    tools::HeldBack,
 };
 
 /// What is said about one stop.
@@ -108,6 +109,19 @@ impl Words {
                 words.next_for_model = Some(
                     "Do not retry; use a listed tool, or tell the user that an operator must change the policy."
                         .into(),
+                );
+            }
+            Refusal::ToolHeldBack(held) => {
+                let what = match held {
+                    HeldBack::New => "is new, and no operator has accepted it",
+                    HeldBack::Changed => "has changed since it was accepted",
+                };
+                words.detail = format!("{} {what}. Nothing was sent.", capital(&the_tool(call)));
+                words.reason = Some(held.reason().into());
+                words.next = format!(
+                    "Do not retry. Use another tool, or tell the user that an operator must look at it: \
+                     `toolgate services tools {}`.",
+                    call.service
                 );
             }
             Refusal::RateLimited(over) => {
@@ -364,6 +378,11 @@ fn act(call: &Call) -> String {
             format!("use {} on {service}", quoted(&call.method))
         }
     }
+}
+
+/// "tool `write_file` on `files`".
+fn the_tool(call: &Call) -> String {
+    format!("tool {} on {}", quoted(call.action_text()), quoted(&call.service))
 }
 
 /// A name that came with the request, in backticks: escaped and bounded, so that it cannot pose as our words.

@@ -4,12 +4,12 @@
 use std::{convert::Infallible, sync::Arc};
 
 use domain::{
-    call::Call,
+    call::{Action, Call},
     clock::Now,
     idempotency::Repeatable,
     policy::{Args, Facts, Refused, Rights, RuleRisk, Verdict, Wants, judge},
     service::{Service, Upstream},
-    stop::{Refusal, Stop},
+    stop::{Fault, Refusal, Stop},
     world::World,
 };
 use http::HeaderMap;
@@ -22,8 +22,9 @@ use crate::{
     arguments,
     arrival::{Caller, Exchange},
     budget::BodyBudget,
-    gateway::Bounds,
-    session::{Session, SessionTokens},
+    gateway::{Bounds, Gateway},
+    session::Session,
+    tools::{Asking, told_of_client},
 };
 
 /// A readable call that the policy allows. Only this gate can make one.
@@ -62,10 +63,8 @@ impl Authorized {
 
 pub(crate) async fn authorize(
     call: Authenticated,
-    world: &World,
-    sessions: &SessionTokens,
-    bodies: &BodyBudget,
-    bounds: &Bounds,
+    world: &mut Arc<World>,
+    gateway: &Gateway,
     draft: &mut Draft,
 ) -> Result<Authorized, Stop> {
     let (caller, arrival) = call.into_parts();
@@ -78,24 +77,60 @@ pub(crate) async fn authorize(
     if judged == Verdict::Depends
         && Rights::of(world, &caller.agent, &call.service).is_ok_and(|rights| rights.needs_args(&call.action))
     {
-        exchange.hold_body(bodies, bounds).await?;
+        exchange.hold_body(&gateway.bodies, &gateway.bounds).await?;
     }
-    let verdict = match judged {
-        Verdict::Depends => judge_whole(world, &caller, &call, &exchange, &arrival.headers, arrival.at.wall),
+    let at = arrival.at.wall;
+    let mut verdict = match judged {
+        Verdict::Depends => judge_whole(world, &caller, &call, &exchange, &arrival.headers, at),
         judged => judged,
     };
     draft.judged(&verdict, world.policy.hash());
-    let service = world.services.get(call.service.as_str()).ok_or(Refusal::NotInScope)?;
+    let mut service = Arc::clone(world.services.get(call.service.as_str()).ok_or(Refusal::NotInScope)?);
     match &verdict {
         // Whoever may not know that the service exists is not told where it is.
         Verdict::Never(Refused::NotInScope) => return Err(Refusal::NotInScope.into()),
+        Verdict::Never(Refused::HeldBack(_)) | Verdict::Allow { .. } | Verdict::Ask(_) => {
+            check_door(&service, &exchange)?;
+        }
         Verdict::Never(refused) => {
-            check_door(service, &exchange)?;
+            check_door(&service, &exchange)?;
             return Err(refused.clone().into_refusal(&caller.agent.role).into());
         }
-        Verdict::Allow { .. } | Verdict::Ask(_) => check_door(service, &exchange)?,
         // Nothing is left open once the arguments are known.
         Verdict::Depends => return Err(Refused::Silence.into_refusal(&caller.agent.role).into()),
+    }
+    let session = match &arrival.session {
+        None => None,
+        Some(token) => {
+            let session = gateway.sessions.open(token, &caller.agent.name, &service.name);
+            Some(session.ok_or(Refusal::UnknownSession)?)
+        }
+    };
+    if let Action::Tool(tool) = &call.action
+        && gateway.tools.wants_look(&service, tool, world)
+    {
+        let asking = Asking {
+            caller: &caller,
+            service: &service,
+            tool,
+            session: session.as_ref(),
+            told: told_of_client(&exchange),
+            headers: &arrival.headers,
+            modern: arrival.modern,
+        };
+        gateway.tools.look_first(&asking, gateway).await?;
+        *world = gateway.freshness.current();
+        verdict = judge_whole(world, &caller, &call, &exchange, &arrival.headers, at);
+        draft.judged(&verdict, world.policy.hash());
+        let now = world.services.get(call.service.as_str()).ok_or(Refusal::NotInScope)?;
+        if now.upstream != service.upstream || world.tools.is_unlisted(now) {
+            // Somebody has put it elsewhere meanwhile.
+            return Err(Fault::StaleAuthorization.into());
+        }
+        service = Arc::clone(now);
+    }
+    if let Verdict::Never(refused) = verdict {
+        return Err(refused.into_refusal(&caller.agent.role).into());
     }
     let (rule_risk, wants) = match verdict {
         // Only calls can wait: nobody comes back for the answer to housekeeping.
@@ -106,16 +141,9 @@ pub(crate) async fn authorize(
         Verdict::Allow { risk, .. } => (risk, None),
         Verdict::Never(_) | Verdict::Depends => (RuleRisk::default(), None),
     };
-    let session = match &arrival.session {
-        None => None,
-        Some(token) => {
-            let session = sessions.open(token, &caller.agent.name, &service.name);
-            Some(session.ok_or(Refusal::UnknownSession)?)
-        }
-    };
     let repeatable = arrival.repeatable.filter(|_| call.class == Class::Call);
     Ok(Authorized {
-        service: Arc::clone(service),
+        service,
         caller,
         call,
         session,

@@ -11,6 +11,7 @@ use domain::{
     risk::{Assessment, ModelSaid, RiskVerdict, Thresholds, Weight},
     service::Service,
     stop::{Refusal, Stop},
+    world::World,
 };
 use store::Store;
 use wire::mcp::Class;
@@ -89,7 +90,8 @@ pub(crate) async fn assess_risk(
     if call.call.class == Class::Housekeeping {
         return Ok(Assessed { call, assessment: None, wants_people: false });
     }
-    let mut assessment = Assessment::of(weight_of(&call.call, &call.service, risk), call.rule_risk);
+    let weight = weight_of(&call.call, &call.service, &gateway.freshness.current());
+    let mut assessment = Assessment::of(weight, call.rule_risk);
     if let Some(model) = &risk.model
         && could_change(&assessment, &risk.thresholds)
     {
@@ -106,8 +108,13 @@ pub(crate) async fn assess_risk(
 
 /// Refuses what people have approved where it is too risky by now: as it was assessed then, or by what rules and tools
 /// say today. No model is asked again.
-pub(crate) fn assess_again(call: &Authorized, held: Option<&HeldRisk>, risk: &Risk) -> Result<(), Stop> {
-    let today = Assessment::of(weight_of(&call.call, &call.service, risk), call.rule_risk).score();
+pub(crate) fn assess_again(
+    call: &Authorized,
+    held: Option<&HeldRisk>,
+    world: &World,
+    risk: &Risk,
+) -> Result<(), Stop> {
+    let today = Assessment::of(weight_of(&call.call, &call.service, world), call.rule_risk).score();
     let score = held.map_or(today, |held| held.score.max(today));
     match risk.thresholds.refuse_at {
         Some(refuse_at) if score >= refuse_at => Err(Refusal::TooRisky { score, refuse_at }.into()),
@@ -115,18 +122,24 @@ pub(crate) fn assess_again(call: &Authorized, held: Option<&HeldRisk>, risk: &Ri
     }
 }
 
-fn weight_of(call: &Call, service: &Service, risk: &Risk) -> Weight {
-    Weight::of_action(&call.action, &call.method, |tool| risk.hints.weight(service, tool))
+fn weight_of(call: &Call, service: &Service, world: &World) -> Weight {
+    Weight::of_action(&call.action, &call.method, |tool| world.tools.weight(service, tool))
 }
 
 /// What risk makes of a verdict on a call that is not made. No model is asked; one could make it stricter.
-pub(crate) fn foretell_risk(verdict: Verdict, call: &Call, service: &Service, risk: &Risk) -> Foretold {
+pub(crate) fn foretell_risk(
+    verdict: Verdict,
+    call: &Call,
+    service: &Service,
+    world: &World,
+    risk: &Risk,
+) -> Foretold {
     let rule = match &verdict {
         Verdict::Allow { risk, .. } => *risk,
         Verdict::Ask(wants) => wants.risk,
         Verdict::Never(_) | Verdict::Depends => return Foretold::Judged(verdict),
     };
-    let assessment = Assessment::of(weight_of(call, service, risk), rule);
+    let assessment = Assessment::of(weight_of(call, service, world), rule);
     match (assessment.decide(&risk.thresholds), verdict) {
         (RiskVerdict::Refuse, _) => Foretold::TooRisky,
         (RiskVerdict::Pass, verdict) | (_, verdict @ Verdict::Ask(_)) => Foretold::Judged(verdict),

@@ -5,9 +5,11 @@ use std::ops::Deref;
 
 use domain::{
     approval::{Approval, Held, HeldCall, HeldExchange, NotApproved, Status, Ticket, approval_digest},
+    call::Action,
     credential::CredentialKind,
     names::{ApprovalId, CredentialName},
     policy::Wants,
+    service::Pins,
     stop::{Fault, Refusal, Stop},
     world::World,
 };
@@ -146,7 +148,12 @@ fn held(
         method: call.call.method.clone().into_owned(),
         action: call.call.action_text().to_owned(),
         call_digest,
-        approval_digest: approval_digest(&call_digest, &wants.rule, &credentials, None),
+        approval_digest: approval_digest(
+            &call_digest,
+            &wants.rule,
+            &credentials,
+            tool_hash(world, call).as_ref(),
+        ),
         rule: wants.rule.clone(),
         rule_place: Some(wants.place.clone()).filter(|place| !place.is_empty()),
         because: wants.because.clone(),
@@ -178,6 +185,15 @@ fn credential_versions(world: &World, call: &Authorized) -> Vec<(CredentialName,
         .collect();
     versions.sort();
     versions
+}
+
+/// The definition of the tool that is called, where it is pinned: then it was known before the call was judged.
+fn tool_hash(world: &World, call: &Authorized) -> Option<[u8; 32]> {
+    let Action::Tool(tool) = &call.call.action else { return None };
+    if call.service.pins == Pins::Off {
+        return None;
+    }
+    world.tools.known(call.service.name.as_str(), tool).map(|known| known.hash.0)
 }
 
 /// The whole call, as it is kept and sent.
@@ -252,8 +268,9 @@ fn difference(
     if credentials != held.credentials {
         return Some("approved with another credential");
     }
-    if approval_digest(&digest, &held.rule, &credentials, None) != held.approval_digest {
-        return Some("approved, but what was shown is another call");
+    let tool = tool_hash(world, call);
+    if approval_digest(&digest, &held.rule, &credentials, tool.as_ref()) != held.approval_digest {
+        return Some("approved, but the call or its tool is not what was shown");
     }
     let wants = call.wants.as_ref()?;
     match wants {

@@ -47,7 +47,7 @@ pub(crate) async fn forward(
     // A resumed stream replays answers of any kind, lists among them.
     let lists = matches!(call.action, Action::List(_)) || matches!(exchange, Exchange::Listen);
     let only_listens = matches!(exchange, Exchange::Listen) || call.method == "subscriptions/listen";
-    let catalog = lists.then(|| Catalog::new(&gateway.freshness, &gateway.risk, &caller, &service));
+    let catalog = lists.then(|| Catalog::new(gateway, &caller, &service, &exchange));
 
     // What the upstream itself knows by such a key is not done twice either.
     if let (Some(repeatable), Upstream::Api(ApiUpstream { idempotency_header: Some(name), .. })) =

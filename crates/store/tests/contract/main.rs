@@ -22,6 +22,6 @@ mod operators;
 mod reading;
 mod sessions;
 mod tampering;
-mod tool_hints;
+mod tools;
 mod vault;
 mod world;

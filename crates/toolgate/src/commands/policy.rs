@@ -4,7 +4,7 @@ mod explain;
 mod test;
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::HashMap,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -15,7 +15,7 @@ use clap::Subcommand;
 use domain::{
     names::ServiceName,
     policy::{self, Policy},
-    risk::{KeptHints, KnownRisk},
+    risk::KnownRisk,
     service::Service,
     world::World,
     yaml::{Problem, Severity},
@@ -197,6 +197,6 @@ fn world(snapshot: Snapshot, policy: Policy) -> World {
 }
 
 /// What of risk is known beforehand.
-fn known_risk(settings: &Settings, hints: BTreeMap<ServiceName, KeptHints>) -> KnownRisk {
-    KnownRisk { thresholds: settings.risk.thresholds, has_model: settings.risk.model.is_some(), hints }
+fn known_risk(settings: &Settings) -> KnownRisk {
+    KnownRisk { thresholds: settings.risk.thresholds, has_model: settings.risk.model.is_some() }
 }

@@ -2,6 +2,7 @@
 //! shown again.
 
 mod apply;
+mod tools;
 
 use std::path::PathBuf;
 
@@ -30,6 +31,8 @@ pub enum Command {
         #[arg(value_name = "NAME")]
         name: String,
     },
+    #[command(override_help = include_str!("help/services_tools.txt"))]
+    Tools(tools::Asked),
     #[command(override_help = include_str!("help/services_remove.txt"))]
     Remove {
         #[arg(value_name = "NAME")]
@@ -42,6 +45,7 @@ pub fn run(context: &Context, command: Command) -> anyhow::Result<Verdict> {
         Command::Apply { file } => apply::apply(context, &file),
         Command::List => list(context),
         Command::Show { name } => show(context, &name),
+        Command::Tools(asked) => tools::run(context, &asked),
         Command::Remove { name } => remove(context, &name),
     }
 }

@@ -71,7 +71,6 @@ impl Setup {
             risk: KnownRisk {
                 thresholds: settings.risk.thresholds,
                 has_model: settings.risk.model.is_some(),
-                ..KnownRisk::default()
             },
             vault: Arc::clone(vault),
             policy,

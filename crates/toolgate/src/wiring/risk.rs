@@ -1,14 +1,13 @@
-//! Puts together what risk is assessed with: thresholds, what tools have said about themselves, and the model.
+//! The model that risk is assessed with.
 
-use std::{collections::HashMap, sync::Arc};
+use std::sync::Arc;
 
 use anyhow::anyhow;
-use domain::{clock::Clock, names::ServiceName, service::Service};
+use domain::clock::Clock;
 use pipeline::{
     dial::Dialler,
-    risk::{BadModel, Hints, Model, ModelSettings, Risk},
+    risk::{BadModel, Model, ModelSettings},
 };
-use store::Store;
 use vault::Secret;
 
 use crate::{
@@ -46,18 +45,4 @@ pub fn model(
         anyhow!("the risk model cannot be asked: {bad} ({setting}); {next}")
     })?;
     Ok(Some(model))
-}
-
-/// Everything that risk is assessed with.
-///
-/// # Errors
-/// Whatever the store says.
-pub async fn assemble(
-    settings: &settings::Risk,
-    model: Option<Model>,
-    store: &Store,
-    services: &HashMap<ServiceName, Arc<Service>>,
-) -> anyhow::Result<Risk> {
-    let hints = Hints::new(store.tool_hints().await?, services);
-    Ok(Risk { thresholds: settings.thresholds, model, hints })
 }

@@ -91,7 +91,7 @@ impl Jam {
             }
             Way::Mcp => {
                 format!(
-                    "  - {{ name: {name}, kind: mcp, url: \"http://{address}/mcp\", network: private }}\n"
+                    "  - {{ name: {name}, kind: mcp, url: \"http://{address}/mcp\", pins: off, network: private }}\n"
                 )
             }
         }

@@ -259,7 +259,7 @@ fn a_call_that_was_not_sent_leaves_its_key_free() {
     let home = Home::new(POLICY);
     let down = ClosedPort::new();
     home.apply(&[format!(
-        "  - {{ name: web, kind: mcp, url: \"http://{}/mcp\", network: private }}\n",
+        "  - {{ name: web, kind: mcp, url: \"http://{}/mcp\", pins: off, network: private }}\n",
         down.address()
     )]);
     let key = home.key("laptop", "user", "web");
@@ -279,7 +279,7 @@ fn a_call_that_was_not_sent_leaves_its_key_free() {
     assert_eq!(web.count(), 1);
     // Another request may take a key that was never spent.
     gateway.apply(&[format!(
-        "  - {{ name: web, kind: mcp, url: \"http://{}/mcp\", network: private }}\n",
+        "  - {{ name: web, kind: mcp, url: \"http://{}/mcp\", pins: off, network: private }}\n",
         down.address()
     )]);
     until("the change to be noticed", || agent.call("echo", "{}").verdict() == 502);

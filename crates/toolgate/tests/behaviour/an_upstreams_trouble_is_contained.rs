@@ -31,9 +31,10 @@ fn answering(steps: impl Fn() -> Vec<Step> + Send + Sync + 'static) -> Stage {
 fn an_upstream_that_is_down_is_told_without_its_address() {
     let closed = ClosedPort::new();
     let port = closed.address().port();
-    let down =
-        format!("  - {{ name: web, kind: mcp, url: \"http://127.0.0.1:{port}/mcp\", network: private }}\n");
-    let nothing = "  - { name: child, kind: mcp, command: [/no/such/program] }\n".to_owned();
+    let down = format!(
+        "  - {{ name: web, kind: mcp, url: \"http://127.0.0.1:{port}/mcp\", pins: off, network: private }}\n"
+    );
+    let nothing = "  - { name: child, kind: mcp, pins: off, command: [/no/such/program] }\n".to_owned();
     let home = Home::new(POLICY).services(&[down, nothing]);
     let key = home.key("laptop", "user", "web,child");
     let gateway = home.serve();

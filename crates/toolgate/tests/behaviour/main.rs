@@ -23,6 +23,7 @@ mod approvals_cli;
 mod approvals_watch;
 mod bridge_carries_messages;
 mod bytes_pass_untouched;
+mod changed_tools_are_held_back;
 mod children_are_kept_apart;
 mod children_cannot_do_harm;
 mod commands_explain_themselves;

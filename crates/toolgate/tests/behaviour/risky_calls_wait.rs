@@ -123,7 +123,7 @@ fn a_trusted_tool_is_as_risky_as_it_says_once_it_was_listed() {
 }
 
 #[test]
-fn what_an_untrusted_tool_says_about_itself_changes_nothing() {
+fn what_an_untrusted_and_unpinned_tool_says_about_itself_changes_nothing() {
     let stage = Stage::behind(home(POLICY), Upstream::start(annotated));
     let agent = stage.at_web();
     assert_eq!(agent.request("tools/list", "{}").verdict(), 200);

@@ -202,7 +202,7 @@ fn a_call_that_waits_for_a_connection_is_not_sent() {
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = silent.local_addr().unwrap();
     let home = Home::new(POLICY).services(&[format!(
-        "  - {{ name: web, kind: mcp, url: \"https://{address}/mcp\", network: private }}\n"
+        "  - {{ name: web, kind: mcp, url: \"https://{address}/mcp\", pins: off, network: private }}\n"
     )]);
     let key = home.key("laptop", "user", "web");
     let gateway = home.serve();

@@ -36,7 +36,13 @@ impl Rights<'_> {
         let weights = rule.matches.iter().map(|(target, pattern)| match target {
             Target::Request if is_api => request_weight(pattern.as_str()).score(),
             Target::Tool if !is_api && self.service.trust_annotations => Weight::UnseenTool.score(),
-            Target::Tool if !is_api => Weight::Tool.score(),
+            Target::Tool if !is_api => {
+                let known = self.tools.service(self.service.name.as_str());
+                let tools = known.into_iter().flat_map(|known| known.tools.keys());
+                let matched = tools.filter(|tool| pattern.matches(tool));
+                let weights = matched.map(|tool| self.tools.weight(self.service, tool).score());
+                weights.max().unwrap_or_default().max(Weight::Tool.score())
+            }
             Target::Resource | Target::Prompt if !is_api => Weight::Read.score(),
             _ => RiskScore::default(),
         });

@@ -119,6 +119,7 @@ pub fn page(approval: Approval) -> ApprovalPage {
         rule_place: approval.held.rule_place.clone(),
         because: approval.held.because.clone(),
         risk_parts: Some("POST 0.30; no model asked".into()),
+        tool: None,
         agent_says: approval.held.intent.clone(),
         digest,
         approval,

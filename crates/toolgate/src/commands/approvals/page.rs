@@ -43,6 +43,11 @@ pub fn lines(page: &ApprovalPage, now: Timestamp) -> Vec<String> {
             _ => "–".to_owned(),
         },
     ));
+    if let Some(tool) = &page.tool {
+        let says = tool.description.as_deref().map(|text| format!("\"{text}\" (its server's words)"));
+        lines.push(labelled("tool", says.as_deref().unwrap_or("no description")));
+        lines.extend(tool.notes.iter().map(|note| labelled("", &format!("! {note}"))));
+    }
     lines.push(labelled(
         "agent says",
         &match &page.agent_says {

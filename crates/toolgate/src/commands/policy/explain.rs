@@ -1,10 +1,13 @@
 //! `toolgate policy explain`: what would happen to one call, and why.
 
+use std::sync::Arc;
+
 use anyhow::anyhow;
 use clap::Args;
 use domain::{
     names::AgentName,
     policy::{self, Effect, Explanation, Question},
+    tools::Catalogue,
     yaml::did_you_mean,
 };
 use serde_json::{Value, json};
@@ -35,11 +38,15 @@ pub struct Asked {
 pub(super) fn run(context: &Context, asked: &Asked) -> anyhow::Result<Verdict> {
     let (name, policy) = super::load(context, None)?;
     let settings = context.settings()?;
-    let (snapshot, hints) = context.block_on(async {
+    let (snapshot, tools) = context.block_on(async {
         let store = context.store(&settings).await?;
-        Ok((store.snapshot().await?, store.tool_hints().await?))
+        let (snapshot, mut tools) = (store.snapshot().await?, Vec::new());
+        for (name, _) in &snapshot.tool_revisions {
+            tools.extend(store.tools(name).await?.map(|of_it| (name.clone(), Arc::new(of_it))));
+        }
+        Ok((snapshot, tools))
     })?;
-    let known = super::known_risk(&settings, hints);
+    let known = super::known_risk(&settings);
     let agent = snapshot.agents.iter().find(|agent| agent.name == asked.agent).cloned().ok_or_else(|| {
         let known = snapshot.agents.iter().map(|agent| agent.name.as_str());
         let hint = match did_you_mean(asked.agent.as_str(), known) {
@@ -48,7 +55,8 @@ pub(super) fn run(context: &Context, asked: &Asked) -> anyhow::Result<Verdict> {
         };
         anyhow!("there is no agent `{}` (--agent); {hint}", asked.agent)
     })?;
-    let world = super::world(snapshot, policy);
+    let mut world = super::world(snapshot, policy);
+    world.tools = Arc::new(Catalogue::of(tools, &world.services));
     let service = asked.service.as_str();
     let question = match asked {
         Asked { tool: Some(tool), args, .. } => Question::tool(service, tool, args.clone()),

@@ -1,6 +1,6 @@
 //! `toolgate policy test`: does the policy decide a table of calls as somebody meant it to?
 
-use std::{collections::BTreeMap, path::Path, sync::Arc, time::Duration};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use anyhow::{Context as _, anyhow};
 use domain::{
@@ -29,7 +29,7 @@ pub(super) fn run(context: &Context, file: &Path, policy_file: Option<&Path>) ->
     };
     let world = policy::with_services_of(world(context, policy, &cases)?, &cases);
     // What tools have said is a matter of a home's services; a table speaks of rules.
-    let known = super::known_risk(&context.settings()?, BTreeMap::new());
+    let known = super::known_risk(&context.settings()?);
     let now = context.now().wall;
     let mut failed = Vec::new();
     for case in &cases {

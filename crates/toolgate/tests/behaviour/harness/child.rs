@@ -46,7 +46,7 @@ impl ChildServer {
         let (script, log) = (script.display(), self.log().display().to_string());
         let options = if self.options.is_empty() { String::new() } else { format!(", {}", self.options) };
         format!(
-            "  - {{ name: {name}, kind: mcp, command: [\"{python}\", -I, -S, \"{script}\", \"{log}\"{options}]{more} }}\n"
+            "  - {{ name: {name}, kind: mcp, command: [\"{python}\", -I, -S, \"{script}\", \"{log}\"{options}], pins: off{more} }}\n"
         )
     }
 

@@ -137,9 +137,15 @@ impl Upstream {
         Self::start(mcp)
     }
 
-    /// Its declaration as a service.
+    /// Its declaration as a service whose tools are not pinned: for promises that have nothing to do with that.
     pub fn declare(&self, name: &str) -> String {
-        format!("  - {{ name: {name}, kind: mcp, url: \"http://{}/mcp\", network: private }}\n", self.address)
+        self.declare_pinned(name, "off")
+    }
+
+    /// Its declaration as a service with these pins.
+    pub fn declare_pinned(&self, name: &str, pins: &str) -> String {
+        let url = format!("http://{}/mcp", self.address);
+        format!("  - {{ name: {name}, kind: mcp, url: \"{url}\", pins: {pins}, network: private }}\n")
     }
 
     /// Its declaration as an HTTP service, with more keys in the words of services.yaml.
