@@ -55,6 +55,7 @@ const pages = () => [
   "/agents/support-refunds",
   "/services",
   "/services/billing",
+  "/services/notes",
   "/policy",
   "/settings",
   "/nothing",

@@ -58,6 +58,7 @@ await shoot(stage, OWNER, [
   ["agent", "/agents/support-refunds"],
   ["services", "/services"],
   ["service", "/services/billing"],
+  ["tools", "/services/notes"],
   ["policy", "/policy?agent=support-refunds&service=billing&action=POST%20/v1/refunds"],
   ["settings", "/settings"],
 ]);

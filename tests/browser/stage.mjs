@@ -166,20 +166,20 @@ export class Stage {
     await writeFile(join(this.home, "policy.yaml"), policy);
   }
 
-  // A service of the name `tools`: an MCP server that has these.
-  async serveTools(tools) {
+  // A service of this name: an MCP server that has these tools.
+  async serveTools(tools, name = "tools") {
     const server = await toolServer(tools);
     this.servers.push(server);
-    const file = join(this.home, "tools.yaml");
-    await writeFile(file, `services:\n  - { name: tools, kind: mcp, url: "http://127.0.0.1:${server.port}/mcp", network: private }\n`);
+    const file = join(this.home, `${name}.yaml`);
+    await writeFile(file, `services:\n  - { name: ${name}, kind: mcp, url: "http://127.0.0.1:${server.port}/mcp", network: private }\n`);
     await this.toolgate(["services", "apply", "-f", file]);
     return server;
   }
 
-  // An agent's client of the service `tools`: sends a request and gives the answer.
-  async client(agent) {
+  // An agent's client of that service: sends a request and gives the answer.
+  async client(agent, service = "tools") {
     const post = async (message, session) =>
-      fetch(`http://127.0.0.1:${this.ports[0]}/mcp/tools`, {
+      fetch(`http://127.0.0.1:${this.ports[0]}/mcp/${service}`, {
         method: "POST",
         headers: {
           authorization: `Bearer ${this.keys[agent]}`,
@@ -210,6 +210,8 @@ export class Stage {
 
   async toolgate(words, input) {
     const running = run(BIN, [...words, "--home", this.home], { encoding: "utf8", env: { ...process.env, HOME: this.folder, TOOLGATE_HOME: "" } });
+    // A command that wants no input may be gone before it is there.
+    running.child.stdin.on("error", () => {});
     running.child.stdin.end(input ?? "");
     return (await running).stdout;
   }
@@ -305,6 +307,8 @@ export async function openBrowser() {
 // policy had to stop.
 export async function visit(browser, stage, email, options = {}) {
   const context = await browser.newContext({ baseURL: stage.url, ...options });
+  // A slow machine waits longer; only a broken promise waits in vain.
+  context.setDefaultTimeout(90_000);
   const page = await context.newPage();
   page.faults = [];
   page.on("pageerror", (error) => page.faults.push(`error: ${error.message}`));

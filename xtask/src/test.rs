@@ -5,7 +5,7 @@ use anyhow::{Result, anyhow};
 
 use crate::steps::Steps;
 use crate::workspace::{self, cargo};
-use crate::{check, peers, toolchain};
+use crate::{browser, check, peers, toolchain};
 
 /// How many tests run at once, in each test program.
 const TEST_THREADS: &str = "4";
@@ -16,7 +16,8 @@ pub fn run(steps: &mut Steps, arguments: &[String]) -> Result<()> {
     // Fetching waits for the network and checking for the compiler, so they do not wait for each other.
     let fetching = std::thread::spawn(|| {
         let mut fetching = Steps::begin();
-        peers::fetch(&mut fetching).map(|()| fetching)
+        peers::fetch(&mut fetching)?;
+        browser::fetch(&mut fetching).map(|()| fetching)
     });
     let checked = check::run(steps, arguments);
     let fetched = fetching.join().map_err(|_| anyhow!("fetching the peers ended by itself"))?;
@@ -40,6 +41,7 @@ pub fn run(steps: &mut Steps, arguments: &[String]) -> Result<()> {
             .env("TOOLGATE_BIN", workspace::binary())
             .env("TOOLGATE_PEERS", workspace::peers()),
     )?;
+    browser::test(steps)?;
     steps.command("demo", workspace::command(workspace::binary()).args(["demo", "--check"]))?;
     steps.summary();
     Ok(())
