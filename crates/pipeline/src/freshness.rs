@@ -10,7 +10,7 @@ use domain::{
     policy::Policy,
     service::Service,
     stop::Fault,
-    tools::{ServiceTools, Sighting},
+    tools::{ServiceTools, Sighting, place_of},
     world::{Revision, World},
 };
 use store::{Store, StoreError};
@@ -105,21 +105,27 @@ impl Freshness {
     /// the store, a moment later.
     pub(crate) fn sight(&self, service: &Service, sighting: &Sighting) {
         let name = &service.name;
-        let is_still_there = |world: &World| {
-            let now = world.services.get(name);
-            now.is_some_and(|now| now.upstream.destination() == service.upstream.destination())
-        };
+        let place = place_of(&service.upstream);
+        // A list may come late: what another upstream has said must not take the place of this one's.
+        if !self.is_at(name, place) {
+            return;
+        }
         let known = || self.current().tools.service(name.as_str()).cloned();
         self.unsaved.sight(service, sighting, known, |tools| {
             let tools = Arc::new(tools);
             self.world.rcu(|world| {
-                let tools = match is_still_there(world) {
-                    true => Arc::new(world.tools.with(name, Arc::clone(&tools))),
-                    false => Arc::clone(&world.tools),
-                };
-                World { tools, ..copy(world) }
+                let mut fresh = copy(world);
+                if is_at(world, name, place) {
+                    fresh.tools = Arc::new(world.tools.with(name, Arc::clone(&tools)));
+                }
+                fresh
             });
         });
+    }
+
+    /// Whether the service is there, and where it was.
+    pub(crate) fn is_at(&self, name: &ServiceName, place: [u8; 32]) -> bool {
+        is_at(&self.current(), name, place)
     }
 
     /// What was learned and is not in the store yet.
@@ -194,6 +200,10 @@ impl Freshness {
         self.changes.send_modify(|count| *count += 1);
         Ok(())
     }
+}
+
+fn is_at(world: &World, name: &ServiceName, place: [u8; 32]) -> bool {
+    world.services.get(name).is_some_and(|service| place_of(&service.upstream) == place)
 }
 
 fn copy(world: &World) -> World {

@@ -81,6 +81,9 @@ impl Tools {
         let unsaved = self.freshness.unsaved();
         let Some(waiting) = unsaved.of(name) else { return Ok(()) };
         for _ in 0..TRIES_MAX {
+            if !self.freshness.is_at(name, waiting.place) {
+                break;
+            }
             let stored = store.tools(name).await?;
             let Some((put, news)) = step(name, &waiting, stored, at) else { break };
             let entry =
@@ -91,9 +94,6 @@ impl Tools {
                 // Another node was quicker, or the service is gone by now.
                 Some(Applied::ConditionFailed) | None => {
                     self.freshness.refresh().await?;
-                    if !self.freshness.current().services.contains_key(name) {
-                        break;
-                    }
                 }
             }
         }

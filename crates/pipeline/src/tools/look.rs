@@ -79,9 +79,6 @@ impl Look {
 
     /// Whether a look could change what is known of the tool, apart from how long ago the last one was.
     fn could_help(&self, service: &Service, tool: &str, world: &World) -> bool {
-        if service.pins == Pins::Off || matches!(service.upstream, Upstream::Api(_)) {
-            return false;
-        }
         let known = world.tools.service(service.name.as_str());
         !known.is_some_and(|known| known.listed && known.tools.contains_key(tool))
             || self.news.load(Ordering::Relaxed)
@@ -110,7 +107,8 @@ impl Tools {
 
     /// Whether a call of this tool cannot be judged without a look, as far as is known.
     pub(crate) fn wants_look(&self, service: &Service, tool: &str, world: &World) -> bool {
-        self.look_of(&service.name).could_help(service, tool, world)
+        let has_pins = service.pins != Pins::Off && !matches!(service.upstream, Upstream::Api(_));
+        has_pins && self.look_of(&service.name).could_help(service, tool, world)
     }
 
     /// Looks at the service's tools where it is time to. Nothing of the call is sent.

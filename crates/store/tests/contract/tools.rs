@@ -30,13 +30,13 @@ fn tool(title: &str, pinned: bool) -> PutTool {
     }
 }
 
-fn tools(replaces: Option<i64>, put: &[PutTool]) -> Change {
+fn tools(replaces: Option<i64>, put: &PutTool) -> Change {
     Change::PutTools(Box::new(PutTools {
         service: far(),
         place: [1; 32],
         replaces,
         listed: true,
-        put: put.to_vec(),
+        put: vec![put.clone()],
         gone: Vec::new(),
         at: moment(3),
     }))
@@ -56,12 +56,12 @@ fn accept(hash: ToolHash) -> Change {
 async fn tools_are_kept_where_nobody_was_quicker() {
     let world = World::new().await;
     let first = tool("one", true);
-    assert!(!world.change(tools(None, &[first.clone()])).await, "there is no such service");
+    assert!(!world.change(tools(None, &first)).await, "there is no such service");
     assert!(world.change(put(service("https://a.example/"), None)).await);
     let before = world.store.revision().await.unwrap();
-    assert!(world.change(tools(None, &[first.clone()])).await);
+    assert!(world.change(tools(None, &first)).await);
     assert!(world.store.revision().await.unwrap() > before, "every node is told");
-    assert!(!world.change(tools(None, &[first.clone()])).await, "somebody was quicker");
+    assert!(!world.change(tools(None, &first)).await, "somebody was quicker");
     let kept = world.store.tools(&far()).await.unwrap().unwrap();
     assert_eq!((kept.place, kept.listed, kept.tools.len()), ([1; 32], true, 1));
     let known = &kept.tools["a \"\u{202e}"];
@@ -70,8 +70,8 @@ async fn tools_are_kept_where_nobody_was_quicker() {
     assert_eq!(world.store.snapshot().await.unwrap().tool_revisions, [(far(), kept.revision)]);
 
     let second = tool("two", false);
-    assert!(!world.change(tools(Some(kept.revision + 1), &[second.clone()])).await);
-    assert!(world.change(tools(Some(kept.revision), &[second.clone()])).await);
+    assert!(!world.change(tools(Some(kept.revision + 1), &second)).await);
+    assert!(world.change(tools(Some(kept.revision), &second)).await);
     let other = world.second().await;
     let (now, stored) = other.stored_tools(&far()).await.unwrap().unwrap();
     assert_eq!(now.tools["a \"\u{202e}"].hash, second.hash);
@@ -86,7 +86,7 @@ async fn what_was_shown_is_what_is_accepted() {
     let world = World::new().await;
     assert!(world.change(put(service("https://a.example/"), None)).await);
     let (first, second) = (tool("one", false), tool("two", false));
-    assert!(world.change(tools(None, &[first.clone()])).await);
+    assert!(world.change(tools(None, &first)).await);
     let before = world.store.tools(&far()).await.unwrap().unwrap();
     assert!(!world.change(accept(second.hash)).await, "another definition was shown");
     assert!(world.change(accept(first.hash)).await);
@@ -97,7 +97,7 @@ async fn what_was_shown_is_what_is_accepted() {
     assert_eq!(stored[0].accepted_by.as_deref(), Some("ada@example.com"));
     // Nobody accepts what they could not read.
     let unread = PutTool { definition: None, ..second.clone() };
-    assert!(world.change(tools(Some(after.revision), &[unread])).await);
+    assert!(world.change(tools(Some(after.revision), &unread)).await);
     assert!(!world.change(accept(second.hash)).await);
 }
 
@@ -105,7 +105,7 @@ async fn what_was_shown_is_what_is_accepted() {
 async fn tools_go_with_their_service() {
     let world = World::new().await;
     assert!(world.change(put(service("https://a.example/"), None)).await);
-    assert!(world.change(tools(None, &[tool("one", true)])).await);
+    assert!(world.change(tools(None, &tool("one", true))).await);
     assert!(world.change(Change::RemoveService(far())).await);
     assert!(world.store.tools(&far()).await.unwrap().is_none());
     assert!(world.store.snapshot().await.unwrap().tool_revisions.is_empty());

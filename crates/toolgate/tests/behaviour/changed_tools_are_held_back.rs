@@ -130,7 +130,7 @@ fn a_rug_pull_is_stopped_shown_and_accepted() {
     assert_eq!(stage.listed(), ["echo"], "the words never reach a model");
     let refused = stage.agent().call("read_note", "{}");
     assert_eq!(refused.verdict(), 403, "{}", refused.text());
-    let message = refused.json()["error"]["message"].as_str().unwrap().to_owned();
+    let message = refused.text();
     assert!(message.contains("has changed since it was accepted"), "{message}");
     assert!(message.contains("Do not retry") && message.contains("toolgate services tools web"), "{message}");
     assert_eq!(stage.agent().call("echo", "{}").verdict(), 200);
@@ -349,7 +349,7 @@ fn what_was_approved_is_not_sent_to_a_tool_that_has_changed() {
     );
     let shop = Shop::new(&[read_note(), echo()]);
     let home =
-        Home::new(&policy).services(&[shop.web.declare_pinned("web", "first-use")]).set("gateway.hold=0s");
+        Home::new(&policy).services(&[shop.web.declare_pinned("web", "first-use")]).set("gateway.hold=1s");
     let key = home.key("laptop", "user", "web");
     let gateway = home.serve();
     let desk = Desk::of(&gateway);

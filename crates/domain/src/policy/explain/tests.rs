@@ -227,7 +227,7 @@ roles:
         let action = tool(tool_name);
         let facts = Facts::new(&agent, "notes", "tools/call", &action, NOON.parse().unwrap());
         let thresholds = Thresholds { approve_at, refuse_at: score(900) };
-        let known = KnownRisk { thresholds, has_model, ..KnownRisk::default() };
+        let known = KnownRisk { thresholds, has_model };
         let told = explain(&world, &agent, "notes", (&action, "tools/call"), &facts, &known);
         format!("{} | {}", told.effect.as_str(), told.reason)
     };
