@@ -122,7 +122,7 @@ fn table(view: &ToolsView, frame: &Frame) -> Markup {
                                 Some(text) => { (foreign_cut(text.lines().next().unwrap_or_default(), 160)) }
                                 None => { span.muted { "nothing" } }
                             }
-                            @if !tool.flags.is_empty() { " " (badge(Tone::Look, "alert", count(tool.flags.len() as u64, "thing to look at"))) }
+                            @if !tool.flags.is_empty() { " " (badge(Tone::Look, "alert", count(tool.flags.len() as u64, "flag"))) }
                         }
                     }
                 }
@@ -156,7 +156,9 @@ fn entry(frame: &Frame, view: &ToolsView, tool: &ToolView, from: &str) -> Markup
                 a href={ "/services/" (part(view.service.as_str())) "#tools" } { (view.service) } " " span.arrow { "→" } " " code { (foreign(&kept.name)) } " "
                 (badge(Tone::Look, "alert", if changed { "Changed" } else { "New" }))
             }
-            @for flag in &tool.flags { (note(Tone::Look, "alert", &html! { (foreign(&flag.to_string())) })) }
+            @if !tool.flags.is_empty() {
+                (note(Tone::Look, "alert", &html! { @for flag in &tool.flags { p { (foreign(&flag.to_string())) } } }))
+            }
             @if changed {
                 @if tool.differences.is_empty() { p.small { "It is written otherwise; what it says is the same." } }
                 @for one in &tool.differences {
