@@ -6,6 +6,7 @@ mod approvals;
 mod credentials;
 mod csv;
 mod fault;
+mod health;
 mod keys;
 mod kill;
 mod operators;
@@ -51,7 +52,7 @@ pub use sessions::{Client, OpenedSession, SessionKeys};
 pub use sign_in::ActingOperator;
 pub use tokens::{CreatedToken, RevokedToken};
 pub use tools::{ToolView, ToolsView, tools_json};
-pub use trail::{CallEnd, CallFilter, CallRow, CallsPage, Record, RecordedDecision, RecordedError};
+pub use trail::{CallEnd, CallFilter, CallRow, CallsPage, Exported, Record, RecordedDecision, RecordedError};
 pub use vault::{Rotated, TermView, open_vault};
 
 /// Who makes a change, as the trail names them: an e-mail address, or `os:<user>` for whoever owns the home.

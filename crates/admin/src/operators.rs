@@ -1,4 +1,4 @@
-//! Operators: the people who own the install. Added, listed, disabled, enabled, given another password.
+//! Operators: the people who own the install. Added, listed, disabled, enabled, given another role or password.
 
 use domain::{
     operator::{Email, Operator, OperatorRole, OperatorState, Token},
@@ -84,6 +84,37 @@ impl Admin {
         email: &Email,
     ) -> Result<bool, AdminError> {
         self.set_operator_state(actor, now, email, OperatorState::Active, "operators.enable").await
+    }
+
+    /// Gives an operator another role, which holds from their next request on, for their tokens too; whether anything
+    /// changed.
+    ///
+    /// # Errors
+    /// [`AdminError`]: no such operator, or the last active owner.
+    pub async fn set_operator_role(
+        &self,
+        actor: &Actor,
+        now: Timestamp,
+        email: &Email,
+        role: OperatorRole,
+    ) -> Result<bool, AdminError> {
+        let operator = self.show_operator(email).await?;
+        if operator.role == role {
+            return Ok(false);
+        }
+        let args = json!({ "email": email, "role": role, "from": operator.role });
+        let event = event(actor, now, "operators.role", &args);
+        let change = Change::SetOperatorRole { email: email.clone(), from: operator.role, to: role };
+        if self.write(change, event).await? {
+            return Ok(true);
+        }
+        // Either it is the last owner, or somebody else was quicker.
+        Err(match self.show_operator(email).await?.role {
+            OperatorRole::Owner if operator.role == OperatorRole::Owner => {
+                AdminError::LastOwner(email.clone())
+            }
+            _ => AdminError::ChangedMeanwhile(format!("operator `{email}`")),
+        })
     }
 
     /// Gives an operator another password. Their tokens are revoked and their sessions end, since whoever knew the old

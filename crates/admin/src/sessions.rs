@@ -17,8 +17,8 @@ use crate::{ActingOperator, Actor, Admin, AdminError, event, redacted, sign_in::
 
 /// Pages of one browser load at once, and each comes with the cookie that the first of them renews.
 const LEEWAY: SignedDuration = SignedDuration::from_secs(10);
-/// Use is noted so often, not with each request.
-const NOTED_EVERY: Duration = Duration::from_secs(60);
+/// Use of sessions and tokens is noted so often, not with each request: each note is a commit, and calls wait for those.
+pub(crate) const NOTED_EVERY: Duration = Duration::from_secs(60);
 /// How long an ended session is remembered, and a refresh token of it recognised.
 const REMEMBERED: SignedDuration = SignedDuration::from_hours(7 * 24);
 /// What is kept of a browser's name, in characters.

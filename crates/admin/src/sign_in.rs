@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use store::StoredOperator;
 use vault::{Pepper, verify_password};
 
-use crate::{Actor, Admin, AdminError};
+use crate::{Actor, Admin, AdminError, sessions::NOTED_EVERY};
 
 /// How often a try is counted anew because another one of the same address came in between.
 const RECOUNTS_MAX: usize = 8;
@@ -96,7 +96,11 @@ impl Admin {
         }
         let operator = self.store.operator(&token.operator).await?.ok_or(AdminError::UnknownToken(id))?;
         let acting = acting(operator)?;
-        self.store.note_token_use(id, now).await?;
+        let used =
+            token.last_used_at.map(|at| Duration::try_from(now.duration_since(at)).unwrap_or_default());
+        if used.is_none_or(|unnoted| unnoted >= NOTED_EVERY) {
+            self.store.note_token_use(id, now).await?;
+        }
         Ok(acting)
     }
 

@@ -1,12 +1,12 @@
 //! Operators' tokens: minted for a password, listed, revoked. A token is seen once, by whoever makes it.
 
-use domain::operator::{Email, OperatorRole, PresentedToken, Token, TokenLifetime, mint_token};
+use domain::operator::{Email, OperatorRole, PresentedToken, Token, TokenId, TokenLifetime, mint_token};
 use jiff::Timestamp;
 use serde_json::json;
 use store::Change;
 use vault::{Pepper, random};
 
-use crate::{Actor, Admin, AdminError, event};
+use crate::{ActingOperator, Actor, Admin, AdminError, event};
 
 /// What was made. The token is in here and nowhere else.
 pub struct CreatedToken {
@@ -69,6 +69,25 @@ impl Admin {
     /// [`AdminError::Store`].
     pub async fn list_tokens(&self) -> Result<Vec<Token>, AdminError> {
         Ok(self.store.tokens().await?)
+    }
+
+    /// Revokes a token: one's own, or as an owner anybody's. Whether it was good before.
+    ///
+    /// # Errors
+    /// [`AdminError::NoSuchToken`], also for somebody else's.
+    pub async fn end_token(
+        &self,
+        operator: &ActingOperator,
+        now: Timestamp,
+        id: TokenId,
+    ) -> Result<bool, AdminError> {
+        let may =
+            |token: &&Token| token.operator == *operator.email() || operator.role() >= OperatorRole::Owner;
+        let found = self.store.find_tokens(id.as_str()).await?;
+        let token = found.iter().find(may).ok_or_else(|| AdminError::NoSuchToken(id.to_string()))?;
+        let args = json!({ "id": id, "email": token.operator });
+        let event = event(&operator.actor(), now, "operators.token.revoke", &args);
+        self.write(Change::RevokeToken { id, at: now }, event).await
     }
 
     /// Revokes the token whose id starts with `start`. The whole token, or its beginning `opt_…`, will do too.

@@ -108,6 +108,8 @@ pub struct CallFilter {
     pub agent: Option<String>,
     /// At this service.
     pub service: Option<String>,
+    /// With this action, exactly.
+    pub action: Option<String>,
     /// That stand so.
     pub end: Option<CallEnd>,
     /// With this in one of their records; letters of either case.
@@ -154,6 +156,15 @@ pub struct CallsPage {
     pub next: Option<i64>,
     /// How many events were looked at, where the page ended for that and not because it was full.
     pub gave_up: Option<u64>,
+}
+
+/// Some events of an export, the oldest first.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Exported {
+    /// The events; there may be none here and more further on.
+    pub events: Vec<EventRow>,
+    /// Going on begins behind this event; `None`: that was all.
+    pub next: Option<i64>,
 }
 
 /// The parts of a record that people are shown.
@@ -286,12 +297,7 @@ impl Admin {
         };
         let looks = if filter.text.is_some() { READ_MAX } else { LOOK_MAX };
         let bottom = end.saturating_sub(looks).max(oldest);
-        // As it stands in a record.
-        let text = filter.text.as_deref().map(|text| {
-            let mut escaped = String::with_capacity(text.len() + 2);
-            write_json_string(&mut escaped, text);
-            escaped.trim_matches('"').to_lowercase()
-        });
+        let text = filter.text.as_deref().map(as_recorded);
         let mut page = CallsPage { rows: Vec::new(), next: None, gave_up: None };
         let mut cursor = end;
         while cursor > bottom {
@@ -323,6 +329,46 @@ impl Admin {
             (page.next, page.gave_up) = (Some(bottom), u64::try_from(looks).ok());
         }
         Ok(page)
+    }
+
+    /// The next events of an export: those between `after` and `end` that fit, and whose call stands so and has the
+    /// text in one of its records, where that is asked for. It looks at few events, so that whoever writes them down
+    /// sets the pace.
+    ///
+    /// # Errors
+    /// [`AdminError::Store`].
+    pub async fn export(
+        &self,
+        now: Timestamp,
+        filter: &CallFilter,
+        after: i64,
+        end: i64,
+    ) -> Result<Exported, AdminError> {
+        let query = Query {
+            agent: filter.agent.clone(),
+            service: filter.service.clone(),
+            action: filter.action.clone(),
+            since: filter.since,
+            until: filter.until,
+            after: Some(after),
+            before: Some(end.saturating_add(1)),
+            limit: Some(READ),
+            order: Order::OldestFirst,
+            ..Query::default()
+        };
+        let mut events = self.store.events(&query).await?;
+        let next = events.last().filter(|_| events.len() == READ as usize).map(|last| last.seq);
+        if filter.end.is_some() || filter.text.is_some() {
+            let text = filter.text.as_deref().map(as_recorded);
+            let wholes = self.wholes_of(&events, text.as_deref()).await?;
+            events.retain(|event| {
+                let whole = event.call_id.as_ref().and_then(|id| wholes.get(id));
+                let newest = whole.and_then(|whole| whole.events.last()).unwrap_or(event);
+                let has_text = whole.map_or_else(|| has(event, text.as_deref()), |whole| whole.fits > 0);
+                has_text && filter.end.is_none_or(|end| Record::of(newest).end(newest, now) == end)
+            });
+        }
+        Ok(Exported { events, next })
     }
 
     /// All that is known of these events' calls.
@@ -439,6 +485,7 @@ fn query(filter: &CallFilter, bottom: i64, cursor: i64) -> Query {
     Query {
         agent: filter.agent.clone(),
         service: filter.service.clone(),
+        action: filter.action.clone(),
         kind: kind.map(str::to_owned),
         result: result.map(str::to_owned),
         since: filter.since,
@@ -447,7 +494,6 @@ fn query(filter: &CallFilter, bottom: i64, cursor: i64) -> Query {
         before: Some(cursor),
         limit: Some(READ),
         order: Order::NewestFirst,
-        ..Query::default()
     }
 }
 
@@ -485,6 +531,14 @@ fn row(event: &EventRow, whole: Option<&Whole>, filter: &CallFilter, now: Timest
         latency_ms: record.latency_ms,
         count: record.count.unwrap_or(1),
     })
+}
+
+/// A text as it stands in a record, in small letters.
+fn as_recorded(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len() + 2);
+    write_json_string(&mut escaped, text);
+    let inner = escaped.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
+    inner.unwrap_or(&escaped).to_lowercase()
 }
 
 /// Whether the text stands in the record; letters of either case.

@@ -14,12 +14,14 @@ mod page;
 mod policy;
 mod services;
 pub(crate) mod session;
+mod tokens;
 mod tools;
 
 use crate::metrics;
 pub(crate) use endpoint::Endpoint;
 use endpoint::{
-    ACTION, AGENT, BEHIND, CURSOR, DECISION, FORMAT, LIMIT, RANGE, SERVICE, SINCE, STATUS, UNTIL, endpoints,
+    ACTION, AGENT, BEHIND, CURSOR, DECISION, FORMAT, LIMIT, RANGE, SERVICE, SINCE, STANDS, STATUS, TEXT,
+    UNTIL, endpoints,
 };
 use jiff::Timestamp;
 pub(crate) use page::Listed;
@@ -148,7 +150,7 @@ endpoints! {
 
     GET "/api/audit" VIEWER audit::list () -> (200 Listed<audit::EventView>) [AGENT, SERVICE, ACTION, DECISION, SINCE, UNTIL, CURSOR, LIMIT]
         "Events of the trail, the newest first. A page looks at 50,000 events and may hold few that fit; `next` goes on."
-    GET "/api/audit/export" VIEWER audit::export () -> (200 text) [FORMAT, AGENT, SERVICE, ACTION, DECISION, SINCE, UNTIL]
+    GET "/api/audit/export" VIEWER audit::export () -> (200 text) [FORMAT, AGENT, SERVICE, ACTION, STANDS, TEXT, SINCE, UNTIL]
         "All events that fit, the oldest first: one JSON object a line (`jsonl`), or `csv`."
     GET "/api/audit/verify" VIEWER audit::verify () -> (200 audit::VerificationView) []
         "Checks every hash and link of the trail."
@@ -171,7 +173,13 @@ endpoints! {
     POST "/api/operators" OWNER operators::create (operators::NewOperator) -> (201 operators::OperatorView) []
         "Adds an operator."
     PATCH "/api/operators/{email}" OWNER operators::update (operators::OperatorPatch) -> (200 operators::OperatorView) []
-        "Disables or enables an operator, or gives them another password; both end their logins."
+        "Disables or enables an operator, or gives them another role or password; disabling and another password end their logins."
+    POST "/api/operators/{email}/tokens" VIEWER tokens::create (tokens::NewToken) -> (201 tokens::CreatedTokenView) []
+        "Makes a token for the operator's scripts, which is shown this once; it takes that operator's password."
+    GET "/api/tokens" VIEWER tokens::list () -> (200 Listed<tokens::TokenView>) []
+        "One's own tokens, revoked and expired ones too; an owner sees everybody's."
+    DELETE "/api/tokens/{id}" VIEWER tokens::revoke () -> (204) []
+        "Revokes one of one's own tokens; an owner revokes anybody's."
     POST "/api/welcome" ANYONE session::welcome (session::WelcomeBody) -> (201 session::LoginAnswer) []
         "Makes the first owner with the token of the link that `serve` printed, and logs them in."
     GET "/api/events" VIEWER events::open () -> (200 events) []

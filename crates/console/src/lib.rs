@@ -7,6 +7,7 @@ mod asked;
 mod cookies;
 mod denied;
 mod etag;
+mod health;
 mod login;
 mod metrics;
 mod news;
@@ -20,6 +21,7 @@ mod who;
 use std::{net::IpAddr, sync::Arc};
 
 use admin::{Admin, SessionKeys};
+use counters::Counters;
 use domain::{clock::Clock, risk::KnownRisk};
 use http::{Request, Response};
 use hyper::body::Incoming;
@@ -30,6 +32,7 @@ use pipeline::{
 use tokio::sync::{Semaphore, watch};
 use vault::Vault;
 
+pub use health::LastSeen;
 pub use login::Logins;
 pub use metrics::{METRICS, Metric, MonitorToken, Tally};
 pub use news::News;
@@ -51,6 +54,8 @@ pub struct Desk {
     pub freshness: Arc<Freshness>,
     /// The trail's writer, for requests that are denied.
     pub recorder: Arc<Recorder>,
+    /// The limits' state.
+    pub counters: Arc<Counters>,
     /// News of held calls, and how long things take.
     pub approvals: Arc<Approvals>,
     /// What logins and operators' tokens are checked with; new keys are hashed with its pepper.
@@ -73,6 +78,8 @@ pub struct Desk {
     pub timings: Arc<Timings>,
     /// What a monitor presents; `None`: only operators read metrics.
     pub monitor: Option<MonitorToken>,
+    /// How the store, the vault and the counters were when they were last looked at.
+    pub seen: LastSeen,
     /// Who verifies the trail, which reads all of it: one at a time.
     pub verifying: Semaphore,
     /// How the console is reached.

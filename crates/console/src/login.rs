@@ -10,9 +10,9 @@ use std::{
     time::Duration,
 };
 
-use admin::{AdminError, Client, OpenedSession};
+use admin::{AdminError, Client, CreatedToken, OpenedSession};
 use domain::{
-    operator::Email,
+    operator::{Email, TokenLifetime},
     quota::{Gcra, Quota, Tat, gcra},
 };
 use http::header;
@@ -82,22 +82,48 @@ impl Logins {
 /// # Errors
 /// 401, 429, 503.
 pub(crate) async fn log_in(asked: &Asked, email: &str, password: &str) -> Result<OpenedSession, Problem> {
-    let logins = &asked.desk.logins;
-    let source = network(asked.source);
-    let before = logins.count(source, asked.now.monotonic)?;
     // Nobody can have such an address; whoever types it learns nothing from the short way.
-    let email = Email::parse(email).map_err(|_| Problem::invalid_credentials())?;
+    let email = Email::parse(email).map_err(|_| AdminError::WrongCredentials);
     let client = Client {
         address: asked.source.to_string(),
         browser: asked.header(header::USER_AGENT).unwrap_or_default().to_owned(),
     };
     let (now, password) = (asked.now.wall, password.to_owned());
-    let opened = hashing(asked, async move |desk| {
-        desk.admin.open_session(now, &desk.sessions, (&email, &password), &client).await
+    proving(asked, async move |desk| {
+        desk.admin.open_session(now, &desk.sessions, (&email?, &password), &client).await
     })
-    .await?;
+    .await
+}
+
+/// Makes a token for an operator's script, for whoever knows that operator's password. Guessing here is as slow as
+/// guessing at the login.
+///
+/// # Errors
+/// 401, 429, 503.
+pub(crate) async fn mint_token(
+    asked: &Asked,
+    email: Email,
+    password: &str,
+    lifetime: TokenLifetime,
+) -> Result<CreatedToken, Problem> {
+    let (now, password) = (asked.now.wall, password.to_owned());
+    proving(asked, async move |desk| {
+        desk.admin.create_token(now, &desk.sessions.pepper, (&email, &password), lifetime).await
+    })
+    .await
+}
+
+/// Does what looks at a password. It counts against the address that asks, unless the password is right.
+async fn proving<T: Send + 'static>(
+    asked: &Asked,
+    what: impl AsyncFnOnce(&Desk) -> Result<T, AdminError> + Send + 'static,
+) -> Result<T, Problem> {
+    let logins = &asked.desk.logins;
+    let source = network(asked.source);
+    let before = logins.count(source, asked.now.monotonic)?;
+    let done = hashing(asked, what).await?;
     logins.give_back(source, before);
-    Ok(opened)
+    Ok(done)
 }
 
 /// Does what hashes a password, on a thread of its own and not too many at once.

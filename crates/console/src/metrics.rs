@@ -14,7 +14,7 @@ use pipeline::{
 };
 use sha2::{Digest as _, Sha256};
 
-use crate::{Desk, answer, asked::Asked, problem::Problem, who};
+use crate::{Desk, answer, asked::Asked, health::Health, problem::Problem, who};
 
 /// One metric: its name, its kind, what it says.
 pub struct Metric {
@@ -30,6 +30,7 @@ pub struct Metric {
 /// What was looked up for one answer.
 struct Seen {
     waiting: Option<u64>,
+    health: Health,
     now: domain::clock::Now,
 }
 
@@ -102,8 +103,42 @@ pub const METRICS: &[Metric] = &[
     Metric {
         name: "toolgate_store_healthy",
         kind: "gauge",
-        help: "1 when the store answered this request, else 0.",
-        write: |_, seen, name, out| line(out, name, u64::from(seen.waiting.is_some())),
+        help: "1 when the store could be read and written within the last seconds, else 0.",
+        write: |_, seen, name, out| line(out, name, u64::from(seen.health.store.is_some())),
+    },
+    Metric {
+        name: "toolgate_store_commit_seconds",
+        kind: "gauge",
+        help: "How long one small commit took the store within the last seconds; absent while it does not answer.",
+        write: |_, seen, name, out| {
+            if let Some(commit) = seen.health.store {
+                let _ = writeln!(out, "{name} {}", commit.as_secs_f64());
+            }
+        },
+    },
+    Metric {
+        name: "toolgate_vault_healthy",
+        kind: "gauge",
+        help: "1 when the vault opened a sealed value within the last seconds, else 0.",
+        write: |_, seen, name, out| line(out, name, u64::from(seen.health.vault.is_some())),
+    },
+    Metric {
+        name: "toolgate_counters_healthy",
+        kind: "gauge",
+        help: "1 while calls can be counted: in memory while there is room, at a server while it answers.",
+        write: |_, seen, name, out| line(out, name, u64::from(seen.health.counters.works())),
+    },
+    Metric {
+        name: "toolgate_limit_buckets",
+        kind: "gauge",
+        help: "Buckets of rate limits that are remembered, also those that have recovered lately.",
+        write: |_, seen, name, out| line(out, name, seen.health.counters.buckets as u64),
+    },
+    Metric {
+        name: "toolgate_limit_buckets_max",
+        kind: "gauge",
+        help: "How many buckets there may be; then callers who are new are refused until others recover.",
+        write: |_, seen, name, out| line(out, name, seen.health.counters.capacity as u64),
     },
     Metric {
         name: "toolgate_snapshot_age_seconds",
@@ -202,7 +237,7 @@ pub(crate) async fn open(asked: Asked) -> Result<Response<Flow>, Problem> {
         asked.who()?;
     }
     let waiting = asked.desk.admin.count_waiting().await.ok();
-    let seen = Seen { waiting, now: asked.now };
+    let seen = Seen { waiting, health: asked.desk.health().await, now: asked.now };
     let mut text = String::with_capacity(8_192);
     for metric in METRICS {
         let _ =

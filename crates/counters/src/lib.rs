@@ -45,6 +45,25 @@ pub enum Taken {
 #[error("the server that counts does not answer")]
 pub struct Lost;
 
+/// How the counters are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Filling {
+    /// Buckets that are remembered, with those that have recovered and not made room yet.
+    pub buckets: usize,
+    /// How many there may be.
+    pub capacity: usize,
+    /// Whether the server that counts answers, where there is one.
+    pub server: Option<bool>,
+}
+
+impl Filling {
+    /// Whether calls can be counted.
+    #[must_use]
+    pub fn works(&self) -> bool {
+        self.buckets < self.capacity && self.server != Some(false)
+    }
+}
+
 impl Counters {
     /// Asks all limits of a call at once, and counts it if all of them admit it. `now` is monotonic; a shared server
     /// goes by its own clock.
@@ -58,6 +77,13 @@ impl Counters {
             }
             (Self::Shared { keys, .. }, Owner::Key(_)) => keys.take(now, charges).await,
         }
+    }
+
+    /// How full this process's memory is, and whether the server answers.
+    #[must_use]
+    pub fn filling(&self) -> Filling {
+        let (Self::Memory(memory) | Self::Shared { sources: memory, .. }) = self;
+        Filling { server: self.shared().map(|server| server.is_up()), ..memory.filling() }
     }
 
     /// The server, where there is one.

@@ -8,7 +8,7 @@ use std::{
 
 use domain::quota::{Charges, Owner};
 
-use crate::{Taken, shard::Shard};
+use crate::{Filling, Taken, shard::Shard};
 
 /// Shards for keys, and as many again for source addresses.
 const SHARDS: usize = 16;
@@ -34,6 +34,18 @@ impl Memory {
         let shards =
             || (0..SHARDS).map(|_| Mutex::new(Shard::new(capacity.div_ceil(SHARDS).max(1)))).collect();
         Self { keys: shards(), sources: shards(), hasher: RandomState::new() }
+    }
+
+    /// How full it is. Takes each lock once, for a moment.
+    #[must_use]
+    pub fn filling(&self) -> Filling {
+        let mut filling = Filling::default();
+        for shard in self.keys.iter().chain(&self.sources) {
+            let (buckets, capacity) = shard.lock().unwrap_or_else(PoisonError::into_inner).filling();
+            filling.buckets += buckets;
+            filling.capacity += capacity;
+        }
+        filling
     }
 
     /// Asks all limits of a call at once, and counts it if all of them admit it. `now` is monotonic.

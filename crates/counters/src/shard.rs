@@ -20,6 +20,11 @@ impl Shard {
         Self { buckets: HashMap::new(), capacity, sweep_from: Duration::ZERO }
     }
 
+    /// Buckets that are remembered, and how many may be.
+    pub fn filling(&self) -> (usize, usize) {
+        (self.buckets.len(), self.capacity)
+    }
+
     pub fn take(&mut self, now: Duration, charges: &Charges) -> Taken {
         let mut decided: SmallVec<[Tat; 3]> = SmallVec::new();
         let mut over: Option<(usize, Duration)> = None;

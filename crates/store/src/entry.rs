@@ -12,7 +12,7 @@ use domain::{
     keyring::RingKey,
     kill::Kill,
     names::{AgentName, ApprovalId, CallId, CredentialName, RoleName, ServiceName},
-    operator::{Email, Operator, OperatorState, Session, SessionId, Token, TokenId},
+    operator::{Email, Operator, OperatorRole, OperatorState, Session, SessionId, Token, TokenId},
     service::Service,
     tools::ToolHash,
 };
@@ -137,6 +137,15 @@ pub enum Change {
         state: OperatorState,
         /// When.
         at: Timestamp,
+    },
+    /// Another role. Condition: the operator has the role `from`; another active owner is left.
+    SetOperatorRole {
+        /// Who.
+        email: Email,
+        /// What they may do so far.
+        from: OperatorRole,
+        /// What they may do from now on.
+        to: OperatorRole,
     },
     /// Another password; their tokens are revoked, their sessions end, wrong passwords are forgotten. Condition: the
     /// operator exists.

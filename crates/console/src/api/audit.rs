@@ -1,22 +1,21 @@
 //! The trail: listed, shown by call, exported, verified.
 
+use admin::{CallEnd, CallFilter};
 use bytes::Bytes;
 use domain::audit::{ResultWord, push_hex};
 use futures_util::stream;
 use http::{HeaderValue, Response, StatusCode, header};
 use http_body::Frame;
 use http_body_util::{BodyExt as _, StreamBody};
+use jiff::Timestamp;
 use pipeline::flow::{Broken, Flow};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Serialize;
 use serde_json::value::RawValue;
 use store::{EventRow, Query};
 
-use super::{ACTION, AGENT, DECISION, FORMAT, Listed, SERVICE, SINCE, UNTIL, page::Wanted};
+use super::{ACTION, AGENT, DECISION, FORMAT, Listed, SERVICE, SINCE, STANDS, TEXT, UNTIL, page::Wanted};
 use crate::{Desk, answer, asked::Asked, problem::Problem};
-
-/// How many events are written at once.
-const PAGE: u32 = 512;
 
 /// One event, to the byte as it was hashed, with its hash as the last member (contract §7).
 #[derive(Serialize)]
@@ -134,18 +133,26 @@ pub(crate) async fn verify(asked: Asked) -> Result<Response<Flow>, Problem> {
 pub(crate) async fn export(asked: Asked) -> Result<Response<Flow>, Problem> {
     let wanted = Wanted::of(&asked)?;
     let csv = wanted.text(FORMAT).as_deref() == Some("csv");
-    let query = query(&wanted);
+    let filter = CallFilter {
+        agent: wanted.text(AGENT),
+        service: wanted.text(SERVICE),
+        action: wanted.text(ACTION),
+        end: wanted.text(STANDS).as_deref().and_then(CallEnd::parse),
+        text: wanted.text(TEXT),
+        since: wanted.time(SINCE),
+        until: wanted.time(UNTIL),
+    };
     let (media, name) = match csv {
         true => ("text/csv; charset=utf-8; header=present", "attachment; filename=\"toolgate-trail.csv\""),
         false => ("application/jsonl; charset=utf-8", "attachment; filename=\"toolgate-trail.jsonl\""),
     };
     // What is appended while it is written is not in it.
     let end = asked.desk.admin.newest_event().await?;
-    let begin = Export { after: 0, end, first: true, ended: false };
-    let desk = asked.desk.clone();
+    let begin = Export { after: Some(0), head: csv };
+    let (desk, now) = (asked.desk.clone(), asked.now.wall);
     let chunks = stream::try_unfold(begin, move |state| {
-        let (desk, query) = (desk.clone(), query.clone());
-        async move { state.next(&desk, &query, csv).await }
+        let (desk, filter) = (desk.clone(), filter.clone());
+        async move { state.next(&desk, now, &filter, end, csv).await }
     });
     let mut response = Response::new(StreamBody::new(chunks).boxed_unsync());
     *response.status_mut() = StatusCode::OK;
@@ -156,42 +163,42 @@ pub(crate) async fn export(asked: Asked) -> Result<Response<Flow>, Problem> {
 
 /// How far an export is.
 struct Export {
-    after: i64,
-    end: i64,
-    first: bool,
-    ended: bool,
+    /// Going on begins behind this event; `None`: it is over.
+    after: Option<i64>,
+    /// Whether the head of the table is still to be written.
+    head: bool,
 }
 
 impl Export {
     /// The next lines.
     async fn next(
-        mut self,
+        self,
         desk: &Desk,
-        query: &Query,
+        now: Timestamp,
+        filter: &CallFilter,
+        end: i64,
         csv: bool,
     ) -> Result<Option<(Frame<Bytes>, Self)>, Broken> {
-        if self.ended {
-            return Ok(None);
-        }
-        let events = desk.admin.events_after(query, self.after, PAGE).await;
-        let events = events.map_err(|error| Broken::Upstream(error.to_string()))?;
-        let mut text = String::new();
-        if csv && self.first {
-            text.push_str(&admin::csv_head());
-        }
-        for event in events.iter().filter(|event| event.seq <= self.end) {
-            match csv {
-                true => text.push_str(&admin::csv_line(event)),
-                false => {
-                    text.push_str(&event.json());
-                    text.push('\n');
+        let Some(mut after) = self.after else { return Ok(None) };
+        let mut text = if self.head { admin::csv_head() } else { String::new() };
+        loop {
+            let found = desk.admin.export(now, filter, after, end).await;
+            let found = found.map_err(|error| Broken::Upstream(error.to_string()))?;
+            for event in &found.events {
+                match csv {
+                    true => text.push_str(&admin::csv_line(event)),
+                    false => {
+                        text.push_str(&event.json());
+                        text.push('\n');
+                    }
                 }
             }
+            match found.next {
+                // Little was found: an empty piece would tell nobody anything.
+                Some(next) if text.is_empty() => after = next,
+                next => return Ok(Some((Frame::data(text.into()), Self { after: next, head: false }))),
+            }
         }
-        self.after = events.last().map_or(self.after, |last| last.seq);
-        self.ended = events.len() < PAGE as usize || self.after >= self.end;
-        self.first = false;
-        Ok(Some((Frame::data(text.into()), self)))
     }
 }
 

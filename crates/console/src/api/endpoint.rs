@@ -73,6 +73,16 @@ pub(crate) const DECISION: Param = param(
     Form::OneOf(|| domain::audit::ResultWord::ALL.map(domain::audit::ResultWord::as_str).to_vec()),
     "How the call ended, in the words of X-Proxy-Status.",
 );
+pub(crate) const STANDS: Param = param(
+    "decision",
+    Form::OneOf(|| admin::CallEnd::WORDS.map(|(word, _)| word).to_vec()),
+    "All events of calls that stand so, as the page of calls has it.",
+);
+pub(crate) const TEXT: Param = param(
+    "text",
+    Form::Text,
+    "All events of calls with this in one of their records; letters of either case.",
+);
 pub(crate) const SINCE: Param = param("since", Form::Time, "From this moment on.");
 pub(crate) const UNTIL: Param = param("until", Form::Time, "Before this moment.");
 pub(crate) const STATUS: Param = param(

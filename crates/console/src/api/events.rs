@@ -131,8 +131,11 @@ impl Watcher {
             text.push_str(": still here\n\n");
         }
         let world = self.desk.freshness.current();
+        let seen = self.desk.health().await;
         let health = json!({
             "trail": self.desk.recorder.is_healthy(),
+            "store": seen.store.is_some(),
+            "vault": seen.vault.is_some(),
             "kill": world.kill.is_some(),
             "policy_hash": world.policy.hash().to_string(),
         });

@@ -1,4 +1,4 @@
-//! Operators: listed, added, let in and out, given another password.
+//! Operators: listed, added, let in and out, given another role or password.
 
 use domain::operator::{Email, OperatorRole, OperatorState};
 use http::{Response, StatusCode};
@@ -29,6 +29,16 @@ pub(crate) enum RoleWord {
     Approver,
     /// Also changes.
     Owner,
+}
+
+impl From<RoleWord> for OperatorRole {
+    fn from(role: RoleWord) -> Self {
+        match role {
+            RoleWord::Viewer => Self::Viewer,
+            RoleWord::Approver => Self::Approver,
+            RoleWord::Owner => Self::Owner,
+        }
+    }
 }
 
 impl From<OperatorRole> for RoleWord {
@@ -67,6 +77,8 @@ pub(crate) struct NewOperator {
 #[serde(deny_unknown_fields)]
 pub(crate) struct OperatorPatch {
     state: Option<Switch>,
+    /// Another role, which holds for their tokens too.
+    role: Option<RoleWord>,
     /// Another password.
     #[schemars(length(min = 12))]
     password: Option<String>,
@@ -80,14 +92,9 @@ pub(crate) async fn list(asked: Asked) -> Result<Response<Flow>, Problem> {
 pub(crate) async fn create(asked: Asked) -> Result<Response<Flow>, Problem> {
     let NewOperator { operator, role, password } = asked.json()?;
     let email = Email::parse(&operator).map_err(|bad| Problem::invalid(bad.to_string()))?;
-    let role = match role {
-        RoleWord::Viewer => OperatorRole::Viewer,
-        RoleWord::Approver => OperatorRole::Approver,
-        RoleWord::Owner => OperatorRole::Owner,
-    };
     let (actor, now, new) = (asked.who()?.operator.actor(), asked.now.wall, email.clone());
     login::hashing(&asked, async move |desk| {
-        desk.admin.create_operator(&actor, now, new, role, &password).await
+        desk.admin.create_operator(&actor, now, new, role.into(), &password).await
     })
     .await?;
     answer::json(StatusCode::CREATED, &view(asked.desk.admin.show_operator(&email).await?))
@@ -96,8 +103,11 @@ pub(crate) async fn create(asked: Asked) -> Result<Response<Flow>, Problem> {
 pub(crate) async fn update(asked: Asked) -> Result<Response<Flow>, Problem> {
     let unknown = |_| Problem::not_found("there is no such operator");
     let email = Email::parse(asked.part("email")).map_err(unknown)?;
-    let OperatorPatch { state, password } = asked.json()?;
+    let OperatorPatch { state, role, password } = asked.json()?;
     let (admin, actor, now) = (&asked.desk.admin, asked.who()?.operator.actor(), asked.now.wall);
+    if let Some(role) = role {
+        admin.set_operator_role(&actor, now, &email, role.into()).await?;
+    }
     match state {
         None => false,
         Some(Switch::Active) => admin.enable_operator(&actor, now, &email).await?,

@@ -26,10 +26,24 @@ pub(crate) struct OverviewView {
     /// Rules, or reasons, that refused most.
     rules: Vec<Ranked>,
     failing: Vec<Ranked>,
+    health: HealthView,
     /// Events of the trail.
     events: u64,
     /// Those that are not counted yet.
     behind: u64,
+}
+
+/// What the gateway stands on, as it was within the last seconds.
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct HealthView {
+    /// The store can be read and written.
+    store: bool,
+    /// Who is new finds room in the counters of the limits.
+    counters: bool,
+    /// The vault opens what is sealed.
+    vault: bool,
+    /// The trail can be written; else calls are refused.
+    trail: bool,
 }
 
 /// Calls by how they ended.
@@ -70,6 +84,7 @@ pub(crate) async fn show(asked: Asked) -> Result<Response<Flow>, Problem> {
         Range::WORDS.into_iter().find(|(word, _)| *word == wanted).unwrap_or(("hour", Range::Hour));
     let admin = &asked.desk.admin;
     let found = admin.overview(asked.now.wall, range).await?;
+    let seen = asked.desk.health().await;
     let ranked =
         |all: Vec<(String, u64)>| all.into_iter().map(|(name, calls)| Ranked { name, calls }).collect();
     answer::ok(&OverviewView {
@@ -89,6 +104,12 @@ pub(crate) async fn show(asked: Asked) -> Result<Response<Flow>, Problem> {
         services: ranked(found.services),
         rules: ranked(found.rules),
         failing: ranked(found.failing),
+        health: HealthView {
+            store: seen.store.is_some(),
+            counters: seen.counters.buckets < seen.counters.capacity,
+            vault: seen.vault.is_some(),
+            trail: asked.desk.recorder.is_healthy(),
+        },
         events: found.events,
         behind: found.behind,
     })

@@ -130,6 +130,7 @@ fn filter(query: &Pairs, chosen: &str, now: Timestamp) -> Result<CallFilter, Pro
     Ok(CallFilter {
         agent: text("agent"),
         service: text("service"),
+        action: None,
         end,
         text: text("q"),
         since: moment("since").or_else(|| back.and_then(|back| now.checked_sub(back).ok())),
@@ -153,16 +154,13 @@ fn address(query: &Pairs, before: Option<i64>) -> String {
 /// Where the events of a filter come as a file.
 fn export_address(filter: &CallFilter, format: &str) -> String {
     let mut address = format!("/api/audit/export?format={format}");
-    let decision = filter
-        .end
-        .map(CallEnd::as_str)
-        .filter(|word| domain::audit::ResultWord::ALL.into_iter().any(|result| result.as_str() == *word));
     let since = filter.since.map(|since| since.to_string());
     let until = filter.until.map(|until| until.to_string());
     for (name, value) in [
         ("agent", filter.agent.as_deref()),
         ("service", filter.service.as_deref()),
-        ("decision", decision),
+        ("decision", filter.end.map(CallEnd::as_str)),
+        ("text", filter.text.as_deref()),
         ("since", since.as_deref()),
         ("until", until.as_deref()),
     ] {

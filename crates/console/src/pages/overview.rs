@@ -5,6 +5,7 @@ mod chart;
 mod first;
 
 use admin::{Layer, Overview, Range};
+use counters::Filling;
 use domain::{operator::OperatorRole, service::Service};
 use http::{Response, StatusCode};
 use jiff::{Timestamp, tz::TimeZone};
@@ -16,7 +17,10 @@ use pipeline::{
 
 use super::{
     layout::{Frame, Tab},
-    ui::{Tone, badge, count, foreign, foreign_cut, icon, length, milliseconds, number, part, seconds, sign},
+    ui::{
+        self, Tone, badge, count, foreign, foreign_cut, icon, length, milliseconds, number, part, seconds,
+        sign,
+    },
 };
 use crate::{asked::Asked, problem::Problem};
 
@@ -69,7 +73,7 @@ async fn figures(
             (chart::calls(overview))
             div.grid {
                 (waiting(asked, frame).await?)
-                (health(asked, overview, services))
+                (health(asked, overview, services).await)
                 (chart::times(overview))
                 (top("Rules that refuse most", &overview.rules, true, |rule| format!("/calls?time={range}&q={}", part(rule))))
                 (top("Busiest agents", &overview.agents, false, |agent| format!("/calls?time={range}&agent={}", part(agent))))
@@ -160,15 +164,20 @@ async fn waiting(asked: &Asked, frame: &Frame) -> Result<Markup, Problem> {
     })
 }
 
-fn health(asked: &Asked, overview: &Overview, services: &[Service]) -> Markup {
+async fn health(asked: &Asked, overview: &Overview, services: &[Service]) -> Markup {
     let desk = &asked.desk;
+    let seen = desk.health().await;
     let recorder = desk.recorder.is_healthy();
     let failing: Vec<String> = overview
         .failing
         .iter()
         .map(|(service, failed)| format!("{service}: {}", count(*failed, "failure")))
         .collect();
-    let bad = usize::from(!recorder) + usize::from(!failing.is_empty());
+    let Filling { buckets, capacity, server } = seen.counters;
+    let works =
+        [seen.store.is_some(), seen.counters.works(), seen.vault.is_some(), failing.is_empty(), recorder];
+    let bad = works.into_iter().filter(|works| !works).count();
+    let sign = |works| if works { sign(Tone::Good, "check") } else { sign(Tone::Bad, "stop") };
     html! {
         section.panel aria-labelledby="hl" {
             header {
@@ -176,17 +185,36 @@ fn health(asked: &Asked, overview: &Overview, services: &[Service]) -> Markup {
                 @if bad == 0 { (badge(Tone::Good, "check", "Well")) } @else { (badge(Tone::Look, "alert", format!("{bad} of 5 to look at"))) }
             }
             ul.list {
-                li { span { (sign(Tone::Good, "check")) " Store" } span.muted { "SQLite" } }
-                li { span { (sign(Tone::Good, "check")) " Counters" } span.muted { "memory" } }
-                li { span { (sign(Tone::Good, "check")) " Vault" } span.muted { "open" } }
                 li {
-                    span { @if failing.is_empty() { (sign(Tone::Good, "check")) } @else { (sign(Tone::Look, "alert")) } " " a href="/services" { "Services" } }
+                    span { (sign(seen.store.is_some())) " Store" }
+                    @match seen.store.zip(seen.schema) {
+                        Some((commit, schema)) => { span.muted { "SQLite, schema " (schema) ", commit " (milliseconds(commit.as_secs_f64() * 1_000.0)) " ms" } }
+                        None => { span { "cannot be read or written" } }
+                    }
+                }
+                li {
+                    span { (sign(seen.counters.works())) " Counters" }
+                    @match server {
+                        None => { span.muted { "memory, " (number(buckets as u64)) " of " (number(capacity as u64)) " buckets" } }
+                        Some(true) => { span.muted { "at a server, which answers" } }
+                        Some(false) => { span { "the server does not answer" } }
+                    }
+                }
+                li {
+                    span { (sign(seen.vault.is_some())) " Vault" }
+                    @match seen.vault {
+                        Some(term) => { span.muted { "open, term " (term) } }
+                        None => { span { "does not open what is sealed" } }
+                    }
+                }
+                li {
+                    span { @if failing.is_empty() { (sign(true)) } @else { (ui::sign(Tone::Look, "alert")) } " " a href="/services" { "Services" } }
                     span class=[failing.is_empty().then_some("muted")] {
                         @if failing.is_empty() { (count(services.len() as u64, "service")) ", no failure" } @else { (foreign(&failing.join("; "))) }
                     }
                 }
                 li {
-                    span { @if recorder { (sign(Tone::Good, "check")) } @else { (sign(Tone::Bad, "stop")) } " " a href="/calls" { "Trail" } }
+                    span { (sign(recorder)) " " a href="/calls" { "Trail" } }
                     span.muted {
                         @if recorder { (count(overview.events, "event")) } @else { "cannot be written; calls are refused" }
                         @if overview.behind > 0 { ", " (number(overview.behind)) " not counted here yet" }

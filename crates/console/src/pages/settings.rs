@@ -1,22 +1,24 @@
 //! Settings: the kill switch, people, their logins and tokens, and the vault.
 
+pub(super) mod operators;
+pub(super) mod tokens;
+
 use domain::{
     kill::{Kill, KillReason},
-    operator::{Email, OperatorRole, OperatorState, Session, SessionId, Token},
+    operator::{OperatorRole, Session, SessionId, Token},
 };
 use http::{Response, StatusCode};
 use jiff::Timestamp;
 use maud::{Markup, html};
 use pipeline::flow::Flow;
-use store::StoredOperator;
 
 use super::{
     agents::wrong,
     layout::{Frame, Tab},
     see,
-    ui::{Tone, ago, badge, count, day, foreign, foreign_cut, icon, length, moment, note, number, seconds},
+    ui::{Tone, ago, badge, count, foreign, foreign_cut, icon, length, moment, note, number},
 };
-use crate::{answer, asked::Asked, cookies, login, problem::Problem};
+use crate::{answer, asked::Asked, cookies, problem::Problem};
 
 /// What must be typed to stop everything.
 const STOP: &str = "stop everything";
@@ -60,54 +62,6 @@ pub(super) async fn kill(asked: Asked) -> Result<Response<Flow>, Problem> {
         }
     };
     after(&asked, done.await, "#kill").await
-}
-
-/// Adds an operator.
-pub(super) async fn create_operator(asked: Asked) -> Result<Response<Flow>, Problem> {
-    let form = asked.form()?;
-    let done = async {
-        let email = Email::parse(form.get("email").unwrap_or_default())
-            .map_err(|bad| Problem::invalid(bad.to_string()))?;
-        let role = OperatorRole::parse(form.get("role").unwrap_or_default());
-        let role = role.ok_or_else(|| Problem::invalid("choose a role: viewer, approver or owner"))?;
-        let password = form.get("password").unwrap_or_default().to_owned();
-        let (actor, now) = (asked.who()?.operator.actor(), asked.now.wall);
-        login::hashing(&asked, async move |desk| {
-            desk.admin.create_operator(&actor, now, email, role, &password).await
-        })
-        .await?;
-        Ok("operator")
-    };
-    after(&asked, done.await, "#operators").await
-}
-
-/// Disables an operator, or lets them in again.
-pub(super) async fn change_operator(asked: Asked) -> Result<Response<Flow>, Problem> {
-    let form = asked.form()?;
-    let done = async {
-        let email = Email::parse(form.get("email").unwrap_or_default())
-            .map_err(|bad| Problem::invalid(bad.to_string()))?;
-        let (admin, who, now) = (&asked.desk.admin, asked.who()?, asked.now.wall);
-        match form.get("state") {
-            Some("disabled") if email == *who.operator.email() => {
-                return Err(Problem::conflict("you cannot disable yourself; another owner can"));
-            }
-            Some("disabled") => admin.disable_operator(&who.operator.actor(), now, &email).await?,
-            Some("active") => admin.enable_operator(&who.operator.actor(), now, &email).await?,
-            _ => return Err(Problem::invalid("there is no such state")),
-        };
-        Ok("changed")
-    };
-    after(&asked, done.await, "#operators").await
-}
-
-/// A script's token stops.
-pub(super) async fn revoke_token(asked: Asked) -> Result<Response<Flow>, Problem> {
-    let form = asked.form()?;
-    let actor = asked.who()?.operator.actor();
-    let id = form.get("token").unwrap_or_default();
-    let done = asked.desk.admin.revoke_token(&actor, asked.now.wall, id).await;
-    after(&asked, done.map(|_| "revoked").map_err(Problem::from), "#tokens").await
 }
 
 /// Ends a login: one's own, and for owners anybody's.
@@ -158,10 +112,10 @@ async fn page(asked: &Asked, said: Option<Markup>, status: StatusCode) -> Result
         div.head { div { h1 { "Settings" } p { "People, their sessions, the vault and the kill switch. The rest is in " code { "toolgate.yaml" } "." } } }
         @if let Some(said) = said { (said) }
         (kill_panel(&frame, owner))
-        (operator_panel(&frame, &operators, owner))
+        (operators::operator_panel(&frame, &operators, owner))
         div.grid.three {
             (session_panel(asked, &frame, &sessions))
-            (token_panel(&frame, &tokens, owner))
+            (tokens::token_panel(&frame, &tokens))
             (vault_panel(asked, now).await?)
         }
     };
@@ -225,54 +179,6 @@ fn kill_on(frame: &Frame, owner: bool) -> Markup {
     }
 }
 
-fn operator_panel(frame: &Frame, operators: &[StoredOperator], owner: bool) -> Markup {
-    html! {
-        section.panel id="operators" aria-labelledby="op" {
-            header { h2 id="op" { "Operators" } p { b { "viewer" } " reads, arguments redacted; " b { "approver" } " also decides; " b { "owner" } " also changes" } }
-            table.fold {
-                thead { tr { th { "E-mail" } th { "Role" } th { "State" } th { "Since" } th { span.vh { "Change" } } } }
-                tbody {
-                    @for operator in operators {
-                        @let active = operator.state == OperatorState::Active;
-                        tr {
-                            th.span scope="row" { (operator.email) }
-                            td { span.tag { (operator.role.as_str()) } }
-                            td { @if active { (badge(Tone::Good, "check", "Active")) } @else { (badge(Tone::Plain, "ban", "Disabled")) } }
-                            td data-l="since" { (day(operator.created_at)) }
-                            td.num {
-                                @if operator.email == *frame.who.email() { span.muted { "you" } }
-                                @else if owner {
-                                    form method="post" action="/settings/operators/change" data-confirm=[active.then(|| format!("Disable {}? Password, sessions and tokens stop at once.", operator.email))] {
-                                        (frame.token())
-                                        input type="hidden" name="email" value=(operator.email);
-                                        @if active { button.btn.danger name="state" value="disabled" { "Disable" span.vh { " " (operator.email) } } }
-                                        @else { button.btn name="state" value="active" { "Enable" span.vh { " " (operator.email) } } }
-                                    }
-                                }
-                            }
-                        }
-                    }
-                }
-            }
-            @if owner {
-                details.body {
-                    summary { (icon("plus")) " New operator" }
-                    form.stack method="post" action="/settings/operators" {
-                        (frame.token())
-                        div.fields {
-                            label.field { span { "E-mail" } input type="email" name="email" required autocomplete="off"; }
-                            label.field { span { "Role" } select name="role" { @for role in ["viewer", "approver", "owner"] { option value=(role) { (role) } } } }
-                            label.field { span { "First password" } input type="password" name="password" required minlength=(admin::PASSWORD_CHARACTERS_MIN) autocomplete="new-password"; }
-                        }
-                        p.hint { "At least " (admin::PASSWORD_CHARACTERS_MIN) " characters. A forgotten one is set anew with " code { "toolgate operators reset" } "." }
-                        button.btn.primary { "Add" }
-                    }
-                }
-            }
-        }
-    }
-}
-
 fn session_panel(asked: &Asked, frame: &Frame, sessions: &[Session]) -> Markup {
     let current = asked.who().ok().and_then(|who| who.session);
     let terms = &asked.desk.sessions.terms;
@@ -329,33 +235,6 @@ fn browser(agent: &str) -> Markup {
         (Some(program), None) => html! { (program) },
         _ if agent.is_empty() => html! { "a program without a name" },
         _ => foreign_cut(agent, 40),
-    }
-}
-
-fn token_panel(frame: &Frame, tokens: &[&Token], owner: bool) -> Markup {
-    html! {
-        section.panel id="tokens" aria-labelledby="to" {
-            header { h2 id="to" { "Tokens for scripts" } }
-            ul.list {
-                @for token in tokens {
-                    li {
-                        span {
-                            b { (token.operator) } br;
-                            span.muted { code { "opt_" (token.id) } ", made " (day(token.created_at)) ", expires in " (length(seconds(frame.now, token.expires_at))) }
-                        }
-                        @if owner {
-                            form method="post" action="/settings/tokens/revoke" data-confirm={ "Revoke opt_" (token.id) "?" } {
-                                (frame.token())
-                                input type="hidden" name="token" value=(token.id);
-                                button.btn.danger { "Revoke" span.vh { " opt_" (token.id) } }
-                            }
-                        }
-                    }
-                }
-                @if tokens.is_empty() { li { span.muted { "None" } } }
-            }
-            p.foot { span { "Made with " code { "toolgate operators token" } } }
-        }
     }
 }
 

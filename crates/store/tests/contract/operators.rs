@@ -56,6 +56,27 @@ async fn the_last_active_owner_stays() {
 }
 
 #[tokio::test]
+async fn a_role_is_changed_from_what_was_seen_and_the_last_active_owner_keeps_it() {
+    use OperatorRole::{Approver, Owner, Viewer};
+    let world = World::new().await;
+    let role = |name, from, to| Change::SetOperatorRole { email: email(name), from, to };
+    world.change(operator("ada", Owner)).await;
+    assert!(!world.change(role("ada", Owner, Approver)).await, "nobody else is an owner");
+    world.change(operator("eve", Viewer)).await;
+    assert!(!world.change(role("eve", Approver, Owner)).await, "she is a viewer");
+    assert!(!world.change(role("eve", Viewer, Viewer)).await, "nothing would change");
+    assert!(world.change(role("eve", Viewer, Owner)).await);
+    assert!(world.change(state("eve", OperatorState::Disabled)).await);
+    assert!(!world.change(role("ada", Owner, Viewer)).await, "a disabled owner does not count");
+    assert!(world.change(role("eve", Owner, Approver)).await, "and is not the last active one");
+    assert!(world.change(role("eve", Approver, Owner)).await);
+    assert!(world.change(state("eve", OperatorState::Active)).await);
+    assert!(world.change(role("ada", Owner, Viewer)).await);
+    assert!(!world.change(role("nobody", Viewer, Owner)).await);
+    assert_eq!(world.store.operator(&email("ada")).await.unwrap().unwrap().role, Viewer);
+}
+
+#[tokio::test]
 async fn a_token_reads_back_and_is_revoked_once() {
     let world = World::new().await;
     assert!(!world.change(create(token("7kq2m9xd", "ada", 1))).await, "nobody is there");
@@ -136,9 +157,6 @@ async fn wrong_passwords_are_forgotten_after_an_hour() {
     assert!(world.store.wrong_passwords(&email("ada"), moment(3_599)).await.unwrap().is_some());
     assert_eq!(world.store.wrong_passwords(&email("ada"), moment(3_600)).await.unwrap(), None);
     assert!(world.store.count_wrong_password(&email("ada"), None, moment(3_600)).await.unwrap());
-    let rows: i64 = sqlx::query_scalar("SELECT count(*) FROM wrong_passwords")
-        .fetch_one(&mut world.raw().await)
-        .await
-        .unwrap();
+    let rows = world.number("SELECT count(*) FROM wrong_passwords").await;
     assert_eq!(rows, 1, "nothing piles up");
 }

@@ -9,7 +9,7 @@ mod verify;
 
 use clap::Subcommand;
 
-use self::filters::Filters;
+use self::filters::{CallFilters, Filters};
 use super::{Context, Verdict};
 
 #[derive(Debug, Subcommand)]
@@ -36,7 +36,7 @@ pub enum Command {
     #[command(override_help = include_str!("help/audit_export.txt"))]
     Export {
         #[command(flatten)]
-        filters: Filters,
+        filters: CallFilters,
         #[arg(long, value_name = "F", value_enum, default_value_t)]
         format: export::Format,
     },
@@ -44,15 +44,16 @@ pub enum Command {
 
 pub fn run(context: &Context, command: Command) -> anyhow::Result<Verdict> {
     context.block_on(async {
-        let store = context.store(&context.settings()?).await?;
+        let desk = context.desk().await?;
+        let store = desk.store();
         let verdict = match command {
-            Command::List { filters, limit } => calls::list(context, &store, &filters, limit).await,
-            Command::Show { call } => show::show(context, &store, &call).await,
-            Command::Tail { filters } => tail::tail(context, &store, &filters).await,
-            Command::Verify => verify::verify(context, &store).await,
-            Command::Export { filters, format } => export::export(context, &store, &filters, format).await,
+            Command::List { filters, limit } => calls::list(context, store, &filters, limit).await,
+            Command::Show { call } => show::show(context, store, &call).await,
+            Command::Tail { filters } => tail::tail(context, store, &filters).await,
+            Command::Verify => verify::verify(context, store).await,
+            Command::Export { filters, format } => export::export(context, &desk, &filters, format).await,
         };
-        store.close().await;
+        desk.close().await;
         verdict
     })
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use admin::{Admin, SessionKeys};
 use anyhow::anyhow;
-use console::{Desk, Logins, Manner, MonitorToken, News, PolicyStanding, Tally, Welcome};
+use console::{Desk, LastSeen, Logins, Manner, MonitorToken, News, PolicyStanding, Tally, Welcome};
 use domain::risk::KnownRisk;
 use pipeline::{Gateway, recorder::Told};
 use tokio::sync::{Semaphore, watch};
@@ -64,6 +64,7 @@ impl Setup {
             clock: Arc::clone(&gateway.clock),
             freshness: Arc::clone(&gateway.freshness),
             recorder: Arc::clone(&gateway.recorder),
+            counters: Arc::clone(&gateway.counters),
             approvals: Arc::clone(&gateway.approvals),
             sessions,
             logins: Logins::default(),
@@ -78,6 +79,7 @@ impl Setup {
             tally: self.tally,
             timings: Arc::clone(&gateway.timings),
             monitor: self.monitor,
+            seen: LastSeen::default(),
             verifying: Semaphore::new(1),
             manner: Manner { secure: settings.console.listener.url().starts_with("https://") },
             stopping: gateway.stopping.clone(),

@@ -468,7 +468,6 @@ fn forms_are_for_their_role() {
                 "/settings/kill",
                 "/settings/operators",
                 "/settings/operators/change",
-                "/settings/tokens/revoke",
             ],
         ),
     ] {

@@ -1,16 +1,12 @@
 //! `audit export`: every event to stdout, the oldest first, as it was hashed or as a table for spreadsheets.
 
-use std::{
-    io::{BufWriter, Write as _},
-    ops::ControlFlow,
-};
+use std::io::{BufWriter, Write as _};
 
 use clap::ValueEnum;
-use store::Store;
 
 use super::{
-    super::{Context, Verdict},
-    Filters,
+    super::{Context, Verdict, context::Desk},
+    CallFilters,
 };
 
 /// How events are written.
@@ -25,24 +21,29 @@ pub enum Format {
 
 pub async fn export(
     context: &Context,
-    store: &Store,
-    filters: &Filters,
+    desk: &Desk,
+    filters: &CallFilters,
     format: Format,
 ) -> anyhow::Result<Verdict> {
     let mut out = BufWriter::with_capacity(64 * 1024, std::io::stdout().lock());
     if format == Format::Csv {
         out.write_all(admin::csv_head().as_bytes())?;
     }
-    let mut written = Ok(());
-    store
-        .for_each_event(&filters.query(context.now()), |event| {
-            written = match format {
-                Format::Jsonl => writeln!(out, "{}", event.json()),
-                Format::Csv => out.write_all(admin::csv_line(&event).as_bytes()),
-            };
-            if written.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
-        })
-        .await?;
-    written.and_then(|()| out.flush())?;
+    let now = context.now();
+    let filter = filters.filter(now);
+    // What is appended while it is written is not in it.
+    let end = desk.admin.newest_event().await?;
+    let mut after = Some(0);
+    while let Some(behind) = after {
+        let found = desk.admin.export(now.wall, &filter, behind, end).await?;
+        for event in &found.events {
+            match format {
+                Format::Jsonl => writeln!(out, "{}", event.json())?,
+                Format::Csv => out.write_all(admin::csv_line(event).as_bytes())?,
+            }
+        }
+        after = found.next;
+    }
+    out.flush()?;
     Ok(Verdict::Done)
 }

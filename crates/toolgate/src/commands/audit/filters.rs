@@ -1,5 +1,6 @@
 //! Which events are meant: the filters that every view of the trail shares.
 
+use admin::{CallEnd, CallFilter};
 use clap::{Args, builder::PossibleValuesParser};
 use domain::{audit::ResultWord, clock::Now};
 use jiff::{SignedDuration, Timestamp, civil::Date, tz::TimeZone};
@@ -7,20 +8,39 @@ use store::Query;
 
 use crate::settings::duration;
 
+/// Which events: who, where, what, when.
 #[derive(Debug, Args)]
-pub struct Filters {
+pub struct Span {
     #[arg(long, value_name = "A")]
     agent: Option<String>,
     #[arg(long, value_name = "S")]
     service: Option<String>,
     #[arg(long, value_name = "T")]
     action: Option<String>,
-    #[arg(long, value_name = "D", value_parser = PossibleValuesParser::new(ResultWord::ALL.map(ResultWord::as_str)))]
-    decision: Option<String>,
     #[arg(long, value_name = "WHEN", value_parser = moment)]
     since: Option<Moment>,
     #[arg(long, value_name = "WHEN", value_parser = moment)]
     until: Option<Moment>,
+}
+
+/// Those that end in a result.
+#[derive(Debug, Args)]
+pub struct Filters {
+    #[command(flatten)]
+    span: Span,
+    #[arg(long, value_name = "D", value_parser = PossibleValuesParser::new(ResultWord::ALL.map(ResultWord::as_str)))]
+    decision: Option<String>,
+}
+
+/// Those of calls that stand so or have a text in them, as the console's page of calls has it.
+#[derive(Debug, Args)]
+pub struct CallFilters {
+    #[command(flatten)]
+    span: Span,
+    #[arg(long, value_name = "D", value_parser = PossibleValuesParser::new(CallEnd::WORDS.map(|(word, _)| word)))]
+    decision: Option<String>,
+    #[arg(long, value_name = "T")]
+    text: Option<String>,
 }
 
 /// A time, or an age that becomes one when it is known what time it is.
@@ -33,19 +53,39 @@ enum Moment {
 impl Filters {
     /// The query for the store.
     pub fn query(&self, now: Now) -> Query {
-        let at = |moment: Option<Moment>| match moment? {
-            Moment::At(at) => Some(at),
-            Moment::Ago(age) => now.wall.checked_sub(age).ok(),
-        };
+        let Span { agent, service, action, since, until } = &self.span;
         Query {
-            agent: self.agent.clone(),
-            service: self.service.clone(),
-            action: self.action.clone(),
+            agent: agent.clone(),
+            service: service.clone(),
+            action: action.clone(),
             result: self.decision.clone(),
-            since: at(self.since),
-            until: at(self.until),
+            since: at(*since, now),
+            until: at(*until, now),
             ..Query::default()
         }
+    }
+}
+
+impl CallFilters {
+    /// The filter.
+    pub fn filter(&self, now: Now) -> CallFilter {
+        let Span { agent, service, action, since, until } = &self.span;
+        CallFilter {
+            agent: agent.clone(),
+            service: service.clone(),
+            action: action.clone(),
+            end: self.decision.as_deref().and_then(CallEnd::parse),
+            text: self.text.clone(),
+            since: at(*since, now),
+            until: at(*until, now),
+        }
+    }
+}
+
+fn at(moment: Option<Moment>, now: Now) -> Option<Timestamp> {
+    match moment? {
+        Moment::At(at) => Some(at),
+        Moment::Ago(age) => now.wall.checked_sub(age).ok(),
     }
 }
 
@@ -81,14 +121,9 @@ mod tests {
 
     #[test]
     fn an_age_counts_back_from_now() {
-        let filters = Filters {
-            agent: None,
-            service: None,
-            action: None,
-            decision: None,
-            since: Some(moment("1h").unwrap()),
-            until: None,
-        };
+        let since = Some(moment("1h").unwrap());
+        let span = Span { agent: None, service: None, action: None, since, until: None };
+        let filters = Filters { span, decision: None };
         let wall = "2026-11-23T14:00:00Z".parse().unwrap();
         let now = Now { wall, monotonic: std::time::Duration::ZERO };
         assert_eq!(filters.query(now).since, Some("2026-11-23T13:00:00Z".parse().unwrap()));
