@@ -54,8 +54,9 @@ async def http_transport(stack: contextlib.AsyncExitStack, url: str, headers: di
     return streamable_http_client(url, http_client=http)
 
 
-def bridge(gateway: Gateway, service: str, key: str) -> StdioServerParameters:
-    """`toolgate bridge SERVICE` as a client's configuration starts it."""
+def bridge(gateway: Gateway, service: str | None, key: str) -> StdioServerParameters:
+    """`toolgate bridge [SERVICE]` as a client's configuration starts it."""
+    arguments = ["bridge", *([service] if service else [])]
     return StdioServerParameters(
-        command=BINARY, args=["bridge", service], env={"TOOLGATE_URL": gateway.address, "TOOLGATE_KEY": key}
+        command=BINARY, args=arguments, env={"TOOLGATE_URL": gateway.address, "TOOLGATE_KEY": key}
     )

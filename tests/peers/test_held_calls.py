@@ -16,6 +16,7 @@ import servers
 from processes import PATIENCE, wait_until
 from recorder import Answer, Recorder
 from routes import Route
+from test_other_clients import tour
 
 pytestmark = pytest.mark.anyio
 
@@ -186,6 +187,29 @@ async def test_an_mcp_client_that_waits_gets_the_plain_result(tmp_path, bank, pr
             held = await in_the_background(desk.pending)
             await in_the_background(desk.decide, "approve", held)
         assert results[0].content[0].text == f"{upstream} {through} {mode}" and not results[0].is_error
+        assert [one["status"] for one in desk.all()] == ["executed"]
+
+
+@pytest.mark.parametrize("upstream", ["stdio", "http"])
+@pytest.mark.parametrize("through", ["gateway", "bridge"])
+async def test_a_client_that_takes_tasks_follows_one_to_its_end(tmp_path, bank, probe_url, upstream, through):
+    with guarded(tmp_path / "home", bank, probe_url, "60s") as (gateway, desk, key):
+        service = "probe-http" if upstream == "http" else "probe"
+        route = Route(through, upstream, gateway=gateway, service=service, key=key)
+        told = []
+
+        async def call():
+            told.append(await in_the_background(tour, "rust", "task", route))
+
+        async with anyio.create_task_group() as clients:
+            clients.start_soon(call)
+            held = await in_the_background(desk.pending)
+            await in_the_background(desk.decide, "approve", held)
+        [seen] = told
+        assert "io.modelcontextprotocol/tasks" in seen["offered"]
+        assert (seen["created"]["taskId"], seen["created"]["status"]) == (held["id"], "working")
+        assert (seen["ended"]["taskId"], seen["ended"]["status"]) == (held["id"], "completed")
+        assert seen["ended"]["result"]["content"][0]["text"] == "a task's h\u00e9llo"
         assert [one["status"] for one in desk.all()] == ["executed"]
 
 

@@ -8,10 +8,7 @@ use anyhow::{Context, Result};
 
 use crate::steps::Steps;
 use crate::workspace::{self, cargo};
-use crate::{debian, toolchain};
-
-/// What decides which packages are there, in `tests/browser`.
-const LOCKS: [&str; 3] = [".npmrc", "package.json", "package-lock.json"];
+use crate::{debian, npm, toolchain};
 
 /// `cargo xtask browser`.
 pub fn run(steps: &mut Steps, _arguments: &[String]) -> Result<()> {
@@ -42,24 +39,7 @@ pub fn test(steps: &mut Steps) -> Result<()> {
 pub fn fetch(steps: &mut Steps) -> Result<()> {
     debian::install(steps)?;
     fonts(&workspace::peers().join("debian"))?;
-    let (locks, folder) = (scripts(), folder());
-    let stamp = folder.join("installed");
-    let wanted = LOCKS.map(|name| fs::read_to_string(locks.join(name)).unwrap_or_default()).join("\n");
-    if fs::read_to_string(&stamp).is_ok_and(|found| found == wanted) {
-        return Ok(());
-    }
-    fs::create_dir_all(&folder).context("a folder for the browser's packages cannot be made")?;
-    for name in LOCKS {
-        fs::copy(locks.join(name), folder.join(name))
-            .with_context(|| format!("`{name}` cannot be copied"))?;
-    }
-    steps.command(
-        "npm browser",
-        workspace::command("npm")
-            .args(["ci", "--ignore-scripts", "--no-audit", "--no-fund"])
-            .current_dir(&folder),
-    )?;
-    fs::write(stamp, wanted).context("the list of installed packages cannot be written")
+    npm::install(steps, "browser", &scripts(), &folder())
 }
 
 /// A browser without a font draws nothing: the unpacked ones are used beside those of the machine.

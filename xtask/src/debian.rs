@@ -9,8 +9,12 @@ use anyhow::{Context, Result, bail};
 use crate::steps::Steps;
 use crate::workspace;
 
+/// The folder of Postgres' programs.
+pub const POSTGRES: &str = "usr/lib/postgresql/15/bin";
+
 /// Packages, each with the program that says that it is there.
-const PACKAGES: [(&str, &str); 7] = [
+const PACKAGES: [(&str, &str); 8] = [
+    ("postgresql-15", "usr/lib/postgresql/15/bin/postgres"),
     ("nginx", "usr/sbin/nginx"),
     ("haproxy", "usr/sbin/haproxy"),
     ("apache2-bin", "usr/sbin/apache2"),
@@ -31,7 +35,7 @@ pub fn install(steps: &mut Steps) -> Result<()> {
     }
     if workspace::command("apt-get").arg("--version").output().is_err() {
         bail!(
-            "`apt-get` was not found; tests need the nginx, haproxy, apache2-bin, curl, redis-server and chromium of Debian or Ubuntu"
+            "`apt-get` was not found; tests need the postgresql-15, nginx, haproxy, apache2-bin, curl, redis-server and chromium of Debian 12"
         );
     }
     let apt = workspace::peers().join("apt");

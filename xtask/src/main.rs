@@ -4,8 +4,11 @@
 mod bench;
 mod browser;
 mod check;
+mod conformance;
 mod debian;
+mod npm;
 mod peers;
+mod postgres;
 mod soak;
 mod steps;
 mod test;
@@ -25,6 +28,7 @@ const TASKS: &[Task] = &[
     ("test", "everything CI runs: check, peers, build, all tests, the demo's own proof", test::run),
     ("check", "formatting, lints, dependencies, licences", check::run),
     ("peers", "install the real MCP servers and clients below target/peers", peers::run),
+    ("conformance", "hold the official MCP conformance suite against the gateway", conformance::run),
     ("browser", "drive a real browser through the console", browser::run),
     ("screenshots", "pictures of every page of the console into docs/screenshots", browser::screenshots),
     ("bench", "measure the gateway next to nginx and print a report (--quick, --seconds N)", bench::run),

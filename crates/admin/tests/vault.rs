@@ -27,7 +27,7 @@ impl Home {
         let folder = tempfile::tempdir().unwrap();
         let birth = Birth { install: [7; 16], now: now() };
         let path = folder.path().join("toolgate.db");
-        let options = StoreOptions { path, sync: Sync::Os, create: Some(birth) };
+        let options = StoreOptions { place: path.into(), sync: Sync::Os, create: Some(birth) };
         let store = Arc::new(Store::open(&options).await.unwrap());
         Self { admin: Admin::new(store.clone()), store, _folder: folder }
     }

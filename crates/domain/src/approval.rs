@@ -83,6 +83,14 @@ pub struct Held {
     pub idempotency_key: Option<IdempotencyKey>,
 }
 
+impl Held {
+    /// Whether it is a request to an HTTP service: those methods are words (`POST`), those of MCP have a `/`.
+    #[must_use]
+    pub fn is_request(&self) -> bool {
+        !self.method.contains('/')
+    }
+}
+
 /// A risk and what it is made of.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HeldRisk {

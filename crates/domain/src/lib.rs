@@ -14,6 +14,7 @@ pub mod key;
 pub mod keyring;
 pub mod kill;
 pub mod names;
+pub mod oauth;
 pub mod operator;
 mod packed;
 pub mod policy;

@@ -13,6 +13,7 @@ use crate::{
     approval::Ticket,
     idempotency::StoredAnswer,
     key::KeyId,
+    oauth::TokenFault,
     quota::{FAILED_AUTHENTICATION_NAME, Quota},
 };
 
@@ -98,6 +99,8 @@ pub enum KeyFault {
     Expired(KeyId),
     /// Its agent is disabled or deleted.
     AgentDisabled(KeyId),
+    /// It is an access token, and not a good one.
+    Token(TokenFault),
 }
 
 impl KeyFault {
@@ -111,6 +114,7 @@ impl KeyFault {
             Self::Revoked(_) => "revoked",
             Self::Expired(_) => "expired",
             Self::AgentDisabled(_) => "agent disabled",
+            Self::Token(fault) => fault.as_str(),
         }
     }
 
@@ -118,7 +122,7 @@ impl KeyFault {
     #[must_use]
     pub fn key_id(self) -> Option<KeyId> {
         match self {
-            Self::Missing | Self::Misshapen | Self::Unknown => None,
+            Self::Missing | Self::Misshapen | Self::Unknown | Self::Token(_) => None,
             Self::Revoked(id) | Self::Expired(id) | Self::AgentDisabled(id) => Some(id),
         }
     }

@@ -69,9 +69,12 @@ impl World {
         if key.expires_at.is_some_and(|end| end <= now.wall) {
             return Err(KeyFault::Expired(key.id));
         }
-        match self.agents.get(&key.agent) {
-            Some(agent) if agent.state == AgentState::Active => Ok((key, agent)),
-            _ => Err(KeyFault::AgentDisabled(key.id)),
-        }
+        self.active(&key.agent).map(|agent| (key, agent)).ok_or(KeyFault::AgentDisabled(key.id))
+    }
+
+    /// The agent of this name, if it may call.
+    #[must_use]
+    pub fn active(&self, name: &AgentName) -> Option<&Arc<Agent>> {
+        self.agents.get(name).filter(|agent| agent.state == AgentState::Active)
     }
 }

@@ -2,10 +2,11 @@
 //! own headers on every answer. What is said stands in `words.rs`.
 
 mod forms;
+mod tool_result;
 mod words;
 
 use domain::{
-    approval::NotApproved,
+    approval::{NotApproved, Ticket},
     call::{Action, Call},
     clock::Now,
     idempotency::StoredAnswer,
@@ -13,23 +14,29 @@ use domain::{
     service::RefusalForm,
     stop::{Fault, OverLimit, Refusal, Stop, Unreadable},
 };
-use http::{HeaderName, HeaderValue, Response, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
 use pipeline::{
     Repeat, Reply,
     flow::{self, Flow},
     turn_away,
 };
 use wire::{
-    Reason,
+    Message, Reason, Shape,
     mcp::{Class, code},
 };
 
-use self::words::Words;
-use crate::Front;
+pub(crate) use self::{tool_result::OUTPUT_SCHEMA, words::quoted};
+use self::{tool_result::tool_result, words::Words};
+use crate::{
+    Front,
+    challenge::{self, Challenge},
+};
 
 const CALL_ID: HeaderName = HeaderName::from_static("x-call-id");
 const PROXY_STATUS: HeaderName = HeaderName::from_static("x-proxy-status");
 const IDEMPOTENCY_STATUS: HeaderName = HeaderName::from_static("x-idempotency-status");
+/// Says of an event stream that nobody in between may hold it back.
+const ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
 const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 
@@ -42,6 +49,15 @@ pub(crate) enum Form {
         id: String,
         /// Whether it is a `tools/call`, which may be answered by a tool result.
         is_tool_call: bool,
+        /// Whether it is of the newest protocol.
+        modern: bool,
+    },
+    /// The same for a `tools/call` that was made a request to an HTTP service: its answer is told in a tool result.
+    Tool {
+        /// The id.
+        id: String,
+        /// Whether it is of the newest protocol.
+        modern: bool,
     },
     /// A plain HTTP answer of an MCP endpoint: nothing in the request asks for a JSON-RPC one.
     Plain,
@@ -49,9 +65,66 @@ pub(crate) enum Form {
     Http,
 }
 
+impl Form {
+    /// The form of the answer to this message.
+    pub(crate) fn of(message: &Message, modern: bool) -> Self {
+        match message.shape() {
+            Shape::Request { id, method } => {
+                Self::Rpc { id: id.text().to_owned(), is_tool_call: method == "tools/call", modern }
+            }
+            Shape::Notification { .. } | Shape::Response { .. } => Self::Plain,
+        }
+    }
+
+    /// The id of the JSON-RPC request that is answered.
+    pub(crate) fn id(&self) -> Option<&str> {
+        match self {
+            Self::Rpc { id, .. } | Self::Tool { id, .. } => Some(id),
+            Self::Plain | Self::Http => None,
+        }
+    }
+}
+
+/// Whether an answer is the gateway's own word: a refusal, a fault, or about a held call. What an upstream answered is
+/// not, nor is what we say as a server.
+pub(crate) fn is_of_ours(headers: &HeaderMap) -> bool {
+    headers.get(PROXY_STATUS).is_some_and(|status| status != "forwarded" && status != "executed-approved")
+}
+
+/// Whether it says that the call waits for people.
+pub(crate) fn is_held(headers: &HeaderMap) -> bool {
+    headers.get(PROXY_STATUS).is_some_and(|status| status == "held")
+}
+
+/// What a fault is told as, in a stream of messages: the JSON-RPC error to the request `id`.
+pub(crate) fn fault_message(fault: &Fault, call: &Call, id: &str) -> String {
+    let words = Words::of_fault(fault, call);
+    words.rpc_error(Some(id), words.status.into(), call)
+}
+
 /// The upstream's answer, with our two headers.
-pub(crate) fn forwarded(reply: Reply, call: &Call) -> Response<Flow> {
-    let mut response = Response::from_parts(reply.head, reply.body);
+pub(crate) async fn forwarded(
+    front: &Front,
+    reply: Reply,
+    call: &Call,
+    form: &Form,
+    keyed: bool,
+) -> Response<Flow> {
+    let mut response = match form {
+        Form::Tool { id, modern } => {
+            // It is read whole first: a result that breaks off in the middle would be no message.
+            let (bodies, bounds) = (&front.gateway.bodies, &front.gateway.bounds);
+            match bodies.collect(reply.body, bounds.body_bytes_max, bounds.upstream_timeout).await {
+                Ok(body) => {
+                    let (status, headers) = (reply.head.status, &reply.head.headers);
+                    let body = tool_result(id, *modern, &call.service, status, headers, body.bytes());
+                    rpc(StatusCode::OK, body)
+                }
+                Err(fault) => return to_call(front, &fault.into(), call, form, keyed),
+            }
+        }
+        Form::Rpc { .. } | Form::Plain | Form::Http => Response::from_parts(reply.head, reply.body),
+    };
     if let Some(repeat) = reply.repeat {
         let status = match repeat {
             Repeat::Stored => "stored",
@@ -83,25 +156,33 @@ pub(crate) fn stopped(
     };
     let mut response = match (form, stop) {
         (Form::Http, _) => problem(&words, call),
-        (Form::Rpc { id, is_tool_call }, _) if speaks_rpc(stop) => {
+        (Form::Rpc { id, is_tool_call, modern }, _) if speaks_rpc(stop) => {
             let hides_errors = *is_tool_call
                 && refusals == Some(RefusalForm::Result)
                 && !matches!(stop, Stop::Refused(Refusal::NotInScope));
             let body = if hides_errors {
-                words.tool_result(id, call)
+                words.tool_result(id, *modern, call)
             } else {
                 words.rpc_error(Some(id), words.status.into(), call)
             };
             rpc(StatusCode::OK, body)
         }
+        (Form::Rpc { id, .. }, Stop::Refused(Refusal::NoSuchMethod(_))) => {
+            rpc(StatusCode::NOT_FOUND, words.rpc_error(Some(id), code::METHOD_NOT_FOUND, call))
+        }
+        (Form::Tool { id, .. }, _) if speaks_rpc(stop) => {
+            rpc(StatusCode::OK, words.rpc_error(Some(id), words.status.into(), call))
+        }
+        // What the arguments say wrong, whoever wrote them can mend.
+        (Form::Tool { id, modern }, Stop::Refused(Refusal::Unreadable(unreadable)))
+            if *unreadable != Unreadable::TwoKeys =>
+        {
+            rpc(StatusCode::OK, words.tool_result(id, *modern, call))
+        }
         // Whose protocol it would have been is not known yet.
         (_, Stop::Refused(Refusal::Unreadable(Unreadable::Head(_)))) => problem(&words, call),
         (form, Stop::Refused(Refusal::Unreadable(unreadable))) => {
-            let id = match form {
-                Form::Rpc { id, .. } => Some(id.as_str()),
-                Form::Plain | Form::Http => None,
-            };
-            let body = words.rpc_error(id, unreadable_code(unreadable), call);
+            let body = words.rpc_error(form.id(), unreadable_code(unreadable), call);
             rpc(StatusCode::BAD_REQUEST, body)
         }
         _ => problem(&words, call),
@@ -115,9 +196,15 @@ pub(crate) fn stopped(
     {
         headers.insert(header::LOCATION, place);
     }
-    if words.status == 401 {
-        headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"toolgate\""));
+    if let (Form::Plain, Stop::Refused(Refusal::MethodNotAllowed)) = (form, stop) {
+        // RFC 9110 §15.5.6. Every MCP endpoint takes messages.
+        headers.insert(header::ALLOW, HeaderValue::from_static("POST"));
     }
+    if let Some(challenge) = Challenge::of(stop) {
+        headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge::PLAIN));
+        response.extensions_mut().insert(challenge);
+    }
+    let headers = response.headers_mut();
     if let Stop::Refused(Refusal::RateLimited(over)) = stop {
         limit_headers(headers, over);
     }
@@ -129,19 +216,28 @@ pub(crate) fn stopped(
 }
 
 /// An answer that was kept; on MCP with this request's own id.
-fn stored(answer: &StoredAnswer, call: &Call, form: &Form, status: &'static str) -> Response<Flow> {
-    let body = match form {
-        Form::Rpc { id, .. } => answer.body_for(id),
-        Form::Plain | Form::Http => answer.body.clone(),
-    };
-    let mut response = Response::new(flow::whole(body));
-    *response.status_mut() = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+fn stored(answer: &StoredAnswer, call: &Call, form: &Form, proxy_status: &'static str) -> Response<Flow> {
+    let status = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let mut headers = HeaderMap::with_capacity(answer.headers.len());
     for (name, value) in &answer.headers {
         if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::from_bytes(value)) {
-            response.headers_mut().append(name, value);
+            headers.append(name, value);
         }
     }
-    sign(&mut response, call, status);
+    let mut response = match form {
+        Form::Tool { id, modern } => {
+            let body = tool_result(id, *modern, &call.service, status, &headers, &answer.body);
+            rpc(StatusCode::OK, body)
+        }
+        Form::Rpc { .. } | Form::Plain | Form::Http => {
+            let body = form.id().map_or_else(|| answer.body.clone(), |id| answer.body_for(id));
+            let mut response = Response::new(flow::whole(body));
+            *response.status_mut() = status;
+            *response.headers_mut() = headers;
+            response
+        }
+    };
+    sign(&mut response, call, proxy_status);
     response
 }
 
@@ -170,11 +266,34 @@ pub(crate) fn event_stream(call: &Call, keyed: bool) -> Response<()> {
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(ACCEL_BUFFERING, HeaderValue::from_static("no"));
     if keyed {
         headers.insert(IDEMPOTENCY_STATUS, HeaderValue::from_static("in-progress"));
     }
     sign(&mut response, call, "held");
     response
+}
+
+/// The answer to a held call that goes on as a task: no error, and no result yet.
+pub(crate) fn held_as_task(call: &Call, keyed: bool, message: String) -> Response<Flow> {
+    let mut response = rpc(StatusCode::OK, message);
+    if keyed {
+        response.headers_mut().insert(IDEMPOTENCY_STATUS, HeaderValue::from_static("in-progress"));
+    }
+    sign(&mut response, call, "held");
+    response
+}
+
+/// A message of ours that is no refusal.
+pub(crate) fn own_message(status: StatusCode, call: &Call, message: String) -> Response<Flow> {
+    let mut response = rpc(status, message);
+    sign_own(&mut response, call);
+    response
+}
+
+/// How a held call stands, in words for people and models.
+pub(crate) fn standing(ticket: &Ticket, call: &Call) -> String {
+    words::standing(ticket, call)
 }
 
 /// What `X-Idempotency-Status` says of a stop, where it is about an idempotency key.
@@ -280,7 +399,7 @@ fn sign<B>(response: &mut Response<B>, call: &Call, status: &'static str) {
     response.headers_mut().insert(PROXY_STATUS, HeaderValue::from_static(status));
 }
 
-fn limit_headers(headers: &mut http::HeaderMap, over: &OverLimit) {
+fn limit_headers(headers: &mut HeaderMap, over: &OverLimit) {
     for (name, text) in [(RATE_LIMIT, over.header()), (RATE_LIMIT_POLICY, over.policy_header())] {
         if let Ok(value) = HeaderValue::try_from(text) {
             headers.insert(name, value);

@@ -18,6 +18,7 @@ use crate::{
     Front,
     answer::{self, Form},
     identity::Claims,
+    mcp::task,
     vigil::Vigil,
 };
 
@@ -35,6 +36,8 @@ pub(crate) struct Asked {
     pub(crate) intent: Option<String>,
     /// The token under which the client wants to hear of progress, as it was written.
     pub(crate) progress: Option<String>,
+    /// Whether the client takes a task for an answer while the call is held.
+    pub(crate) tasks: bool,
 }
 
 impl Asked {
@@ -52,6 +55,7 @@ impl Asked {
             repeatable,
             intent,
             progress,
+            tasks,
         } = self;
         let token = session.clone();
         // While this future lives, so does the client. The walk itself must not end with it.
@@ -73,7 +77,10 @@ impl Asked {
         };
         let gateway = Arc::clone(&front.gateway);
         let stop = match tokio::spawn(async move { walk(arrival, &gateway).await }).await {
-            Ok(Ok(reply)) => return answer::forwarded(reply, &call),
+            Ok(Ok(reply)) => return answer::forwarded(front, reply, &call, form, keyed).await,
+            Ok(Err(Stop::Held(ticket))) if tasks => {
+                return task::created(front, &call, form, keyed, *ticket).await;
+            }
             // While people decide, the connection waits; hanging up changes nothing.
             Ok(Err(Stop::Held(ticket))) => {
                 let vigil = Vigil::of_call(front, &call, form, keyed, *ticket, token);

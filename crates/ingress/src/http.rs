@@ -14,7 +14,7 @@ use http::{HeaderMap, Method, Response};
 use http_body_util::BodyExt;
 use hyper::body::{Frame, Incoming};
 use pipeline::{
-    ApiRequest, CallBody, Exchange,
+    ApiRequest, CallBody, Exchange, Presented,
     flow::{self, Broken, Flow},
 };
 use wire::{OddTargets, Target, mcp::Class};
@@ -66,7 +66,7 @@ pub(crate) async fn open(knock: Knock) -> Response<Flow> {
     let asked = match read_head(&front, &call.service, &head.method, &path, query.as_deref(), &head.headers) {
         Ok((method, target, headers)) => {
             let body = read_body(&head.headers, body, &front, claims.key()).await;
-            body.map(|body| (ApiRequest { method, target, body }, headers))
+            body.map(|body| (ApiRequest { method, target, body, reads_answer: false }, headers))
         }
         Err(unreadable) => Err(unreadable.into()),
     };
@@ -83,8 +83,20 @@ pub(crate) async fn open(knock: Knock) -> Response<Flow> {
     let exchange = stated.as_ref().map_or_else(|bad| Err(bad.clone().into()), |_| exchange);
     let (repeatable, intent) = stated.unwrap_or_default();
     let (session, modern, progress) = (None, false, None);
-    let asked =
-        Asked { at, source, claims, call, exchange, headers, session, modern, repeatable, intent, progress };
+    let asked = Asked {
+        at,
+        source,
+        claims,
+        call,
+        exchange,
+        headers,
+        session,
+        modern,
+        repeatable,
+        intent,
+        progress,
+        tasks: false,
+    };
     asked.walk(&front, &Form::Http).await
 }
 
@@ -117,7 +129,7 @@ async fn read_body(
     headers: &HeaderMap,
     body: Incoming,
     front: &Front,
-    key: Option<&PresentedKey>,
+    key: Option<&Presented>,
 ) -> Result<CallBody, Stop> {
     use http_body::Body as _;
     if body.is_end_stream() {

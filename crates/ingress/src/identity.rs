@@ -1,8 +1,11 @@
-//! Which key came with a request, from every place where one may stand, and from which address it came.
+//! Which key or access token came with a request, from every place where one may stand, and from which address it came.
 
 use std::net::{IpAddr, SocketAddr};
 
-use domain::key::PresentedKey;
+use domain::{
+    key::{KeyId, PresentedKey},
+    oauth::{AccessToken, Resource},
+};
 use http::{HeaderMap, HeaderName, Uri, header};
 use pipeline::Presented;
 
@@ -14,7 +17,7 @@ const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 pub(crate) const META_KEY: &str = "toolgate/key";
 
 /// Gathers the texts that claim to be a key.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(crate) struct Claims {
     found: Option<Presented>,
 }
@@ -25,8 +28,12 @@ impl Claims {
         let mut claims = Self::default();
         for value in headers.get_all(header::AUTHORIZATION) {
             // Another scheme is not for us, and never goes upstream: it counts as something that is no key.
-            let token = value.to_str().ok().and_then(bearer);
-            claims.add(token.unwrap_or_default());
+            let token = value.to_str().ok().and_then(bearer).unwrap_or_default();
+            match AccessToken::parse(token) {
+                // An access token stands here and nowhere else (RFC 6750 §2; MCP wants it so).
+                Some(token) => claims.join(Presented::Token(token, Resource::of_path(uri.path()))),
+                None => claims.add(token),
+            }
         }
         for value in headers.get_all(API_KEY) {
             claims.add(value.to_str().unwrap_or_default());
@@ -42,18 +49,30 @@ impl Claims {
 
     /// One more claim. The same key may come twice; two different texts are one too many.
     pub(crate) fn add(&mut self, text: &str) {
-        let claim = PresentedKey::parse(text).map_or(Presented::Misshapen, Presented::One);
+        self.join(PresentedKey::parse(text).map_or(Presented::Misshapen, Presented::One));
+    }
+
+    fn join(&mut self, claim: Presented) {
         self.found = Some(match (self.found.take(), claim) {
             (None, claim) => claim,
             (Some(Presented::One(first)), Presented::One(second)) if first == second => Presented::One(first),
+            (Some(Presented::Token(first, at)), Presented::Token(second, _)) if first == second => {
+                Presented::Token(first, at)
+            }
             (Some(Presented::Misshapen), Presented::Misshapen) => Presented::Misshapen,
             _ => Presented::Several,
         });
     }
 
-    pub(crate) fn key(&self) -> Option<&PresentedKey> {
+    /// What may prove somebody, where one such came.
+    pub(crate) fn key(&self) -> Option<&Presented> {
+        self.found.as_ref().filter(|found| matches!(found, Presented::One(_) | Presented::Token(..)))
+    }
+
+    /// The public part of the key, where one came.
+    pub(crate) fn key_id(&self) -> Option<KeyId> {
         match &self.found {
-            Some(Presented::One(key)) => Some(key),
+            Some(Presented::One(key)) => Some(key.id()),
             _ => None,
         }
     }
@@ -120,6 +139,23 @@ mod tests {
             assert!(matches!(several, Presented::Several));
         }
         assert!(matches!(claims(&["Basic abc"], &[], "/x"), Presented::Misshapen));
+        let token = "Bearer eyJhbGciOiJub25lIn0.e30.c2ln";
+        let bare = "eyJhbGciOiJub25lIn0.e30.c2ln";
+        assert!(matches!(
+            claims(&[token, token], &[], "/mcp/files?a"),
+            Presented::Token(_, Resource::Mcp(name)) if name.as_str() == "files"
+        ));
+        // Anywhere else it is nothing, and beside something else it is one too many.
+        assert!(matches!(claims(&[], &[bare], "/x"), Presented::Misshapen));
+        assert!(matches!(claims(&[], &[], &format!("/x?api_key={bare}")), Presented::Misshapen));
+        for several in [
+            claims(&[token], &[bare], "/x"),
+            claims(&[token], &[one], "/x"),
+            claims(&[token, "Bearer eyJhbGciOiJub25lIn0.e31.c2ln"], &[], "/x"),
+            claims(&[token], &[], &format!("/x?api_key={one}")),
+        ] {
+            assert!(matches!(several, Presented::Several));
+        }
         assert!(matches!(claims(&["Bearer agt_short"], &[], "/x"), Presented::Misshapen));
     }
 }

@@ -6,14 +6,14 @@ use std::{convert::Infallible, net::IpAddr, sync::Arc};
 use domain::{
     call::{Action, Call},
     clock::Now,
-    key::PresentedKey,
     stop::{Refusal, Stop},
     world::World,
 };
 use http::{HeaderMap, HeaderValue, Response, header};
 use pipeline::{
-    Arrival, Exchange, Foretold,
+    Arrival, Exchange, Foretold, Presented,
     arrival::Caller,
+    attend,
     flow::{self, Flow},
     foretell, inquire, refuse,
 };
@@ -73,7 +73,7 @@ impl Inquiry {
     }
 
     /// The key that it came with, as far as there is one.
-    pub(crate) fn key(&self) -> Option<&PresentedKey> {
+    pub(crate) fn key(&self) -> Option<&Presented> {
         self.claims.key()
     }
 
@@ -85,6 +85,17 @@ impl Inquiry {
         // Nothing is forwarded: what is asked for here is answered by us.
         let arrival = self.arrival(Err(Refusal::MethodNotAllowed.into()), HeaderMap::new());
         let (caller, world) = inquire(arrival, &self.front.gateway).await?;
+        self.known = Some(caller.clone());
+        Ok((caller, world))
+    }
+
+    /// Who asks a service for what we answer in its place, and the world as it is for them; or what is `wrong` with it.
+    ///
+    /// # Errors
+    /// See [`attend`].
+    pub(crate) async fn attended(&mut self, wrong: Option<Stop>) -> Result<(Caller, Arc<World>), Stop> {
+        let arrival = self.arrival(Err(Refusal::MethodNotAllowed.into()), HeaderMap::new());
+        let (caller, world) = attend(arrival, wrong, &self.front.gateway).await?;
         self.known = Some(caller.clone());
         Ok((caller, world))
     }
@@ -140,10 +151,16 @@ impl Inquiry {
     /// ended is in the trail already.
     pub(crate) async fn recorded(&self, stop: Stop) -> Stop {
         match (&self.known, &stop) {
-            (Some(caller), Stop::Refused(Refusal::NoSuchApproval)) => {
-                refuse(caller, &self.call, self.at, stop, &self.front.gateway).await
-            }
+            (Some(_), Stop::Refused(Refusal::NoSuchApproval)) => self.refused(stop).await,
             _ => stop,
+        }
+    }
+
+    /// Has it recorded that somebody who is known was refused.
+    pub(crate) async fn refused(&self, stop: Stop) -> Stop {
+        match &self.known {
+            Some(caller) => refuse(caller, &self.call, self.at, stop, &self.front.gateway).await,
+            None => stop,
         }
     }
 

@@ -4,6 +4,7 @@
 mod answer;
 mod approvals;
 mod asked;
+mod challenge;
 mod desk;
 mod explain;
 mod head;
@@ -15,6 +16,7 @@ mod intent;
 mod limits;
 mod listener;
 mod mcp;
+mod metadata;
 mod origin;
 mod proxy;
 mod repeatable;
@@ -31,6 +33,7 @@ use ::http::{HeaderValue, Request, Response, StatusCode, Version, header};
 use arc_swap::ArcSwapOption;
 use domain::{
     clock::Clock,
+    oauth::Resource,
     stop::{Refusal, Unreadable},
 };
 use hyper::body::Incoming;
@@ -40,6 +43,7 @@ use wire::http1::HeadFault;
 
 pub use desk::Desk;
 pub use listener::{Listener, ListenerFault, Tls};
+pub use mcp::Members;
 pub use origin::Names;
 pub use waiting::Waiting;
 
@@ -59,6 +63,8 @@ pub struct Front {
     pub desk: Option<Desk>,
     /// The requests that wait for people.
     pub waiting: Waiting,
+    /// What is known of services for the endpoint of all of them.
+    pub members: Members,
 }
 
 /// What stands behind a listener: nobody while the vault is sealed, then a [`Front`].
@@ -107,6 +113,7 @@ pub const DOORS: &[Door] = &[
     Door { name: "proxy", takes: proxy::takes, open: |knock| Box::pin(proxy::open(knock)) },
     Door { name: "services", takes: services::takes, open: |knock| Box::pin(services::open(knock)) },
     Door { name: "approvals", takes: approvals::takes, open: |knock| Box::pin(approvals::open(knock)) },
+    Door { name: "metadata", takes: metadata::takes, open: |knock| Box::pin(metadata::open(knock)) },
     Door { name: "explain", takes: explain::takes, open: |knock| Box::pin(explain::open(knock)) },
     HEALTH,
 ];
@@ -136,7 +143,13 @@ async fn receive(
         return refuse(&front, &request, refusal);
     }
     match front.doors.iter().find(|door| (door.takes)(path)) {
-        Some(door) => (door.open)(Knock { front, peer, request }).await,
+        Some(door) if front.gateway.issuers.is_empty() => (door.open)(Knock { front, peer, request }).await,
+        Some(door) => {
+            let (gateway, resource) = (Arc::clone(&front.gateway), Resource::of_path(path));
+            let mut response = (door.open)(Knock { front, peer, request }).await;
+            challenge::complete(&mut response, &gateway.issuers, &resource);
+            response
+        }
         None => desk::open(Knock { front, peer, request }).await,
     }
 }

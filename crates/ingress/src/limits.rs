@@ -3,14 +3,11 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use domain::{
-    key::PresentedKey,
-    stop::{Refusal, Stop, Unreadable},
-};
+use domain::stop::{Refusal, Stop, Unreadable};
 use http::{HeaderMap, header};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::Incoming;
-use pipeline::flow::Broken;
+use pipeline::{Presented, flow::Broken};
 
 use crate::Front;
 
@@ -28,7 +25,7 @@ pub(crate) async fn read_message(
     headers: &HeaderMap,
     body: Incoming,
     front: &Front,
-    key: Option<&PresentedKey>,
+    key: Option<&Presented>,
 ) -> Result<Bytes, Stop> {
     if headers.contains_key(header::CONTENT_ENCODING) {
         return Err(Refusal::Unreadable(Unreadable::Header("content-encoding".into())).into());
@@ -44,13 +41,16 @@ pub(crate) async fn read_whole(
     headers: &HeaderMap,
     body: Incoming,
     front: &Front,
-    key: Option<&PresentedKey>,
+    key: Option<&Presented>,
 ) -> Result<Bytes, Stop> {
     let gateway = &front.gateway;
     let announced = announced(headers);
     // A small body needs no look at the key before it is read.
     let small = announced.is_some_and(|bytes| bytes <= STRANGER_BYTES_MAX);
-    let known = !small && key.is_some_and(|key| gateway.knows(key));
+    let known = match key {
+        Some(key) if !small => gateway.knows(key).await,
+        _ => false,
+    };
     let bytes_max = if known { gateway.bounds.body_bytes_max } else { STRANGER_BYTES_MAX };
     if announced.is_some_and(|bytes| bytes > bytes_max) {
         return Err(Refusal::TooLarge(bytes_max).into());

@@ -1,8 +1,12 @@
 //! The MCP door: `/mcp/{service}`, Streamable HTTP. Reads one message strictly, says what it acts on, and hands
 //! it to the walk. The body that travels on is the one that was read.
 
+mod all;
+mod api;
 mod held;
+mod ours;
 mod read;
+pub(crate) mod task;
 
 use std::{borrow::Cow, net::IpAddr, sync::Arc};
 
@@ -24,8 +28,13 @@ use crate::{
     inquiry::Inquiry,
 };
 
+pub use self::all::Members;
+
+/// The endpoint of all services.
+const ALL: &str = "/mcp";
+
 pub(crate) fn takes(path: &str) -> bool {
-    service_of(path).is_some()
+    path == ALL || service_of(path).is_some()
 }
 
 /// The service's name in `/mcp/{service}`.
@@ -34,9 +43,21 @@ fn service_of(path: &str) -> Option<&str> {
 }
 
 pub(crate) async fn open(knock: Knock) -> Response<Flow> {
+    let front = Arc::clone(&knock.front);
+    let path = knock.request.uri().path();
+    let is_for_all = path == ALL;
+    let service = service_of(path).unwrap_or_default().to_owned();
+    match receive(knock, service).await {
+        Ok(received) if is_for_all => all::answered(received, &front).await,
+        Ok(received) => received.answered(&front).await,
+        Err(turned_away) => *turned_away,
+    }
+}
+
+/// What came to the endpoint of a service, as far as it can be read; or the answer to what may not come at all.
+async fn receive(knock: Knock, service: String) -> Result<Received, Box<Response<Flow>>> {
     let Knock { front, peer, request } = knock;
     let at = front.gateway.clock.now();
-    let service = service_of(request.uri().path()).unwrap_or_default().to_owned();
     let mut call = Call {
         id: front.gateway.ids.next(at.wall),
         service,
@@ -45,7 +66,8 @@ pub(crate) async fn open(knock: Knock) -> Response<Flow> {
         class: Class::Housekeeping,
     };
     if let Err(foreign) = front.names.check(request.uri(), request.headers()) {
-        return answer::turned_away(&front, &call, at, Refusal::ForeignOrigin(foreign), &Form::Plain);
+        let refusal = Refusal::ForeignOrigin(foreign);
+        return Err(Box::new(answer::turned_away(&front, &call, at, refusal, &Form::Plain)));
     }
 
     let source = identity::source(&front, peer, request.headers());
@@ -65,7 +87,7 @@ pub(crate) async fn open(knock: Knock) -> Response<Flow> {
             (Err(unread.stop), Stated::default())
         }
     };
-    Received { at, source, claims, call, exchange, headers, form, stated }.answered(&front).await
+    Ok(Received { at, source, claims, call, exchange, headers, form, stated })
 }
 
 /// A request to one service, as far as it could be read, before anybody has looked at who asks.
@@ -84,7 +106,19 @@ impl Received {
     /// Answers what is for us ourselves; everything else walks.
     async fn answered(self, front: &Arc<Front>) -> Response<Flow> {
         let Self { at, source, claims, call, exchange, headers, form, stated } = self;
-        let Stated { modern, session, repeatable, intent, progress } = stated;
+        let Stated { modern, session, repeatable, intent, progress, tasks } = stated;
+        let question = match &exchange {
+            Ok(Exchange::Post(message)) if modern => task::question(front, &claims, &call, message),
+            _ => None,
+        };
+        if let Some(question) = question
+            && question.is_ours(front).await
+        {
+            let inquiry = Inquiry::made(Arc::clone(front), at, source, claims, held::housekeeping(call));
+            return question.answered(inquiry, &form).await;
+        }
+        let is_api = exchange.is_ok() && api::is_one(front, &call.service, at).await;
+        let session = session.filter(|_| !is_api);
         if let Ok(readable) = &exchange
             && let Some(own) = held::own(front, &claims, &call, readable, session.as_deref())
         {
@@ -103,8 +137,13 @@ impl Received {
             repeatable,
             intent,
             progress,
+            // A task is a `tools/call`; a request to an API is none once it is translated.
+            tasks: tasks && !is_api,
         };
-        asked.walk(front, &form).await
+        match is_api {
+            true => api::answered(asked, front, &form).await,
+            false => asked.walk(front, &form).await,
+        }
     }
 }
 

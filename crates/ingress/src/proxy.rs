@@ -1,5 +1,5 @@
 //! The proxy door: `POST /proxy`, a request to an HTTP service as one JSON envelope. It is put into the same form as
-//! what comes in at the HTTP door, and walks as that does.
+//! what comes in at the HTTP door, and walks as that does. On MCP the same envelope is the arguments of a tool.
 
 use bytes::Bytes;
 use domain::{
@@ -26,9 +26,9 @@ use crate::{
     repeatable::{self, repeatable},
 };
 
-/// The members of an envelope (contract §5).
-const MEMBERS: [&str; 8] =
-    ["service", "method", "path", "query", "headers", "body", "intent", "idempotency_key"];
+/// The members of an envelope (contract §5), besides the `service` that it is for.
+pub(crate) const REQUEST: [&str; 7] =
+    ["method", "path", "query", "headers", "body", "intent", "idempotency_key"];
 /// How many header lines an envelope may give, as many as a request of its own; the map of the HTTP library panics
 /// over 32,768.
 const HEADERS_MAX: usize = 100;
@@ -63,8 +63,20 @@ pub(crate) async fn open(knock: Knock) -> Response<Flow> {
         Err(stop) => (Err(stop), HeaderMap::new(), None, None),
     };
     let (session, modern, progress) = (None, false, None);
-    let asked =
-        Asked { at, source, claims, call, exchange, headers, session, modern, repeatable, intent, progress };
+    let asked = Asked {
+        at,
+        source,
+        claims,
+        call,
+        exchange,
+        headers,
+        session,
+        modern,
+        repeatable,
+        intent,
+        progress,
+        tasks: false,
+    };
     asked.walk(&front, &Form::Http).await
 }
 
@@ -72,8 +84,8 @@ pub(crate) async fn open(knock: Knock) -> Response<Flow> {
 pub(crate) struct Read {
     pub(crate) request: ApiRequest,
     pub(crate) headers: HeaderMap,
-    repeatable: Option<Repeatable>,
-    intent: Option<String>,
+    pub(crate) repeatable: Option<Repeatable>,
+    pub(crate) intent: Option<String>,
 }
 
 /// Reads an envelope, and notes in `call` what it is about. Headers of its request (`outer`) win over it.
@@ -82,12 +94,29 @@ pub(crate) struct Read {
 /// What cannot be read in exactly one way.
 pub(crate) fn read(bytes: &Bytes, outer: &HeaderMap, front: &Front, call: &mut Call) -> Result<Read, Stop> {
     let envelope = json::read(bytes, &Limits::of_bytes(bytes.len())).map_err(Unreadable::Body)?;
-    check_members(envelope, &MEMBERS)?;
+    check_members(envelope, &[&["service"], &REQUEST[..]].concat())?;
     call.service = required(envelope, "service")?;
+    read_request(envelope, bytes, outer, front, call)
+}
+
+/// Reads what an envelope, which stands in `bytes`, says of a request to the service of `call`.
+///
+/// # Errors
+/// What cannot be read in exactly one way.
+pub(crate) fn read_request(
+    envelope: Raw<'_>,
+    bytes: &Bytes,
+    outer: &HeaderMap,
+    front: &Front,
+    call: &mut Call,
+) -> Result<Read, Stop> {
     let method = required(envelope, "method")?;
     let path = required(envelope, "path")?;
     if path.contains("://") && !path.starts_with('/') {
         return Err(envelope_fault("`path` is an address; give the path alone, it starts with `/`").into());
+    }
+    if path.contains('?') {
+        return Err(envelope_fault("`path` holds a query; give that as `query`").into());
     }
     let intent = intent::stated(outer, optional_text(envelope, "intent")?)?;
     let query = envelope.get("query").map(query_text).transpose()?.flatten();
@@ -114,14 +143,14 @@ pub(crate) fn read(bytes: &Bytes, outer: &HeaderMap, front: &Front, call: &mut C
     // A header of the request wins over the envelope (contract §5).
     let stated = stated.filter(|_| !outer.contains_key(repeatable::HEADER));
     let repeatable = repeatable(outer, stated.as_deref())?;
-    let request = ApiRequest { method, target, body: CallBody::Whole(body) };
+    let request = ApiRequest { method, target, body: CallBody::Whole(body), reads_answer: false };
     Ok(Read { request, headers, repeatable, intent })
 }
 
 /// An envelope is an object, and has no members but these.
 pub(crate) fn check_members(envelope: Raw<'_>, members: &[&str]) -> Result<(), Unreadable> {
     if !envelope.is_object() {
-        return Err(envelope_fault("the body is no JSON object"));
+        return Err(envelope_fault("it is no JSON object"));
     }
     for (name, _) in envelope.members() {
         let name = name.decoded();

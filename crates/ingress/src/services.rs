@@ -26,7 +26,8 @@ pub(crate) async fn open(knock: Knock) -> Response<Flow> {
         return inquiry.not_allowed("GET");
     }
     match list(&mut inquiry).await {
-        Ok(list) => inquiry.told(&json!({ "services": list })),
+        // The second is where all of them can be called as one MCP server.
+        Ok(list) => inquiry.told(&json!({ "services": list, "mcp": "/mcp" })),
         Err(stop) => inquiry.stopped(&stop).await,
     }
 }

@@ -53,7 +53,7 @@ impl Vigil {
         session: Option<String>,
     ) -> Self {
         let waits = match form {
-            Form::Rpc { id, .. } => {
+            Form::Rpc { id, .. } | Form::Tool { id, .. } => {
                 let (agent, service) = (ticket.agent.clone(), call.service.clone());
                 Some(front.waiting.begin(Asking { agent, service, session, id: id.clone() }, ticket.id))
             }
@@ -144,13 +144,19 @@ impl Vigil {
     /// The last event: the answer that a client without a stream would get.
     async fn last_event(&self, found: Result<Approval, Stop>) -> Bytes {
         let stop = self.end(found).await;
-        match message_in(self.respond(&stop)).await {
-            Some(event) => event,
-            // A page of a broken proxy cannot stand in a stream of messages.
-            None => {
-                let broken = Fault::UpstreamBroken("its answer is no message".into());
-                message_in(self.respond(&broken.into())).await.unwrap_or_default()
-            }
+        let message = message_of(&self.front, &stop, &self.call, &self.form).await;
+        sse::encode(&String::from_utf8_lossy(&message))
+    }
+}
+
+/// The message that a call which stopped so is answered. A page of a broken proxy is none, and cannot stand for one.
+pub(crate) async fn message_of(front: &Front, stop: &Stop, call: &Call, form: &Form) -> Bytes {
+    match message_in(answer::to_call(front, stop, call, form, false)).await {
+        Some(message) => message,
+        None => {
+            let broken = Fault::UpstreamBroken("its answer is no message".into());
+            let told = answer::to_call(front, &broken.into(), call, form, false);
+            message_in(told).await.unwrap_or_default()
         }
     }
 }
@@ -160,12 +166,12 @@ fn end(front: &Front) -> Duration {
     front.gateway.clock.now().monotonic.saturating_add(front.gateway.approvals.terms.hold)
 }
 
-/// The body as an event, if it is one JSON-RPC message.
+/// The body, if it is one JSON-RPC message.
 async fn message_in(response: Response<Flow>) -> Option<Bytes> {
     let body = response.into_body().collect().await.ok()?.to_bytes();
     let limits = Limits::of_bytes(body.len());
     Message::read(body.clone(), &limits).ok()?;
-    Some(sse::encode(std::str::from_utf8(&body).ok()?))
+    Some(body)
 }
 
 /// A stream that tells of progress.

@@ -8,10 +8,13 @@ use domain::{
     call::Call,
     clock::Now,
     idempotency::Repeatable,
-    key::{KeyId, KeyMac, PresentedKey},
-    stop::Stop,
+    key::{KeyId, PresentedKey, Proof},
+    oauth::{AccessToken, Resource},
+    stop::{KeyFault, Stop},
+    world::World,
 };
 use http::{HeaderMap, Method, response};
+use jiff::Timestamp;
 use tokio::sync::oneshot;
 use wire::{Message, Target};
 
@@ -48,6 +51,7 @@ pub struct Arrival {
 }
 
 /// The key that came with a request.
+#[derive(Clone)]
 pub enum Presented {
     /// None.
     Missing,
@@ -55,6 +59,8 @@ pub enum Presented {
     Misshapen,
     /// One key, perhaps several times.
     One(PresentedKey),
+    /// An access token, and what it must be for.
+    Token(AccessToken, Resource),
     /// Different ones: nobody can say who is asking.
     Several,
 }
@@ -80,6 +86,9 @@ pub struct ApiRequest {
     pub target: Target,
     /// The body.
     pub body: CallBody,
+    /// Whether somebody must read the whole answer before any of it is handed out: then it is bounded whatever the
+    /// service says of streams, and not left compressed.
+    pub reads_answer: bool,
 }
 
 impl Exchange {
@@ -145,8 +154,29 @@ pub enum Repeat {
 pub struct Caller {
     /// The agent.
     pub agent: Arc<Agent>,
-    /// The key it came with.
+    /// The key it came with, or what stands for the subject of its access token.
     pub key: KeyId,
-    /// What that key hashes to, to look it up again.
-    pub mac: KeyMac,
+    /// What is looked at again.
+    pub proof: Proof,
+}
+
+impl Caller {
+    /// The agent as it is now, and when what it came with ends, if that is still good.
+    ///
+    /// # Errors
+    /// The [`KeyFault`] says why it is not.
+    pub fn still<'w>(
+        &self,
+        world: &'w World,
+        now: Now,
+    ) -> Result<(&'w Arc<Agent>, Option<Timestamp>), KeyFault> {
+        match self.proof {
+            Proof::Key(mac) => world.holder(&mac, now).map(|(key, agent)| (agent, key.expires_at)),
+            Proof::Token { expires_at: Some(end), .. } if end <= now.wall => Err(KeyFault::Expired(self.key)),
+            Proof::Token { expires_at, .. } => {
+                let agent = world.active(&self.agent.name).ok_or(KeyFault::AgentDisabled(self.key))?;
+                Ok((agent, expires_at))
+            }
+        }
+    }
 }

@@ -64,12 +64,7 @@ impl BodyBudget {
     /// # Errors
     /// [`Fault::AnswerTooLarge`]; [`Fault::UpstreamTimeout`]; [`Fault::UpstreamBroken`] when it breaks off or the
     /// budget is spent.
-    pub(crate) async fn collect(
-        &self,
-        body: Flow,
-        bytes_max: u64,
-        timeout: Duration,
-    ) -> Result<HeldBody, Fault> {
+    pub async fn collect(&self, body: Flow, bytes_max: u64, timeout: Duration) -> Result<HeldBody, Fault> {
         match tokio::time::timeout(timeout, self.grow(body, bytes_max)).await {
             Ok(Ok(held)) => Ok(held),
             Ok(Err(Broken::TooSlow)) | Err(_) => Err(Fault::UpstreamTimeout(timeout)),

@@ -3,6 +3,7 @@
 mod wire;
 
 use std::{
+    error::Error,
     net::SocketAddr,
     pin::Pin,
     sync::Arc,
@@ -32,6 +33,18 @@ const CONNECT_MAX: Duration = Duration::from_secs(10);
 /// What ALPN calls HTTP/2 (RFC 9113 §3.2) and HTTP/1.1.
 const HTTP_2: &[u8] = b"h2";
 const HTTP_1: &[u8] = b"http/1.1";
+
+/// The dialler's own words behind an error of the HTTP library, where there are any.
+pub(crate) fn behind<'e>(error: &'e (dyn Error + 'static)) -> Option<&'e DialError> {
+    let mut source = Some(error);
+    while let Some(cause) = source {
+        if let Some(dial) = cause.downcast_ref() {
+            return Some(dial);
+        }
+        source = cause.source();
+    }
+    None
+}
 
 /// Which versions of HTTP a TLS server is offered. Without TLS it is always HTTP/1.1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -162,7 +162,8 @@ mod tests {
             let target =
                 Target::parse(text(&vector, "path"), vector["query"].as_str(), OddTargets::Refuse).unwrap();
             let method: Method = text(&vector, "method").parse().unwrap();
-            let request = ApiRequest { method, target, body: CallBody::Whole(body_of(&vector)) };
+            let body = CallBody::Whole(body_of(&vector));
+            let request = ApiRequest { method, target, body, reads_answer: false };
             let digest = of_exchange(&agent, &call, &Exchange::Request(request), &headers).unwrap();
             assert_eq!(hex(digest), text(&vector, "sha256"), "{}", text(&vector, "name"));
             seen.entry(hex(digest)).or_default().push(text(&vector, "name").to_owned());
@@ -192,7 +193,8 @@ mod tests {
     fn a_body_that_flows_by_has_no_digest() {
         let target = Target::parse("/v1/x", None, OddTargets::Refuse).unwrap();
         let body = CallBody::Flow(crate::flow::whole("x"));
-        let request = Exchange::Request(ApiRequest { method: Method::POST, target, body });
+        let request =
+            Exchange::Request(ApiRequest { method: Method::POST, target, body, reads_answer: false });
         let (agent, call) = whose(&serde_json::json!({ "agent": "a", "service": "s", "method": "POST" }));
         assert_eq!(of_exchange(&agent, &call, &request, &HeaderMap::new()), None);
     }

@@ -9,7 +9,7 @@ use domain::{
     audit::{Effect, Event, Kind, ResultWord},
     call::Call,
     idempotency::Repeatable,
-    key::KeyMac,
+    key::Proof,
     names::ApprovalId,
     service::Upstream,
     stop::{Fault, Refusal},
@@ -34,11 +34,13 @@ const AT_ONCE: usize = 16;
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// What executes longer than twice the upstream's time and this is lost.
 const LOST_AFTER: Duration = Duration::from_secs(120);
+/// How many are given up at once.
+const LOST_AT_ONCE: u32 = 1_000;
 
 /// A held call, ready to walk on.
 pub(crate) struct Resumed {
     pub(crate) arrival: Arrival,
-    pub(crate) mac: KeyMac,
+    pub(crate) proof: Proof,
     /// Where the service was when it was held.
     pub(crate) destination: String,
     /// How many of those who approved it may still decide.
@@ -80,14 +82,14 @@ pub async fn run(gateway: Arc<Gateway>) {
     while under_way.join_next().await.is_some() {}
 }
 
-/// Gives up what was being sent when the last gateway of this store ended: it may have happened, and is never sent
-/// again. To be called before [`run`], while no other gateway is there.
+/// Gives up what was being sent when its gateway ended (see [`store::Store::serve`] and
+/// [`store::Store::disown_the_dead`]): it may have happened, and is never sent again.
 ///
 /// # Errors
 /// [`StoreError`] when the store does not answer.
 pub async fn lose_executions(gateway: &Gateway) -> Result<usize, StoreError> {
-    // Whatever moment they began at: the wall clock may have been set back since.
-    lose(gateway, Timestamp::MAX, &HashSet::new()).await
+    let lost = gateway.store.lost_executions(LOST_AT_ONCE).await?;
+    Ok(lose(gateway, lost).await)
 }
 
 async fn look(
@@ -99,7 +101,11 @@ async fn look(
     let now = gateway.clock.now().wall;
     gateway.approvals.expire().await?;
     let lost_after = gateway.bounds.upstream_timeout.saturating_mul(2).saturating_add(LOST_AFTER);
-    lose(gateway, now.checked_sub(lost_after).unwrap_or(Timestamp::MIN), ids).await?;
+    let before = now.checked_sub(lost_after).unwrap_or(Timestamp::MIN);
+    let mut lost = gateway.store.executing_approvals(before, LOST_AT_ONCE).await?;
+    // What is being sent here is not lost, however far the wall clock was moved on.
+    lost.retain(|approval| !ids.contains(&approval.held.id));
+    lose(gateway, lost).await;
     Ok(())
 }
 
@@ -162,7 +168,7 @@ async fn execute(gateway: &Gateway, approval: Approval) -> Result<(), String> {
     let arrival = Arrival {
         at,
         source: std::net::Ipv4Addr::LOCALHOST.into(),
-        // Its key is not presented again, but looked up by what it hashes to.
+        // Its key is not presented again, but looked up by what it hashes to; a token was not kept.
         key: Presented::Missing,
         call: Arc::new(Call {
             id: held.call_id,
@@ -179,8 +185,8 @@ async fn execute(gateway: &Gateway, approval: Approval) -> Result<(), String> {
         intent: held.intent.clone(),
         gone,
     };
-    let (mac, destination) = (call.key, call.destination);
-    let resumed = Resumed { arrival, mac, destination, approvers, approval: approval.clone(), asked };
+    let (proof, destination) = (call.proof, call.destination);
+    let resumed = Resumed { arrival, proof, destination, approvers, approval: approval.clone(), asked };
     walk::resume(resumed, gateway).await.map(|_| ()).map_err(|fault| fault.cause())
 }
 
@@ -203,7 +209,8 @@ fn rebuilt(mut call: HeldCall, odd: OddTargets) -> Option<(Exchange, HeaderMap, 
             let target = Target::parse(path, query, odd).ok()?;
             let method = Method::from_bytes(method.as_bytes()).ok()?;
             let body = CallBody::Whole(Bytes::from(std::mem::take(body)));
-            Exchange::Request(ApiRequest { method, target, body })
+            // Its answer goes into its row as it comes: whoever reads it may have asked at any door.
+            Exchange::Request(ApiRequest { method, target, body, reads_answer: false })
         }
     };
     Some((exchange, headers, call))
@@ -229,13 +236,9 @@ async fn give_up(gateway: &Gateway, approval: &Approval, at: Timestamp) -> Resul
     close(gateway, Closed { id, ending, http_status, ended_with, answer: None, key: None, at }, event).await
 }
 
-/// Gives up what has been executing since before `before`; how many there were. What is being sent here, in `ids`, is
-/// not lost, however far the wall clock was moved on.
-async fn lose(gateway: &Gateway, before: Timestamp, ids: &HashSet<ApprovalId>) -> Result<usize, StoreError> {
-    const AT_MOST: u32 = 1_000;
+/// Gives these up; how many there were.
+async fn lose(gateway: &Gateway, lost: Vec<Approval>) -> usize {
     let at = gateway.clock.now().wall;
-    let mut lost = gateway.store.executing_approvals(before, AT_MOST).await?;
-    lost.retain(|approval| !ids.contains(&approval.held.id));
     for approval in &lost {
         let mut event = approval.decision(at, Effect::Allow, "its gateway ended while it was being sent");
         event.kind = Kind::Outcome;
@@ -251,7 +254,7 @@ async fn lose(gateway: &Gateway, before: Timestamp, ids: &HashSet<ApprovalId>) -
             break;
         }
     }
-    Ok(lost.len())
+    lost.len()
 }
 
 async fn close(gateway: &Gateway, closed: Closed, event: Event) -> Result<(), Fault> {

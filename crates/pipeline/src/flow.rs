@@ -1,12 +1,12 @@
 //! Bodies that flow through the gateway, and what is done to them on the way, in this order:
-//! deadline → limit → decode → mask → cut → leash → closing. Nothing here buffers more than one frame of an
+//! deadline → limit → decode → mask → edit → leash → closing. Nothing here buffers more than one frame of an
 //! event stream, the window of a content coding, and the beginning of a secret.
 
 mod begun;
 mod closing;
-mod cut;
 mod deadline;
 mod decode;
+mod events;
 mod hash;
 mod leash;
 mod limit;
@@ -18,9 +18,9 @@ use thiserror::Error;
 
 pub(crate) use begun::begun;
 pub(crate) use closing::Closing;
-pub(crate) use cut::cut_events;
 pub(crate) use deadline::Deadline;
 pub(crate) use decode::{Coding, codings, decode};
+pub(crate) use events::edit_events;
 pub use hash::BodyHash;
 pub(crate) use hash::Hash;
 pub(crate) use leash::Leash;

@@ -12,7 +12,6 @@ use std::{
 use counters::Counters;
 use domain::{
     clock::Clock,
-    key::PresentedKey,
     names::{AgentName, CallId, ServiceName},
     service::Service,
     stop::Fault,
@@ -24,12 +23,14 @@ use vault::Pepper;
 
 use crate::{
     approvals::Approvals,
-    arrival::Arrival,
+    arrival::{Arrival, Presented},
     budget::BodyBudget,
     credentials::Credentials,
     freshness::Freshness,
     gates::g70_record::Recording,
     idempotency::IdempotencyKeys,
+    issuers::Issuers,
+    lists::Lists,
     recorder::Recorder,
     risk::Risk,
     session::SessionTokens,
@@ -47,6 +48,8 @@ pub struct Gateway {
     pub ids: CallIds,
     /// Hashes presented keys.
     pub pepper: Pepper,
+    /// Whose access tokens are taken beside keys.
+    pub issuers: Arc<Issuers>,
     /// Keys, agents, services and policy.
     pub freshness: Arc<Freshness>,
     /// What survives a restart.
@@ -63,6 +66,8 @@ pub struct Gateway {
     pub sessions: SessionTokens,
     /// Calls that are made under an idempotency key.
     pub idempotency: Arc<IdempotencyKeys>,
+    /// What upstreams have said about their lists.
+    pub lists: Arc<Lists>,
     /// How risky calls are.
     pub risk: Risk,
     /// Held calls.
@@ -93,18 +98,28 @@ pub struct Bounds {
 }
 
 impl Gateway {
-    /// Whether a key is good now, as far as the current snapshot knows. For bounds on what is read, not for
-    /// decisions: those belong to gate 10.
-    #[must_use]
-    pub fn knows(&self, key: &PresentedKey) -> bool {
-        self.freshness.current().holder(&self.pepper.mac(key), self.clock.now()).is_ok()
+    /// Whether a key or a token is good now, as far as the current snapshot knows. For bounds on what is read, not
+    /// for decisions: those belong to gate 10.
+    pub async fn knows(&self, presented: &Presented) -> bool {
+        if let Presented::Token(token, resource) = presented {
+            // What is wrong is found out again in gate 10; here the issuer's keys are fetched, should they be missing.
+            let _ = self.issuers.examine(token, resource, self.clock.now()).await;
+        }
+        self.agent_of(presented).is_some()
     }
 
-    /// Whose key this is, as far as the current snapshot knows: to find what is theirs, not for decisions.
+    /// Whose key or token this is, as far as is known without asking anybody: to find what is theirs, not for
+    /// decisions.
     #[must_use]
-    pub fn agent_of(&self, key: &PresentedKey) -> Option<AgentName> {
-        let world = self.freshness.current();
-        let (_, agent) = world.holder(&self.pepper.mac(key), self.clock.now()).ok()?;
+    pub fn agent_of(&self, presented: &Presented) -> Option<AgentName> {
+        let (world, now) = (self.freshness.current(), self.clock.now());
+        let agent = match presented {
+            Presented::One(key) => world.holder(&self.pepper.mac(key), now).ok()?.1,
+            Presented::Token(token, resource) => {
+                world.active(&self.issuers.recall(token, resource, now)?.grant.agent)?
+            }
+            Presented::Missing | Presented::Misshapen | Presented::Several => return None,
+        };
         Some(agent.name.clone())
     }
 

@@ -1,18 +1,25 @@
 //! Filtered lists: what an agent may not use, it does not see. Elements are cut out of the raw bytes, in place.
 
+mod changes;
+
 use std::sync::Arc;
 
 use bytes::Bytes;
 use domain::{policy::Rights, risk::RiskScore, service::Service, tools::Extent};
 use wire::{
-    Limits, Malformed, Raw, Reason, Shape, json, list,
-    mcp::ListKind::{self, Prompts, ResourceTemplates, Resources, Tools},
+    Limits, Malformed, Raw, Reason, Shape, graft, json, list,
+    mcp::{
+        ListKind::{self, Prompts, ResourceTemplates, Resources, Tools},
+        extension, repeated_arguments,
+    },
 };
 
 use crate::{
     arrival::{Caller, Exchange},
     freshness::Freshness,
     gateway::Gateway,
+    lists::Lists,
+    risk::Risk,
     tools::Tools as LearnedTools,
 };
 
@@ -29,6 +36,16 @@ const WAIT_TOOL_LISTED: &str = concat!(
 /// What a server says whose tools are others by now.
 const TOOLS_CHANGED: &str = "notifications/tools/list_changed";
 
+/// How long a list may be kept by who asked for it (milliseconds). A list that says a shorter time keeps it.
+pub const CACHED_MS_MAX: u64 = 5_000;
+
+/// How that tool stands in the lists of an agent with these rights; `None` where no call of its can be held there.
+#[must_use]
+pub fn wait_tool(rights: Rights<'_>, risk: &Risk) -> Option<&'static str> {
+    let can_wait = rights.may_hold(risk.thresholds.approve_at, risk.model.is_some());
+    can_wait.then_some(WAIT_TOOL_LISTED)
+}
+
 const LISTS: [ListKind; 4] = [Tools, Prompts, Resources, ResourceTemplates];
 
 /// What one agent may see of one service's lists.
@@ -38,6 +55,7 @@ pub(crate) struct Catalog {
     tools: Arc<LearnedTools>,
     /// Whether an answer without a next page is a whole list.
     from_start: bool,
+    lists: Arc<Lists>,
     approve_at: Option<RiskScore>,
     has_model: bool,
     caller: Caller,
@@ -51,6 +69,7 @@ impl Catalog {
             freshness: Arc::clone(&gateway.freshness),
             tools: Arc::clone(&gateway.tools),
             from_start: asks_from_start(asked),
+            lists: Arc::clone(&gateway.lists),
             approve_at: gateway.risk.thresholds.approve_at,
             has_model: gateway.risk.model.is_some(),
             caller: caller.clone(),
@@ -71,9 +90,7 @@ impl Catalog {
             return Err(Malformed::new(0, Reason::Batch));
         }
         let Some(result) = root.get("result") else {
-            if root.get("method").and_then(Raw::as_str).as_deref() == Some(TOOLS_CHANGED) {
-                self.tools.note_changed(&self.service.name);
-            }
+            self.note_news(root);
             return Ok(None);
         };
         let mut present = Vec::new();
@@ -87,24 +104,54 @@ impl Catalog {
         if present.is_empty() {
             return Ok(None);
         }
-        for (_, tools) in present.iter().filter(|(kind, _)| *kind == Tools) {
-            let is_whole = self.from_start && is_last_page(result);
-            let extent = if is_whole { Extent::Whole } else { Extent::Part };
-            self.tools.learn(&self.service, *tools, extent);
+        for (kind, list) in &present {
+            if *kind == Tools {
+                let is_whole = self.from_start && is_last_page(result);
+                let extent = if is_whole { Extent::Whole } else { Extent::Part };
+                self.tools.learn(&self.service, *list, extent);
+            }
+            self.lists.learn(&self.service, *kind, *list);
         }
         // Today's rights: a stream may be older than the policy.
         let world = self.freshness.current();
-        let agent = world.agents.get(&self.caller.agent.name);
-        let rights = agent.and_then(|agent| Rights::of(&world, agent, self.service.name.as_str()).ok());
+        let rights = self.rights(&world);
+        // Only results of the newest version say how they ended.
+        let is_modern = result.get("resultType").is_some();
         let mut kept: Option<Vec<u8>> = None;
         let can_wait = rights.is_some_and(|rights| rights.may_hold(self.approve_at, self.has_model));
         for (kind, _) in present {
-            kept = edited(root, kept, |root| cut_one(root, kind, rights))?;
+            kept = edited(root, kept, |root| cut_one(root, kind, rights, is_modern))?;
             if kind == Tools && can_wait {
                 kept = edited(root, kept, with_wait_tool)?;
             }
         }
+        kept = edited(root, kept, cached_by_one_agent)?;
+        kept = edited(root, kept, cached_briefly)?;
         Ok(kept.map(Bytes::from))
+    }
+
+    /// Takes note of a server that says that its tools are others by now.
+    pub(crate) fn note_news(&self, root: Raw<'_>) {
+        if root.get("method").and_then(Raw::as_str).as_deref() == Some(TOOLS_CHANGED) {
+            self.tools.note_changed(&self.service.name);
+        }
+    }
+
+    /// What a server of the newest version says of itself, with the extension by which a held call becomes a task, where
+    /// a call of the agent can be held. It is then said to this agent alone.
+    pub(crate) fn with_tasks(&self, root: Raw<'_>) -> Option<Vec<u8>> {
+        let world = self.freshness.current();
+        if !self.rights(&world)?.may_hold(self.approve_at, self.has_model) {
+            return None;
+        }
+        let result = root.get("result")?;
+        let extensions = result.get("capabilities")?.get("extensions");
+        if extensions.and_then(|known| known.get(extension::TASKS)).is_some() {
+            return None;
+        }
+        let path = ["result", "capabilities", "extensions", extension::TASKS];
+        let offered = graft::set(root, &path, "{}")?;
+        edited(root, Some(offered), cached_by_one_agent).ok().flatten()
     }
 }
 
@@ -121,7 +168,7 @@ fn is_last_page(result: Raw<'_>) -> bool {
 }
 
 /// An edit moves what stands behind it, so the next one looks at the document anew.
-fn edited(
+pub(crate) fn edited(
     root: Raw<'_>,
     kept: Option<Vec<u8>>,
     edit: impl Fn(Raw<'_>) -> Option<Vec<u8>>,
@@ -133,8 +180,28 @@ fn edited(
     Ok(edited.or(kept))
 }
 
-fn cut_one(root: Raw<'_>, kind: ListKind, rights: Option<Rights<'_>>) -> Option<Vec<u8>> {
-    list::cut(root, &["result", kind.result_member()], &mut |element| shows(rights, kind, element))
+/// Every page of a list is one agent's: it is cut for its rights, and obtained with the service's credential.
+fn cached_by_one_agent(root: Raw<'_>) -> Option<Vec<u8>> {
+    root.get("result")?.get("cacheScope")?;
+    graft::set(root, &["result", "cacheScope"], "\"private\"")
+}
+
+/// What people change is seen soon. A time that is no whole number of milliseconds is none.
+fn cached_briefly(root: Raw<'_>) -> Option<Vec<u8>> {
+    let lasts = root.get("result")?.get("ttlMs")?.as_u64().unwrap_or_default().min(CACHED_MS_MAX);
+    graft::set(root, &["result", "ttlMs"], &lasts.to_string())
+}
+
+fn cut_one(root: Raw<'_>, kind: ListKind, rights: Option<Rights<'_>>, is_modern: bool) -> Option<Vec<u8>> {
+    list::cut(root, &["result", kind.result_member()], &mut |element| {
+        shows(rights, kind, element) && !(is_modern && kind == Tools && is_annotated_wrongly(element))
+    })
+}
+
+/// Clients of the newest version must not offer a tool whose arguments they cannot repeat in headers, so it is not shown
+/// to those that would.
+fn is_annotated_wrongly(tool: Raw<'_>) -> bool {
+    tool.get("inputSchema").is_some_and(|schema| repeated_arguments(schema).is_err())
 }
 
 /// The last page of tools has ours behind the upstream's.
@@ -145,9 +212,13 @@ fn with_wait_tool(root: Raw<'_>) -> Option<Vec<u8>> {
 
 /// An element without a readable name cannot be called, so it is not shown.
 fn shows(rights: Option<Rights<'_>>, kind: ListKind, element: Raw<'_>) -> bool {
-    let name = element.get(kind.element_name()).and_then(Raw::as_str);
-    name.zip(rights).is_some_and(|(name, rights)| {
-        // An upstream's tool of that name is out of reach: calls of it end here.
-        !(kind == Tools && name == WAIT_TOOL) && rights.may_list(kind, &name)
-    })
+    element
+        .get(kind.element_name())
+        .and_then(Raw::as_str)
+        .is_some_and(|name| shows_named(rights, kind, &name))
+}
+
+fn shows_named(rights: Option<Rights<'_>>, kind: ListKind, name: &str) -> bool {
+    // An upstream's tool of that name is out of reach: calls of it end here.
+    !(kind == Tools && name == WAIT_TOOL) && rights.is_some_and(|rights| rights.may_list(kind, name))
 }

@@ -40,6 +40,8 @@ const STRIDE: i64 = 10_000;
 const GIVE_UP_AFTER: SignedDuration = SignedDuration::from_hours(24);
 /// The longest pause between two attempts.
 const PAUSE_MAX: Duration = Duration::from_secs(300);
+/// How often a gateway that does not tell asks whether it is its turn.
+const STANDBY: Duration = Duration::from_secs(1);
 /// How long a store that does not answer is left alone.
 const STORE_PAUSE: Duration = Duration::from_secs(5);
 
@@ -117,7 +119,18 @@ impl Notifier {
     async fn attend(&self, outlet: &Outlet, mut cursor: i64, mut trail: watch::Receiver<i64>) {
         let sink = outlet.sink.id();
         let mut kept = cursor;
+        let mut in_turn = true;
         loop {
+            // Of all gateways that share a store one tells. Where that one has died, this goes on from where it was.
+            if !self.insist(|| self.store.is_notifier()).await {
+                in_turn = false;
+                tokio::time::sleep(STANDBY).await;
+                continue;
+            }
+            if !std::mem::replace(&mut in_turn, true) {
+                cursor = self.insist(|| self.store.notify_cursor(&sink)).await.unwrap_or(cursor);
+                kept = cursor;
+            }
             let looked = *trail.borrow_and_update();
             let events = self.insist(|| self.store.events_to_tell(cursor, PAGE)).await;
             if events.is_empty() {

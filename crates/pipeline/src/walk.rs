@@ -5,7 +5,7 @@ use std::sync::Arc;
 use domain::{
     call::Call,
     clock::Now,
-    policy::{Refused, Verdict},
+    policy::{Refused, Rights, Verdict},
     stop::{Fault, Stop},
     world::World,
 };
@@ -53,6 +53,7 @@ pub async fn walk(arrival: Arrival, gateway: &Gateway) -> Result<Reply, Stop> {
             &mut world,
             &gateway.freshness,
             &gateway.pepper,
+            &gateway.issuers,
             &gateway.counters,
             &mut record.draft,
         )
@@ -94,7 +95,7 @@ async fn measured<T>(forwarding: impl Future<Output = T>, at: Now, gateway: &Gat
 /// # Errors
 /// A [`Fault`] before it is claimed: it stays approved.
 pub(crate) async fn resume(resumed: Resumed, gateway: &Gateway) -> Result<bool, Fault> {
-    let Resumed { arrival, mac, destination, approvers, approval, asked } = resumed;
+    let Resumed { arrival, proof, destination, approvers, approval, asked } = resumed;
     let (at, approval_id) = (arrival.at, approval.held.id);
     let mut world = gateway.freshness.world(at).await?;
     let mut record = Record::open(&arrival.call, at, &gateway.recorder, &gateway.clock)?;
@@ -118,7 +119,7 @@ pub(crate) async fn resume(resumed: Resumed, gateway: &Gateway) -> Result<bool, 
     gateway.approvals.tell();
 
     let answer = async {
-        let call = again(arrival, mac, &world, &mut record.draft)?;
+        let call = again(arrival, &proof, &approval.held, &world, &gateway.issuers, &mut record.draft)?;
         let call = authorize(call, &mut world, gateway, &mut record.draft).await?;
         assess_again(&call, approval.held.risk.as_ref(), &world, &gateway.risk)?;
         let call = decided(call, &approval, &destination, approvers, &world, &mut record.draft)?;
@@ -142,12 +143,49 @@ pub(crate) async fn resume(resumed: Resumed, gateway: &Gateway) -> Result<bool, 
 /// The [`Stop`]: no good key, too many requests, or nothing can be confirmed.
 pub async fn inquire(arrival: Arrival, gateway: &Gateway) -> Result<(Caller, Arc<World>), Stop> {
     let mut record = Record::open(&arrival.call, arrival.at, &gateway.recorder, &gateway.clock)?;
-    match admit(arrival, gateway, &mut record).await {
+    match admit(arrival, gateway, &mut record, |_, _| Ok(())).await {
         Ok((caller, _, world)) => {
             record.forget();
             Ok((caller, world))
         }
         Err(stop) => Err(record.turn_away(stop)),
+    }
+}
+
+/// Says who asks a service for something that the gateway answers in the service's place, such as the list of tools that
+/// are made of an HTTP API. It passes the kill switch and the scope, is charged and recorded like any housekeeping; that the
+/// service is what it is taken for is the door's to say, and what is `wrong` with the request: only somebody who may reach
+/// the service is told.
+///
+/// # Errors
+/// The [`Stop`]: as for [`inquire`], the kill switch is on, or the service is out of reach; else what is `wrong`.
+pub async fn attend(
+    arrival: Arrival,
+    wrong: Option<Stop>,
+    gateway: &Gateway,
+) -> Result<(Caller, Arc<World>), Stop> {
+    let (at, call) = (arrival.at, Arc::clone(&arrival.call));
+    let mut record = Record::open(&call, at, &gateway.recorder, &gateway.clock)?;
+    let mut known = None;
+    let attended = admit(arrival, gateway, &mut record, |caller, world| {
+        known = Some((caller.clone(), Arc::clone(world)));
+        world.check_kill_switch()?;
+        Rights::of(world, &caller.agent, &call.service)
+            .map_err(|refused| refused.into_refusal(&caller.agent.role))?;
+        wrong.map_or(Ok(()), Err)
+    })
+    .await;
+    match (attended, known) {
+        (Ok((caller, _, world)), _) => {
+            record.answered_here(&gateway.recording);
+            Ok((caller, world))
+        }
+        (Err(refused @ Stop::Refused(_)), Some((caller, world))) => {
+            let refused =
+                charge_refusal(refused, &caller, &call, &world, at.monotonic, &gateway.counters).await;
+            Err(record.turn_away(refused))
+        }
+        (Err(stop), _) => Err(record.turn_away(stop)),
     }
 }
 
@@ -159,7 +197,7 @@ pub async fn inquire(arrival: Arrival, gateway: &Gateway) -> Result<(Caller, Arc
 pub async fn foretell(arrival: Arrival, asked: &Call, gateway: &Gateway) -> Result<Foretold, Stop> {
     let mut record = Record::open(&arrival.call, arrival.at, &gateway.recorder, &gateway.clock)?;
     let told = async {
-        let (caller, arrival, world) = admit(arrival, gateway, &mut record).await?;
+        let (caller, arrival, world) = admit(arrival, gateway, &mut record, |_, _| Ok(())).await?;
         world.check_kill_switch()?;
         let exchange = arrival.exchange?;
         let verdict = judge_whole(&world, &caller, asked, &exchange, &arrival.headers, arrival.at.wall);
@@ -182,11 +220,12 @@ pub async fn foretell(arrival: Arrival, asked: &Call, gateway: &Gateway) -> Resu
     }
 }
 
-/// Who asks for what the gateway answers itself, charged for it.
+/// Who asks for what the gateway answers itself, if they may, charged for it.
 async fn admit(
     arrival: Arrival,
     gateway: &Gateway,
     record: &mut Record,
+    may: impl FnOnce(&Caller, &Arc<World>) -> Result<(), Stop>,
 ) -> Result<(Caller, Arrival, Arc<World>), Stop> {
     let at = arrival.at;
     let mut world = gateway.freshness.world(at).await?;
@@ -196,11 +235,13 @@ async fn admit(
         &mut world,
         &gateway.freshness,
         &gateway.pepper,
+        &gateway.issuers,
         &gateway.counters,
         &mut record.draft,
     )
     .await?;
     let (caller, arrival) = known.into_parts();
+    may(&caller, &world)?;
     charge_housekeeping(&caller, &call, &world, at.monotonic, &gateway.counters).await?;
     Ok((caller, arrival, world))
 }

@@ -38,7 +38,7 @@ fn main() {
 async fn round(sync: Sync, group: usize, events: u32) {
     let folder = tempfile::tempdir().unwrap();
     let birth = Birth { install: [0; 16], now: "2026-11-23T14:00:00Z".parse().unwrap() };
-    let options = StoreOptions { path: folder.path().join("toolgate.db"), sync, create: Some(birth) };
+    let options = StoreOptions { place: folder.path().join("toolgate.db").into(), sync, create: Some(birth) };
     let store = Store::open(&options).await.unwrap();
     let entries: Vec<Entry> = (0..events).map(|number| event(number).into()).collect();
     let (started, cpu) = (Instant::now(), cpu_time());

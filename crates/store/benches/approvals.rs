@@ -34,7 +34,9 @@ async fn main() {
     let folder = tempfile::tempdir().unwrap();
     let birth = Birth { install: [0; 16], now: now() };
     let path = folder.path().join("toolgate.db");
-    let store = Store::open(&StoreOptions { path, sync: Sync::Flush, create: Some(birth) }).await.unwrap();
+    let store = Store::open(&StoreOptions { place: path.into(), sync: Sync::Flush, create: Some(birth) })
+        .await
+        .unwrap();
     let ada = Email::parse("ada@example.com").unwrap();
     let (email, role) = (ada.clone(), OperatorRole::Owner);
     let operator = Operator { email, role, password_hash: String::new(), created_at: now() };

@@ -3,33 +3,34 @@
 //! Events without changes are the calls' own and come by the thousand: a group is one multi-row statement,
 //! so one hop to SQLite's thread and one flush. Entries with changes are rare and go through a transaction.
 
-mod insert;
+mod postgres;
+mod sqlite;
 
-use std::{collections::BTreeSet, path::PathBuf, sync::Arc};
+use std::{collections::BTreeSet, sync::Arc};
 
 use domain::audit::Event;
 use sha2::{Digest as _, Sha256};
-use sqlx::{
-    Connection as _, Row as _, Sqlite, SqliteConnection, Transaction, query::Query, sqlite::SqliteArguments,
+
+use crate::{
+    Applied, Entry, Store, StoreError, change,
+    hand::Hand,
+    sql::{self, Connection, in_time},
 };
+use sqlite::Inserts;
 
-use crate::{Applied, Entry, Store, StoreError, Sync, change, open::connect_writer};
-
-pub use insert::GROUP_MAX;
-use insert::Inserts;
-
-/// How often a group is linked anew because another process appended meanwhile, before it takes the lock for itself.
-const RELINKS_MAX: usize = 3;
+/// The most events of one statement.
+pub const GROUP_MAX: usize = 128;
 
 /// The connection that writes, and the end of the chain as it knows it.
 pub struct Writer {
-    connection: SqliteConnection,
-    /// What another connection is made of.
-    place: (PathBuf, Sync),
+    hand: Hand,
     name: Arc<str>,
     inserts: Inserts,
-    /// `None`: to be read. It is a copy; the primary key decides, so a stale one costs a retry and no more.
+    /// The end of the chain, while nobody else appends; then a group needs no look at it. It is a copy; the primary key
+    /// decides, so a stale one costs a retry and no more.
     head: Option<Head>,
+    /// The last event that was written here.
+    own: Option<Head>,
 }
 
 /// The last event of a chain. The first event follows [`Head::START`].
@@ -83,65 +84,75 @@ impl Store {
 }
 
 impl Writer {
-    pub fn new(connection: SqliteConnection, place: (PathBuf, Sync), name: Arc<str>) -> Self {
-        Self { connection, place, inserts: Inserts::new(), name, head: None }
+    pub fn new(hand: Hand, name: Arc<str>) -> Self {
+        Self { hand, name, inserts: Inserts::new(), head: None, own: None }
     }
 
     /// One commit that changes nothing.
     pub async fn touch(&mut self) -> Result<(), StoreError> {
-        let touch = "UPDATE meta SET value = value WHERE name = 'writer'";
-        sqlx::query(touch).execute(&mut self.connection).await?;
+        let touch = sql::query("UPDATE meta SET value = value WHERE name = 'writer'");
+        touch.execute(&mut self.connection().await?).await?;
         Ok(())
     }
 
     pub async fn close(self) {
-        // Best effort: whatever is committed is safe already.
-        let _ = self.connection.close().await;
+        self.hand.close().await;
     }
 
-    /// Runs a statement that the trail does not tell of: sealed values, the last use of keys.
-    pub fn connection(&mut self) -> &mut SqliteConnection {
-        &mut self.connection
+    /// The connection, for a statement that the trail does not tell of and that changes one row: sealed values, the last
+    /// use of keys.
+    pub async fn connection(&mut self) -> Result<Connection<'_>, StoreError> {
+        self.hand.connection().await
     }
 
     /// Begins a transaction that locks out other writers.
-    pub async fn begin(&mut self) -> Result<Transaction<'_, Sqlite>, StoreError> {
-        begin(&mut self.connection, &self.place).await
+    pub async fn begin(&mut self) -> Result<Connection<'_>, StoreError> {
+        self.hand.begin().await
+    }
+
+    /// The connection itself.
+    pub fn hand(&mut self) -> &mut Hand {
+        &mut self.hand
     }
 
     async fn append_events(&mut self, events: &[&Event]) -> Result<(), StoreError> {
-        for _ in 0..RELINKS_MAX {
-            let head = match self.head.take() {
-                Some(head) => head,
-                None => read_head(&mut self.connection).await?,
-            };
-            let (linked, next) = link(events.iter().copied(), &self.name, head);
-            let first = linked.first().map(|first| (first.seq, first.hash));
-            match self.inserts.statement(linked).execute(&mut self.connection).await {
-                Ok(_) => {
-                    self.head = Some(next);
-                    return Ok(());
-                }
-                Err(error) if StoreError::is_duplicate(&error) => {}
-                // Whether an error came before or after the commit is unknown; the row itself tells.
-                Err(error) => return self.settle(first, next, error).await,
-            }
-        }
-        self.append_under_lock(events).await
-    }
-
-    /// Where others append all the time, the head is read and followed in one transaction.
-    async fn append_under_lock(&mut self, events: &[&Event]) -> Result<(), StoreError> {
-        let mut transaction = begin(&mut self.connection, &self.place).await?;
-        let head = read_head(&mut transaction).await?;
+        // While nobody else appends, one statement is all.
+        let Some(head) = self.head.take() else { return self.append_under_lock(events).await };
         let (linked, next) = link(events.iter().copied(), &self.name, head);
         let first = linked.first().map(|first| (first.seq, first.hash));
-        self.inserts.statement(linked).execute(&mut *transaction).await?;
-        match transaction.commit().await {
-            Ok(()) => self.head = Some(next),
+        match self.insert(linked).await {
+            Ok(()) => self.wrote(head, next),
+            Err(error) if error.is_duplicate() => self.append_under_lock(events).await?,
+            // Whether an error came before or after the commit is unknown; the row itself tells.
             Err(error) => self.settle(first, next, error).await?,
         }
         Ok(())
+    }
+
+    /// A statement that is a transaction by itself.
+    async fn insert(&mut self, rows: Vec<Linked<'_>>) -> Result<(), StoreError> {
+        let Self { hand, inserts, .. } = self;
+        insert_in(&mut hand.connection().await?, inserts, rows).await
+    }
+
+    /// Where others append too, the head is read and followed in one transaction.
+    async fn append_under_lock(&mut self, events: &[&Event]) -> Result<(), StoreError> {
+        let mut transaction = self.hand.begin().await?;
+        let head = read_head(&mut transaction).await?;
+        let (linked, next) = link(events.iter().copied(), &self.name, head);
+        let first = linked.first().map(|first| (first.seq, first.hash));
+        insert_in(&mut transaction, &self.inserts, linked).await?;
+        match transaction.commit().await {
+            Ok(()) => self.wrote(head, next),
+            Err(error) => self.settle(first, next, error.into()).await?,
+        }
+        Ok(())
+    }
+
+    /// The chain goes on from here, without a look at it where what was written before was still its end.
+    fn wrote(&mut self, after: Head, next: Head) {
+        self.head = (self.own == Some(after)).then_some(next);
+        self.own = Some(next);
     }
 
     async fn append_entries(
@@ -173,14 +184,15 @@ impl Writer {
     /// Conditions first; then the events of what was changed are linked and inserted; then the commit.
     async fn transact(&mut self, group: &[Entry]) -> Result<Vec<Applied>, StoreError> {
         self.head = None;
-        let mut transaction = begin(&mut self.connection, &self.place).await?;
+        let node = self.hand.node();
+        let mut transaction = self.hand.begin().await?;
         let (mut results, mut events) = (Vec::with_capacity(group.len()), Vec::new());
         let mut moved = BTreeSet::new();
         for entry in group {
             let done = match &entry.change {
                 None => true,
                 Some(change) => {
-                    let changed = change::apply(&mut transaction, change).await?;
+                    let changed = change::apply(&mut transaction, change, node).await?;
                     moved.extend(change::area(change).filter(|_| changed));
                     changed
                 }
@@ -191,72 +203,81 @@ impl Writer {
             results.push(if done { Applied::Done } else { Applied::ConditionFailed });
         }
         if events.is_empty() {
-            transaction.rollback().await?;
             return Ok(results);
         }
         let head = read_head(&mut transaction).await?;
         let (linked, next) = link(events, &self.name, head);
         let first = linked.first().map(|first| (first.seq, first.hash));
-        self.inserts.statement(linked).execute(&mut *transaction).await?;
+        insert_in(&mut transaction, &self.inserts, linked).await?;
         for area in moved {
             bump(&mut transaction, area).await?;
         }
         match transaction.commit().await {
-            Ok(()) => self.head = Some(next),
-            Err(error) => self.settle(first, next, error).await?,
+            Ok(()) => self.wrote(head, next),
+            Err(error) => self.settle(first, next, error.into()).await?,
         }
         Ok(results)
     }
 
-    /// After an error whose outcome is unknown: is the first record there, with its hash? Then all are.
+    /// After an error whose outcome is unknown: is the first record there, with its hash? Then all are. It is looked up
+    /// under the lock: on a server the commit may still be under way without us.
     async fn settle(
         &mut self,
         first: Option<(i64, [u8; 32])>,
         next: Head,
-        error: sqlx::Error,
+        error: StoreError,
     ) -> Result<(), StoreError> {
-        let Some((seq, hash)) = first else { return Err(error.into()) };
-        let found = sqlx::query_scalar::<_, Vec<u8>>("SELECT hash FROM audit WHERE seq = $1")
-            .bind(seq)
-            .fetch_optional(&mut self.connection)
-            .await;
-        match found {
+        let Some((seq, hash)) = first else { return Err(error) };
+        let Ok(mut transaction) = self.hand.begin().await else { return Err(error) };
+        let select = sql::query_scalar::<Vec<u8>>("SELECT hash FROM audit WHERE seq = $1").bind(seq);
+        match select.fetch_optional(&mut transaction).await {
             Ok(Some(stored)) if stored == hash => {
-                self.head = Some(next);
+                drop(transaction);
+                self.own = Some(next);
                 Ok(())
             }
-            _ => Err(error.into()),
+            _ => Err(error),
         }
     }
 }
 
-/// Moves a revision on.
-pub async fn bump(connection: &mut SqliteConnection, area: &str) -> Result<(), StoreError> {
+/// Moves a revision on. On Postgres those who listen hear of it with the commit.
+pub async fn bump(connection: &mut Connection<'_>, area: &str) -> Result<(), StoreError> {
     let bump = "UPDATE revisions SET number = number + 1 WHERE area = $1";
-    sqlx::query(bump).bind(area).execute(connection).await?;
+    sql::query(bump).bind(area).execute(&mut *connection).await?;
+    if let Connection::Postgres(_) = connection {
+        sql::query("SELECT pg_notify($1, $2)")
+            .bind(crate::postgres::CHANNEL)
+            .bind(area)
+            .execute(connection)
+            .await?;
+    }
     Ok(())
 }
 
-/// Begins a transaction, on a new connection where the old one is beyond use.
-async fn begin<'c>(
-    connection: &'c mut SqliteConnection,
-    (path, sync): &(PathBuf, Sync),
-) -> Result<Transaction<'c, Sqlite>, StoreError> {
-    if connection.is_in_transaction() {
-        // The rollback of one that was given up may still be on its way.
-        connection.ping().await?;
+/// Inserts events by one statement.
+async fn insert_in(
+    connection: &mut Connection<'_>,
+    inserts: &Inserts,
+    rows: Vec<Linked<'_>>,
+) -> Result<(), StoreError> {
+    match connection.into() {
+        sql::Target::Sqlite(connection) => {
+            inserts.statement(rows).execute(connection).await?;
+        }
+        sql::Target::Postgres(connection) => {
+            in_time(postgres::statement(rows).execute(connection)).await?;
+        }
+        // A connection is no pool.
+        sql::Target::SqlitePool(_) | sql::Target::PostgresPool(_) => {}
     }
-    if connection.is_in_transaction() {
-        // After a full disk SQLite has rolled back by itself, which sqlx takes for a transaction that never ends.
-        *connection = connect_writer(path, *sync).await?;
-    }
-    Ok(connection.begin_with("BEGIN IMMEDIATE").await?)
+    Ok(())
 }
 
 /// The end of a chain as it is stored.
-async fn read_head(connection: &mut SqliteConnection) -> Result<Head, StoreError> {
+async fn read_head(connection: &mut Connection<'_>) -> Result<Head, StoreError> {
     let last = "SELECT seq, hash FROM audit ORDER BY seq DESC LIMIT 1";
-    let Some(row) = sqlx::query(last).fetch_optional(connection).await? else {
+    let Some(row) = sql::query(last).fetch_optional(connection).await? else {
         return Ok(Head::START);
     };
     let seq: i64 = row.try_get(0)?;
@@ -282,5 +303,3 @@ fn link<'e>(
     }
     (linked, head)
 }
-
-type Statement<'q> = Query<'q, sqlx::Sqlite, SqliteArguments>;

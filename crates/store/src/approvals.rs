@@ -14,13 +14,13 @@ use domain::{
     operator::OperatorRole,
 };
 use jiff::Timestamp;
-use sqlx::{AssertSqlSafe, Connection as _, SqliteConnection};
 
+use crate::sql::{self, Connection, Value};
 use crate::{Store, StoreError, append, row::micros};
 
 pub use history::Before;
 pub use inbox::InboxCursor;
-use row::{Value, select};
+use row::select;
 pub use write::{cancel, claim, close, decide, expire, hold, resolve};
 
 /// How many approvals are forgotten at once: so few that calls do not wait for it.
@@ -55,7 +55,7 @@ impl Store {
     /// [`StoreError`] when the store does not answer.
     pub async fn approvals_revision(&self) -> Result<ApprovalsRevision, StoreError> {
         let select = "SELECT number FROM revisions WHERE area = 'approvals'";
-        Ok(sqlx::query_scalar(select).fetch_one(&self.readers).await.map(ApprovalsRevision)?)
+        Ok(sql::query_scalar(select).fetch_one(&self.lookout).await.map(ApprovalsRevision)?)
     }
 
     /// One approval.
@@ -63,7 +63,7 @@ impl Store {
     /// # Errors
     /// [`StoreError`] when the store does not answer or a row is damaged.
     pub async fn approval(&self, id: &ApprovalId) -> Result<Option<Approval>, StoreError> {
-        Ok(self.select("WHERE id = ?", &[Value::Text(id.as_str())]).await?.pop())
+        Ok(self.select("WHERE id = $1", &[Value::from(id.as_str())]).await?.pop())
     }
 
     /// The approval whose id starts with `start`, with or without `ap_`.
@@ -75,8 +75,8 @@ impl Store {
         let start = format!("{}{bare}", ApprovalId::PREFIX);
         // `~` comes after every character of an id.
         let end = format!("{start}~");
-        let which = "WHERE id >= ? AND id < ? ORDER BY id LIMIT 10";
-        let mut found = self.select(which, &[Value::Text(&start), Value::Text(&end)]).await?;
+        let which = "WHERE id >= $1 AND id < $2 ORDER BY id LIMIT 10";
+        let mut found = self.select(which, &[Value::from(&start), Value::from(&end)]).await?;
         Ok(match (found.len(), found.pop()) {
             (0, _) | (_, None) => FoundApproval::None,
             (1, Some(approval)) => FoundApproval::One(Box::new(approval)),
@@ -91,23 +91,24 @@ impl Store {
     /// # Errors
     /// [`StoreError`] when the store does not answer or a row is damaged.
     pub async fn approvals(&self, query: &ApprovalQuery, limit: u32) -> Result<Vec<Approval>, StoreError> {
-        let status = query.status.map(|status| ("status = ?", status.as_str()));
-        let agent = query.agent.as_ref().map(|agent| ("agent = ?", agent.as_str()));
-        let tests: Vec<_> = status.into_iter().chain(agent).collect();
-        let mut which = String::new();
-        for (place, (test, _)) in tests.iter().enumerate() {
-            which.push_str(if place == 0 { "WHERE " } else { " AND " });
-            which.push_str(test);
+        let mut tests = Vec::new();
+        let mut values = Vec::new();
+        if let Some(status) = query.status {
+            values.push(Value::from(status.as_str()));
+            tests.push(format!("status = ${}", values.len()));
         }
-        let mut values: Vec<Value<'_>> = tests.iter().map(|(_, word)| Value::Text(word)).collect();
+        if let Some(agent) = &query.agent {
+            values.push(Value::from(agent.as_str()));
+            tests.push(format!("agent = ${}", values.len()));
+        }
         if let Some((created_at, id)) = &query.before {
-            which.push_str(if tests.is_empty() { "WHERE " } else { " AND " });
-            which.push_str("created_at <= ? AND (created_at, id) < (?, ?)");
-            let at = micros(*created_at);
-            values.extend([Value::Number(at), Value::Number(at), Value::Text(id.as_str())]);
+            values.extend([Value::from(micros(*created_at)), Value::from(id.as_str())]);
+            let (at, id) = (values.len() - 1, values.len());
+            tests.push(format!("created_at <= ${at} AND (created_at, id) < (${at}, ${id})"));
         }
-        which.push_str(" ORDER BY created_at DESC, id DESC LIMIT ?");
-        values.push(Value::Number(limit.into()));
+        values.push(Value::from(limit));
+        let which = if tests.is_empty() { String::new() } else { format!("WHERE {}", tests.join(" AND ")) };
+        let which = format!("{which} ORDER BY created_at DESC, id DESC LIMIT ${}", values.len());
         self.select(&which, &values).await
     }
 
@@ -123,17 +124,17 @@ impl Store {
         call_digest: &[u8; 32],
         key: Option<&IdempotencyKey>,
     ) -> Result<Option<Approval>, StoreError> {
-        let agent = Value::Text(agent.as_str());
+        let agent = Value::from(agent.as_str());
         let found = match key {
             None => {
-                let which = "WHERE agent = ? AND call_digest = ? AND live = 1 AND idempotency_key IS NULL";
-                self.select(which, &[agent, Value::Bytes(call_digest)]).await?
+                let which = "WHERE agent = $1 AND call_digest = $2 AND live = 1 AND idempotency_key IS NULL";
+                self.select(which, &[agent, Value::from(&call_digest[..])]).await?
             }
             Some(key) => {
                 // The second test lets SQLite see that its index fits.
                 let which =
-                    "WHERE agent = ? AND idempotency_key = ? AND live = 1 AND idempotency_key IS NOT NULL";
-                self.select(which, &[agent, Value::Text(key.as_str())]).await?
+                    "WHERE agent = $1 AND idempotency_key = $2 AND live = 1 AND idempotency_key IS NOT NULL";
+                self.select(which, &[agent, Value::from(key.as_str())]).await?
             }
         };
         Ok(found.into_iter().next())
@@ -145,7 +146,7 @@ impl Store {
     /// [`StoreError`] when the store does not answer.
     pub async fn count_pending(&self, agent: &AgentName) -> Result<u32, StoreError> {
         let count = "SELECT count(*) FROM approvals WHERE agent = $1 AND status = 'pending'";
-        Ok(sqlx::query_scalar(count).bind(agent.as_str()).fetch_one(&self.readers).await?)
+        Ok(sql::query_scalar(count).bind(agent.as_str()).fetch_one(&self.readers).await?)
     }
 
     /// The statuses of these approvals, without those that are not there.
@@ -158,16 +159,14 @@ impl Store {
     ) -> Result<Vec<(ApprovalId, Status)>, StoreError> {
         let mut statuses = Vec::with_capacity(ids.len());
         for ids in ids.chunks(500) {
-            let places = vec!["?"; ids.len()].join(", ");
+            let places = (1..=ids.len()).map(|place| format!("${place}")).collect::<Vec<_>>().join(", ");
             let select = format!("SELECT id, status FROM approvals WHERE id IN ({places})");
-            let mut query = sqlx::query_as::<_, (String, String)>(AssertSqlSafe(select)).persistent(false);
-            for id in ids {
-                query = query.bind(id.as_str());
-            }
-            for (id, status) in query.fetch_all(&self.readers).await? {
+            let query = ids.iter().fold(sql::assembled(select).once(), |query, id| query.bind(id.as_str()));
+            for row in query.fetch_all(&self.readers).await? {
+                let (id, status): (&str, &str) = (row.try_get(0)?, row.try_get(1)?);
                 let damaged = || StoreError::damaged("an approval's status");
-                let id = ApprovalId::parse(&id).ok_or_else(damaged)?;
-                statuses.push((id, Status::parse(&status).ok_or_else(damaged)?));
+                let id = ApprovalId::parse(id).ok_or_else(damaged)?;
+                statuses.push((id, Status::parse(status).ok_or_else(damaged)?));
             }
         }
         Ok(statuses)
@@ -179,7 +178,7 @@ impl Store {
     /// [`StoreError`] when the store does not answer.
     pub async fn count_waiting(&self) -> Result<u64, StoreError> {
         let count = "SELECT count(*) FROM approvals WHERE status = 'pending'";
-        let count: i64 = sqlx::query_scalar(count).fetch_one(&self.readers).await?;
+        let count: i64 = sql::query_scalar(count).fetch_one(&self.readers).await?;
         Ok(u64::try_from(count).unwrap_or(0))
     }
 
@@ -188,8 +187,8 @@ impl Store {
     /// # Errors
     /// [`StoreError`] when the store does not answer or a row is damaged.
     pub async fn claimable(&self, now: Timestamp, limit: u32) -> Result<Vec<Approval>, StoreError> {
-        let which = "WHERE status = 'approved' AND execute_by > ? ORDER BY execute_by LIMIT ?";
-        self.select(which, &[Value::Number(micros(now)), Value::Number(limit.into())]).await
+        let which = "WHERE status = 'approved' AND execute_by > $1 ORDER BY execute_by LIMIT $2";
+        self.select(which, &[Value::from(micros(now)), Value::from(limit)]).await
     }
 
     /// What nobody decided, or nobody executed, in time: to be expired with [`crate::Change::ExpireApproval`].
@@ -197,17 +196,17 @@ impl Store {
     /// # Errors
     /// [`StoreError`] when the store does not answer.
     pub async fn due_approvals(&self, now: Timestamp, limit: u32) -> Result<Vec<Approval>, StoreError> {
-        let values = [Value::Number(micros(now)), Value::Number(limit.into())];
-        let undecided = "WHERE status = 'pending' AND decide_by <= ? ORDER BY decide_by LIMIT ?";
-        let unclaimed = "WHERE status = 'approved' AND execute_by <= ? ORDER BY execute_by LIMIT ?";
+        let values = [Value::from(micros(now)), Value::from(limit)];
+        let undecided = "WHERE status = 'pending' AND decide_by <= $1 ORDER BY decide_by LIMIT $2";
+        let unclaimed = "WHERE status = 'approved' AND execute_by <= $1 ORDER BY execute_by LIMIT $2";
         let mut due = self.select(undecided, &values).await?;
         due.extend(self.select(unclaimed, &values).await?);
         Ok(due)
     }
 
     /// What has been executing since before `claimed_before`: to be closed as unknown with
-    /// [`crate::Change::CloseApproval`], never to be taken over. A gateway that is the only one asks with the moment
-    /// of its start, any with a moment that no execution lasts as long as.
+    /// [`crate::Change::CloseApproval`], never to be taken over. To be asked with a moment that no execution lasts as
+    /// long as.
     ///
     /// # Errors
     /// [`StoreError`] when the store does not answer or a row is damaged.
@@ -216,8 +215,18 @@ impl Store {
         claimed_before: Timestamp,
         limit: u32,
     ) -> Result<Vec<Approval>, StoreError> {
-        let which = "WHERE status = 'executing' AND claimed_at < ? ORDER BY claimed_at LIMIT ?";
-        self.select(which, &[Value::Number(micros(claimed_before)), Value::Number(limit.into())]).await
+        let which = "WHERE status = 'executing' AND claimed_at < $1 ORDER BY claimed_at LIMIT $2";
+        self.select(which, &[Value::from(micros(claimed_before)), Value::from(limit)]).await
+    }
+
+    /// What was executing when its gateway ended (see [`Store::serve`] and [`Store::disown_the_dead`]): to be closed as
+    /// unknown too.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the store does not answer or a row is damaged.
+    pub async fn lost_executions(&self, limit: u32) -> Result<Vec<Approval>, StoreError> {
+        let which = "WHERE status = 'executing' AND node = 0 ORDER BY claimed_at LIMIT $1";
+        self.select(which, &[Value::from(limit)]).await
     }
 
     /// How many of the operators who approved it may still decide: some may have been disabled since.
@@ -227,7 +236,7 @@ impl Store {
     pub async fn count_approvers(&self, id: &ApprovalId) -> Result<usize, StoreError> {
         let select = "SELECT role FROM operators JOIN approval_decisions ON operator = email \
                       WHERE approval = $1 AND approve = 1 AND state = 'active'";
-        let query = sqlx::query_scalar(select).bind(id.as_str());
+        let query = sql::query_scalar(select).bind(id.as_str());
         let roles: Vec<String> = query.fetch_all(&self.readers).await?;
         let may_decide = |role: &&String| OperatorRole::parse(role).is_some_and(OperatorRole::may_decide);
         Ok(roles.iter().filter(may_decide).count())
@@ -272,7 +281,7 @@ impl Store {
     /// [`StoreError`] when the store does not answer or a row is damaged.
     pub async fn agents_with_live_approvals(&self) -> Result<HashSet<AgentName>, StoreError> {
         let select = "SELECT DISTINCT agent FROM approvals WHERE live = 1";
-        let names: Vec<String> = sqlx::query_scalar(select).fetch_all(&self.readers).await?;
+        let names: Vec<String> = sql::query_scalar(select).fetch_all(&self.readers).await?;
         let read =
             |name: &String| AgentName::parse(name).map_err(|_| StoreError::damaged("an approval's agent"));
         names.iter().map(read).collect()
@@ -289,13 +298,13 @@ impl Store {
         let mut transaction = writer.begin().await?;
         let select = "SELECT id FROM approvals WHERE kept = 1 AND ended_at IS NOT NULL AND ended_at < $1 \
                       AND status <> 'unknown' ORDER BY ended_at LIMIT $2";
-        let query = sqlx::query_scalar(select).bind(micros(ended_before)).bind(FORGOTTEN_AT_ONCE);
-        let ids: Vec<String> = query.fetch_all(&mut *transaction).await?;
+        let query = sql::query_scalar(select).bind(micros(ended_before)).bind(FORGOTTEN_AT_ONCE);
+        let ids: Vec<String> = query.fetch_all(&mut transaction).await?;
         for id in &ids {
             let delete = "DELETE FROM approval_bodies WHERE approval = $1";
-            sqlx::query(delete).bind(id).execute(&mut *transaction).await?;
+            sql::query(delete).bind(id).execute(&mut transaction).await?;
             let update = "UPDATE approvals SET kept = 0, live = 0 WHERE id = $1";
-            sqlx::query(update).bind(id).execute(&mut *transaction).await?;
+            sql::query(update).bind(id).execute(&mut transaction).await?;
         }
         if !ids.is_empty() {
             append::bump(&mut transaction, "approvals").await?;
@@ -306,19 +315,18 @@ impl Store {
 
     async fn body(&self, id: &ApprovalId, purpose: &str) -> Result<Option<Vec<u8>>, StoreError> {
         let select = "SELECT sealed FROM approval_bodies WHERE approval = $1 AND purpose = $2";
-        let query = sqlx::query_scalar(select).bind(id.as_str()).bind(purpose);
+        let query = sql::query_scalar(select).bind(id.as_str()).bind(purpose);
         Ok(query.fetch_optional(&self.readers).await?)
     }
 
     /// Rows and their decisions, as they are at one moment.
     async fn select(&self, which: &str, values: &[Value<'_>]) -> Result<Vec<Approval>, StoreError> {
-        let mut connection = self.readers.acquire().await?;
-        let mut transaction = connection.begin().await?;
+        let mut transaction = self.readers.begin().await?;
         select(&mut transaction, which, values).await
     }
 }
 
 /// One approval, read in the transaction that changes it.
-async fn one(connection: &mut SqliteConnection, id: &ApprovalId) -> Result<Option<Approval>, StoreError> {
-    Ok(select(connection, "WHERE id = ?", &[Value::Text(id.as_str())]).await?.pop())
+async fn one(connection: &mut Connection<'_>, id: &ApprovalId) -> Result<Option<Approval>, StoreError> {
+    Ok(select(connection, "WHERE id = $1", &[Value::from(id.as_str())]).await?.pop())
 }

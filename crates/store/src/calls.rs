@@ -2,8 +2,8 @@
 //! looks at a bounded part of the trail, however long it is.
 
 use jiff::Timestamp;
-use sqlx::{AssertSqlSafe, Row as _};
 
+use crate::sql::{self};
 use crate::{
     EventRow, Store, StoreError,
     events::{COLUMNS, event},
@@ -26,7 +26,7 @@ impl Store {
     /// [`StoreError`] when the store does not answer.
     pub async fn newest_seq(&self) -> Result<i64, StoreError> {
         let select = "SELECT coalesce(max(seq), 0) FROM audit";
-        Ok(sqlx::query_scalar(select).fetch_one(&self.readers).await?)
+        Ok(sql::query_scalar(select).fetch_one(&self.readers).await?)
     }
 
     /// The first event that is not older than `moment`, found by halving; one past the newest where all are older.
@@ -36,13 +36,17 @@ impl Store {
     /// [`StoreError`] when the store does not answer.
     pub async fn seq_at(&self, moment: Timestamp) -> Result<i64, StoreError> {
         let mut connection = self.readers.acquire().await?;
-        let row = sqlx::query(ENDS).fetch_one(&mut *connection).await?;
+        let row = sql::query(ENDS).fetch_one(&mut connection).await?;
         let (mut low, newest): (i64, i64) = (row.try_get(0)?, row.try_get(1)?);
         let mut high = newest.saturating_add(1);
         while low < high {
             let middle = low + (high - low) / 2;
-            let query = sqlx::query_as::<_, (i64, i64)>(NEXT).bind(middle);
-            match query.fetch_optional(&mut *connection).await? {
+            let query = sql::query(NEXT).bind(middle);
+            let found = match query.fetch_optional(&mut connection).await? {
+                Some(row) => Some((row.try_get::<i64>(0)?, row.try_get::<i64>(1)?)),
+                None => None,
+            };
+            match found {
                 Some((seq, at)) if at < micros(moment) => low = seq.saturating_add(1),
                 Some(_) | None => high = middle,
             }
@@ -65,7 +69,7 @@ impl Store {
             "SELECT {COLUMNS} FROM audit WHERE call_id IN ({places}) AND call_id IS NOT NULL ORDER BY seq LIMIT 4096"
         );
         // Only places stand in the text.
-        let mut query = sqlx::query(AssertSqlSafe(select));
+        let mut query = sql::assembled(select);
         for id in ids {
             query = query.bind(id);
         }

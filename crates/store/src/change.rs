@@ -3,46 +3,46 @@
 use std::collections::BTreeSet;
 
 use domain::names::ServiceName;
-use sqlx::SqliteConnection;
 
+use crate::sql::{self, Connection};
 use crate::{
     Change, StoreError, approvals, credentials, idempotency, identities::state_word, keyring, kill,
     operators, row::micros, services, sessions, tools, verifier,
 };
 
-/// Makes the change, if its condition holds; says whether it did.
-pub async fn apply(connection: &mut SqliteConnection, change: &Change) -> Result<bool, StoreError> {
+/// Makes the change, if its condition holds; says whether it did. `node`: the gateway that claims.
+pub async fn apply(connection: &mut Connection<'_>, change: &Change, node: i64) -> Result<bool, StoreError> {
     let done = match change {
         Change::CreateAgent(agent) => {
             let insert = "INSERT INTO agents (name, role, scope, state, created_at) VALUES ($1, $2, $3, $4, $5) \
                           ON CONFLICT DO NOTHING";
-            let query = sqlx::query(insert).bind(agent.name.as_str()).bind(agent.role.as_str());
+            let query = sql::query(insert).bind(agent.name.as_str()).bind(agent.role.as_str());
             let query = query.bind(scope_text(&agent.scope)).bind(state_word(agent.state));
             query.bind(micros(agent.created_at)).execute(connection).await?
         }
         Change::UpdateAgent { name, from: (was, had), role, scope } => {
             let update = "UPDATE agents SET role = $2, scope = $3 \
                           WHERE name = $1 AND state <> 'deleted' AND role = $4 AND scope = $5";
-            let query = sqlx::query(update).bind(name.as_str()).bind(role.as_str());
+            let query = sql::query(update).bind(name.as_str()).bind(role.as_str());
             let query = query.bind(scope_text(scope)).bind(was.as_str()).bind(scope_text(had));
             query.execute(connection).await?
         }
         Change::SetAgentState { name, state } => {
             let update =
                 "UPDATE agents SET state = $2 WHERE name = $1 AND state <> $2 AND state <> 'deleted'";
-            sqlx::query(update).bind(name.as_str()).bind(state_word(*state)).execute(connection).await?
+            sql::query(update).bind(name.as_str()).bind(state_word(*state)).execute(connection).await?
         }
         Change::CreateKey(key) => {
             let insert = "INSERT INTO keys (id, agent, verifier, created_at, expires_at) \
                           SELECT $1, name, $3, $4, $5 FROM agents WHERE name = $2 AND state <> 'deleted' \
                           ON CONFLICT DO NOTHING";
-            let query = sqlx::query(insert).bind(key.id.as_str()).bind(key.agent.as_str());
+            let query = sql::query(insert).bind(key.id.as_str()).bind(key.agent.as_str());
             let query = query.bind(verifier::write(&key.mac)).bind(micros(key.created_at));
             query.bind(key.expires_at.map(micros)).execute(connection).await?
         }
         Change::RevokeKey { id, at } => {
             let update = "UPDATE keys SET revoked_at = $2 WHERE id = $1 AND revoked_at IS NULL";
-            sqlx::query(update).bind(id.as_str()).bind(micros(*at)).execute(connection).await?
+            sql::query(update).bind(id.as_str()).bind(micros(*at)).execute(connection).await?
         }
         Change::PutService { service, replaces, documentation, keeps } => {
             let definition = serde_json::to_string(service).map_err(|_| StoreError::damaged("a service"))?;
@@ -57,13 +57,13 @@ pub async fn apply(connection: &mut SqliteConnection, change: &Change) -> Result
                      WHERE name = $1 AND revision = $3"
                 }
             };
-            let query = sqlx::query(text).bind(service.name.as_str()).bind(definition);
+            let query = sql::query(text).bind(service.name.as_str()).bind(definition);
             let query = match replaces {
                 Some(revision) => query.bind(*revision),
                 None => query,
             };
             let done = query.execute(&mut *connection).await?;
-            if done.rows_affected() > 0 {
+            if done > 0 {
                 services::put_documentation(connection, &service.name, documentation.as_deref()).await?;
                 credentials::drop_all_but(connection, &service.name, keeps).await?;
             }
@@ -71,8 +71,8 @@ pub async fn apply(connection: &mut SqliteConnection, change: &Change) -> Result
         }
         Change::RemoveService(name) => {
             let delete = "DELETE FROM services WHERE name = $1";
-            let done = sqlx::query(delete).bind(name.as_str()).execute(&mut *connection).await?;
-            if done.rows_affected() > 0 {
+            let done = sql::query(delete).bind(name.as_str()).execute(&mut *connection).await?;
+            if done > 0 {
                 services::put_documentation(connection, name, None).await?;
                 credentials::drop_all_but(connection, name, &BTreeSet::new()).await?;
                 tools::forget(connection, name).await?;
@@ -93,7 +93,7 @@ pub async fn apply(connection: &mut SqliteConnection, change: &Change) -> Result
         Change::RemoveCredential { service, name, version } => {
             let update = "UPDATE credentials SET sealed = NULL \
                           WHERE service = $1 AND name = $2 AND version = $3 AND sealed IS NOT NULL";
-            let query = sqlx::query(update).bind(service.as_str()).bind(name.as_str());
+            let query = sql::query(update).bind(service.as_str()).bind(name.as_str());
             query.bind(i64::try_from(*version).unwrap_or(i64::MAX)).execute(connection).await?
         }
         Change::CreateOperator(operator) => return operators::create(connection, operator).await,
@@ -116,7 +116,7 @@ pub async fn apply(connection: &mut SqliteConnection, change: &Change) -> Result
         Change::EndSession { id, at } => return sessions::end(connection, *id, *at).await,
         Change::TurnKillOn(kill) => return kill::turn_on(connection, kill).await,
         Change::TurnKillOff(kill) => return kill::turn_off(connection, kill).await,
-        Change::ClaimIdempotency(claim) => return idempotency::claim(connection, claim).await,
+        Change::ClaimIdempotency(claim) => return idempotency::claim(connection, claim, node).await,
         Change::SettleIdempotency { agent, key, call, settled } => {
             return idempotency::settle(connection, agent, key, *call, settled).await;
         }
@@ -128,7 +128,9 @@ pub async fn apply(connection: &mut SqliteConnection, change: &Change) -> Result
             return approvals::cancel(connection, id, agent, *at).await;
         }
         Change::ExpireApproval { id, at } => return approvals::expire(connection, id, *at).await,
-        Change::ClaimApproval { id, call, at } => return approvals::claim(connection, id, *call, *at).await,
+        Change::ClaimApproval { id, call, at } => {
+            return approvals::claim(connection, id, (*call, node), *at).await;
+        }
         Change::CloseApproval(closed) => return approvals::close(connection, closed).await,
         Change::ResolveApproval { id, outcome, resolved, at } => {
             return approvals::resolve(connection, id, *outcome, resolved, *at).await;
@@ -137,7 +139,7 @@ pub async fn apply(connection: &mut SqliteConnection, change: &Change) -> Result
             return keyring::set(connection, from, to, salt.as_ref(), *at).await;
         }
     };
-    Ok(done.rows_affected() > 0)
+    Ok(done > 0)
 }
 
 /// The revision that the change moves: `world` where running gateways must read their snapshot again.

@@ -7,8 +7,8 @@ use domain::{
     names::{CredentialName, ServiceName},
 };
 use jiff::Timestamp;
-use sqlx::{Row as _, SqliteConnection, sqlite::SqliteRow};
 
+use crate::sql::{self, Connection, Row};
 use crate::{
     Store, StoreError,
     row::{micros, time},
@@ -35,17 +35,17 @@ impl Store {
     pub async fn credentials(&self, service: &ServiceName) -> Result<Vec<StoredCredential>, StoreError> {
         let select = "SELECT name, version, set_at, sealed IS NOT NULL FROM credentials \
                       WHERE service = $1 ORDER BY name";
-        let rows = sqlx::query(select).bind(service.as_str()).fetch_all(&self.readers).await?;
+        let rows = sql::query(select).bind(service.as_str()).fetch_all(&self.readers).await?;
         rows.iter().map(stored).collect()
     }
 }
 
 /// All credentials that have a value.
-pub async fn all(connection: &mut SqliteConnection) -> Result<SealedCredentials, StoreError> {
+pub async fn all(connection: &mut Connection<'_>) -> Result<SealedCredentials, StoreError> {
     let select = "SELECT name, version, set_at, sealed IS NOT NULL, service, sealed FROM credentials \
                   WHERE sealed IS NOT NULL ORDER BY service, name";
     let mut credentials = SealedCredentials::new();
-    for row in sqlx::query(select).fetch_all(connection).await? {
+    for row in sql::query(select).fetch_all(connection).await? {
         let StoredCredential { name, version, set_at, .. } = stored(&row)?;
         let service = ServiceName::parse(row.try_get(4)?).map_err(|_| damaged(name.as_str()))?;
         let sealed: &[u8] = row.try_get(5)?;
@@ -57,7 +57,7 @@ pub async fn all(connection: &mut SqliteConnection) -> Result<SealedCredentials,
 
 /// Stores a value as its next version; whether the conditions held (see [`crate::Change::PutCredential`]).
 pub async fn put(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection<'_>,
     place: (&ServiceName, &CredentialName),
     (version, replaces): (u64, Option<u64>),
     (origin, sealed): (&str, &[u8]),
@@ -77,33 +77,33 @@ pub async fn put(
         }
     };
     let (service, name) = place;
-    let query = sqlx::query(statement).bind(service.as_str()).bind(name.as_str()).bind(number);
+    let query = sql::query(statement).bind(service.as_str()).bind(name.as_str()).bind(number);
     let query = query.bind(origin).bind(sealed).bind(micros(at));
     let done = match replaces {
         Some(replaces) => query.bind(i64::try_from(replaces).unwrap_or(i64::MAX)).execute(connection).await?,
         None => query.execute(connection).await?,
     };
-    Ok(done.rows_affected() > 0)
+    Ok(done > 0)
 }
 
 /// Drops the values of a service's credentials, but for those that are named.
 pub async fn drop_all_but(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection<'_>,
     service: &ServiceName,
     keeps: &BTreeSet<CredentialName>,
 ) -> Result<(), StoreError> {
     let select = "SELECT name FROM credentials WHERE service = $1 AND sealed IS NOT NULL";
     let names: Vec<String> =
-        sqlx::query_scalar(select).bind(service.as_str()).fetch_all(&mut *connection).await?;
+        sql::query_scalar(select).bind(service.as_str()).fetch_all(&mut *connection).await?;
     for name in names.iter().filter(|name| !keeps.contains(name.as_str())) {
         let update = "UPDATE credentials SET sealed = NULL WHERE service = $1 AND name = $2";
-        sqlx::query(update).bind(service.as_str()).bind(name).execute(&mut *connection).await?;
+        sql::query(update).bind(service.as_str()).bind(name).execute(&mut *connection).await?;
     }
     Ok(())
 }
 
 /// A row that begins with name, version, time, and whether there is a value.
-fn stored(row: &SqliteRow) -> Result<StoredCredential, StoreError> {
+fn stored(row: &Row) -> Result<StoredCredential, StoreError> {
     let name: &str = row.try_get(0)?;
     let version: i64 = row.try_get(1)?;
     Ok(StoredCredential {

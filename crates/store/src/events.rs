@@ -3,8 +3,8 @@
 use std::ops::ControlFlow;
 
 use jiff::Timestamp;
-use sqlx::{AssertSqlSafe, Row as _, sqlite::SqliteRow};
 
+use crate::sql::{self, Row};
 use crate::{
     Store, StoreError,
     row::{micros, time},
@@ -159,16 +159,13 @@ impl Store {
         let start = format!("c_{}", start.strip_prefix("c_").unwrap_or(start));
         // `~` comes after every character of an id.
         let select = "SELECT DISTINCT call_id FROM audit WHERE call_id >= $1 AND call_id < $2 ORDER BY call_id LIMIT 10";
-        let ids: Vec<String> = sqlx::query_scalar(select)
-            .bind(&start)
-            .bind(format!("{start}~"))
-            .fetch_all(&self.readers)
-            .await?;
+        let ids: Vec<String> =
+            sql::query_scalar(select).bind(&start).bind(format!("{start}~")).fetch_all(&self.readers).await?;
         let [id] = &*ids else {
             return Ok(if ids.is_empty() { OfCall::None } else { OfCall::Several(ids) });
         };
         let select = format!("SELECT {COLUMNS} FROM audit WHERE call_id = $1 ORDER BY seq LIMIT 1000");
-        let rows = sqlx::query(AssertSqlSafe(select)).bind(id).fetch_all(&self.readers).await?;
+        let rows = sql::assembled(select).bind(id).fetch_all(&self.readers).await?;
         Ok(OfCall::One(rows.iter().map(event).collect::<Result<_, _>>()?))
     }
 
@@ -202,7 +199,7 @@ impl Store {
         let direction = if query.order == Order::NewestFirst { "DESC" } else { "ASC" };
         select.push_str(&format!(" ORDER BY seq {direction} LIMIT {size}"));
         // Only words of this file are in the text; what callers ask for is bound.
-        let mut select = sqlx::query(AssertSqlSafe(select));
+        let mut select = sql::assembled(select);
         for (_, text) in &texts {
             select = select.bind(*text);
         }
@@ -214,7 +211,7 @@ impl Store {
 }
 
 /// Reads a row of [`COLUMNS`].
-pub fn event(row: &SqliteRow) -> Result<EventRow, StoreError> {
+pub fn event(row: &Row) -> Result<EventRow, StoreError> {
     let seq: i64 = row.try_get(0)?;
     let hash: &[u8] = row.try_get(9)?;
     let (Some(at), Ok(hash)) = (time(row.try_get(1)?), hash.try_into()) else {

@@ -6,8 +6,8 @@ use domain::{
     names::{AgentName, CallId},
 };
 use jiff::Timestamp;
-use sqlx::{Row as _, SqliteConnection};
 
+use crate::sql::{self, Connection};
 use crate::{IdempotencyClaim, Settled, Store, StoreError, row::micros};
 
 /// How many rows are forgotten at once: so few that calls do not wait for it.
@@ -46,11 +46,11 @@ impl Store {
     ) -> Result<Option<KnownKey>, StoreError> {
         let select = "SELECT fingerprint, state, answer FROM idempotency \
                       WHERE agent = $1 AND key = $2 AND expires_at > $3";
-        let query = sqlx::query(select).bind(agent.as_str()).bind(key.as_str()).bind(micros(now));
+        let query = sql::query(select).bind(agent.as_str()).bind(key.as_str()).bind(micros(now));
         let Some(row) = query.fetch_optional(&self.readers).await? else { return Ok(None) };
         let damaged = || StoreError::damaged(format!("an idempotency key of `{agent}`"));
         let (fingerprint, state): (&[u8], &str) = (row.try_get(0)?, row.try_get(1)?);
-        let state = match (state, row.try_get::<Option<Vec<u8>>, _>(2)?) {
+        let state = match (state, row.try_get::<Option<Vec<u8>>>(2)?) {
             ("in_progress", None) => KnownState::InProgress,
             ("done", Some(sealed)) => KnownState::Done(sealed),
             ("unknown", None) => KnownState::Unknown,
@@ -59,15 +59,18 @@ impl Store {
         Ok(Some(KnownKey { fingerprint: fingerprint.try_into().map_err(|_| damaged())?, state }))
     }
 
-    /// Gives up the calls that were under way when their gateway ended: nobody knows whether they happened. Says
-    /// how many there were. To be called before the first call is let in.
+    /// Gives up the calls that were under way when their gateway ended (see [`Store::serve`] and
+    /// [`Store::disown_the_dead`]): nobody knows whether they happened. Says how many there were.
     ///
     /// # Errors
     /// [`StoreError`] when the store does not answer.
     pub async fn lose_claims(&self) -> Result<u64, StoreError> {
-        let update = "UPDATE idempotency SET state = 'unknown' WHERE state = 'in_progress'";
+        let update = "UPDATE idempotency SET state = 'unknown' WHERE state = 'in_progress' AND node = 0";
         let mut writer = self.writer.lock().await;
-        Ok(sqlx::query(update).execute(writer.connection()).await?.rows_affected())
+        let mut transaction = writer.begin().await?;
+        let lost = sql::query(update).execute(&mut transaction).await?;
+        transaction.commit().await?;
+        Ok(lost)
     }
 
     /// Forgets a few keys whose time has passed; whether there may be more of them.
@@ -75,32 +78,38 @@ impl Store {
     /// # Errors
     /// [`StoreError`] when the store does not answer.
     pub async fn forget_keys(&self, now: Timestamp) -> Result<bool, StoreError> {
-        let delete = "DELETE FROM idempotency WHERE rowid IN \
-                      (SELECT rowid FROM idempotency WHERE expires_at <= $1 LIMIT $2)";
+        let delete = "DELETE FROM idempotency WHERE (agent, key) IN \
+                      (SELECT agent, key FROM idempotency WHERE expires_at <= $1 LIMIT $2)";
         let mut writer = self.writer.lock().await;
-        let query = sqlx::query(delete).bind(micros(now)).bind(FORGOTTEN_AT_ONCE);
-        let forgotten = query.execute(writer.connection()).await?.rows_affected();
+        let mut transaction = writer.begin().await?;
+        let query = sql::query(delete).bind(micros(now)).bind(FORGOTTEN_AT_ONCE);
+        let forgotten = query.execute(&mut transaction).await?;
+        transaction.commit().await?;
         Ok(i64::try_from(forgotten).is_ok_and(|forgotten| forgotten == FORGOTTEN_AT_ONCE))
     }
 }
 
-/// Makes the row; whether the key was free.
-pub async fn claim(connection: &mut SqliteConnection, claim: &IdempotencyClaim) -> Result<bool, StoreError> {
-    let insert = "INSERT INTO idempotency (agent, key, fingerprint, call_id, state, claimed_at, expires_at) \
-                  VALUES ($1, $2, $3, $4, 'in_progress', $5, $6) \
+/// Makes the row; whether the key was free. `node`: the gateway that sends the call.
+pub async fn claim(
+    connection: &mut Connection<'_>,
+    claim: &IdempotencyClaim,
+    node: i64,
+) -> Result<bool, StoreError> {
+    let insert = "INSERT INTO idempotency (agent, key, fingerprint, call_id, state, claimed_at, expires_at, node) \
+                  VALUES ($1, $2, $3, $4, 'in_progress', $5, $6, $7) \
                   ON CONFLICT (agent, key) DO UPDATE SET fingerprint = $3, call_id = $4, \
-                  state = 'in_progress', answer = NULL, claimed_at = $5, expires_at = $6 \
+                  state = 'in_progress', answer = NULL, claimed_at = $5, expires_at = $6, node = $7 \
                   WHERE idempotency.expires_at <= $5";
-    let query = sqlx::query(insert).bind(claim.agent.as_str()).bind(claim.key.as_str());
+    let query = sql::query(insert).bind(claim.agent.as_str()).bind(claim.key.as_str());
     let query = query.bind(&claim.fingerprint[..]).bind(claim.call.to_string());
-    let query = query.bind(micros(claim.at)).bind(micros(claim.expires_at));
-    Ok(query.execute(connection).await?.rows_affected() > 0)
+    let query = query.bind(micros(claim.at)).bind(micros(claim.expires_at)).bind(node);
+    Ok(query.execute(connection).await? > 0)
 }
 
-/// Writes what became of the call; whether the key was still its own. A gateway that starts gives up everybody's
-/// open calls; whoever made one knows better, so `unknown` may still be settled.
+/// Writes what became of the call; whether the key was still its own. A gateway that is taken for dead may
+/// live; whoever made a call knows better, so `unknown` may still be settled.
 pub async fn settle(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection<'_>,
     agent: &AgentName,
     key: &IdempotencyKey,
     call: CallId,
@@ -122,10 +131,10 @@ pub async fn settle(
             None,
         ),
     };
-    let query = sqlx::query(text).bind(agent.as_str()).bind(key.as_str()).bind(call.to_string());
+    let query = sql::query(text).bind(agent.as_str()).bind(key.as_str()).bind(call.to_string());
     let query = match answer {
         Some(sealed) => query.bind(&**sealed),
         None => query,
     };
-    Ok(query.execute(connection).await?.rows_affected() > 0)
+    Ok(query.execute(connection).await? > 0)
 }

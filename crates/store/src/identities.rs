@@ -6,8 +6,8 @@ use domain::{
     names::{AgentName, RoleName, ServiceName},
 };
 use jiff::Timestamp;
-use sqlx::{Connection as _, Row as _, SqliteConnection, sqlite::SqliteRow};
 
+use crate::sql::{self, Connection, Row};
 use crate::{
     Store, StoreError,
     row::{micros, time},
@@ -31,8 +31,7 @@ impl Store {
     /// # Errors
     /// [`StoreError`] when the store does not answer or a row is damaged.
     pub async fn load_identities(&self) -> Result<(Vec<Agent>, Vec<Key>), StoreError> {
-        let mut connection = self.readers.acquire().await?;
-        let mut transaction = connection.begin().await?;
+        let mut transaction = self.readers.begin().await?;
         Ok((agents(&mut transaction).await?, keys(&mut transaction).await?))
     }
 
@@ -42,7 +41,7 @@ impl Store {
     /// [`StoreError`] when the store does not answer or the row is damaged.
     pub async fn agent(&self, name: &AgentName) -> Result<Option<Agent>, StoreError> {
         let select = "SELECT name, role, scope, state, created_at FROM agents WHERE name = $1";
-        let row = sqlx::query(select).bind(name.as_str()).fetch_optional(&self.readers).await?;
+        let row = sql::query(select).bind(name.as_str()).fetch_optional(&self.readers).await?;
         row.as_ref().map(agent).transpose()
     }
 
@@ -54,7 +53,7 @@ impl Store {
         // `~` comes after every character of an id.
         let select = "SELECT id, agent, verifier, created_at, expires_at, revoked_at, last_used_at FROM keys \
                       WHERE id >= $1 AND id < $2 ORDER BY id LIMIT 10";
-        let rows = sqlx::query(select).bind(start).bind(format!("{start}~")).fetch_all(&self.readers).await?;
+        let rows = sql::query(select).bind(start).bind(format!("{start}~")).fetch_all(&self.readers).await?;
         let mut found = rows.iter().map(key).collect::<Result<Vec<_>, _>>()?;
         Ok(match (found.len(), found.pop()) {
             (0, _) | (_, None) => FoundKey::None,
@@ -73,21 +72,21 @@ impl Store {
         let update =
             "UPDATE keys SET last_used_at = $2 WHERE id = $1 AND (last_used_at IS NULL OR last_used_at < $2)";
         for (id, at) in uses {
-            sqlx::query(update).bind(id.as_str()).bind(micros(*at)).execute(&mut *transaction).await?;
+            sql::query(update).bind(id.as_str()).bind(micros(*at)).execute(&mut transaction).await?;
         }
         Ok(transaction.commit().await?)
     }
 }
 
-pub async fn agents(connection: &mut SqliteConnection) -> Result<Vec<Agent>, StoreError> {
+pub async fn agents(connection: &mut Connection<'_>) -> Result<Vec<Agent>, StoreError> {
     let select = "SELECT name, role, scope, state, created_at FROM agents ORDER BY name";
-    sqlx::query(select).fetch_all(connection).await?.iter().map(agent).collect()
+    sql::query(select).fetch_all(connection).await?.iter().map(agent).collect()
 }
 
-pub async fn keys(connection: &mut SqliteConnection) -> Result<Vec<Key>, StoreError> {
+pub async fn keys(connection: &mut Connection<'_>) -> Result<Vec<Key>, StoreError> {
     let select =
         "SELECT id, agent, verifier, created_at, expires_at, revoked_at, last_used_at FROM keys ORDER BY id";
-    sqlx::query(select).fetch_all(connection).await?.iter().map(key).collect()
+    sql::query(select).fetch_all(connection).await?.iter().map(key).collect()
 }
 
 /// The word for a state, as it is stored.
@@ -99,7 +98,7 @@ pub fn state_word(state: AgentState) -> &'static str {
     }
 }
 
-fn agent(row: &SqliteRow) -> Result<Agent, StoreError> {
+fn agent(row: &Row) -> Result<Agent, StoreError> {
     let name: &str = row.try_get(0)?;
     let read = || -> Result<Option<Agent>, sqlx::Error> {
         let state = match row.try_get(3)? {
@@ -109,7 +108,7 @@ fn agent(row: &SqliteRow) -> Result<Agent, StoreError> {
             _ => return Ok(None),
         };
         let scope: Result<_, _> =
-            row.try_get::<&str, _>(2)?.split_whitespace().map(ServiceName::parse).collect();
+            row.try_get::<&str>(2)?.split_whitespace().map(ServiceName::parse).collect();
         let (Ok(name), Ok(role), Ok(scope), Some(created_at)) =
             (AgentName::parse(name), RoleName::parse(row.try_get(1)?), scope, time(row.try_get(4)?))
         else {
@@ -120,10 +119,10 @@ fn agent(row: &SqliteRow) -> Result<Agent, StoreError> {
     read()?.ok_or_else(|| StoreError::damaged(format!("agent `{}`", name.escape_debug())))
 }
 
-fn key(row: &SqliteRow) -> Result<Key, StoreError> {
+fn key(row: &Row) -> Result<Key, StoreError> {
     let id: &str = row.try_get(0)?;
     let optional = |index: usize| -> Result<Option<Timestamp>, sqlx::Error> {
-        Ok(row.try_get::<Option<i64>, _>(index)?.and_then(time))
+        Ok(row.try_get::<Option<i64>>(index)?.and_then(time))
     };
     let (Some(parsed), Ok(agent), Some(mac), Some(created_at)) = (
         KeyId::parse(id),

@@ -2,8 +2,8 @@
 
 use domain::keyring::RingKey;
 use jiff::Timestamp;
-use sqlx::{Row as _, SqliteConnection};
 
+use crate::sql::{self, Connection};
 use crate::{
     Store, StoreError,
     row::{micros, time},
@@ -28,7 +28,7 @@ impl Store {
     /// # Errors
     /// [`StoreError`] when the store does not answer or a row is damaged.
     pub async fn keyring(&self) -> Result<Vec<StoredTerm>, StoreError> {
-        terms(&mut *self.readers.acquire().await?).await
+        terms(&mut self.readers.acquire().await?).await
     }
 
     /// Stores the first term unless there is a ring already, and with it `resealed`: a named value that is sealed
@@ -48,7 +48,7 @@ impl Store {
             put(&mut transaction, first, now).await?;
             if let Some((name, value)) = resealed {
                 let update = "UPDATE sealed SET value = $2 WHERE name = $1";
-                sqlx::query(update).bind(name).bind(value).execute(&mut *transaction).await?;
+                sql::query(update).bind(name).bind(value).execute(&mut transaction).await?;
             }
         }
         Ok(transaction.commit().await?)
@@ -63,22 +63,21 @@ impl Store {
         let mut writer = self.writer.lock().await;
         if let Some(fresh) = fresh {
             let insert = "INSERT INTO meta (name, value) VALUES ($1, $2) ON CONFLICT (name) DO NOTHING";
-            sqlx::query(insert).bind(SALT).bind(hex(&fresh)).execute(writer.connection()).await?;
+            sql::query(insert).bind(SALT).bind(hex(&fresh)).execute(&mut writer.connection().await?).await?;
         }
-        let salt = schema::meta(writer.connection(), SALT).await?;
+        let salt = schema::meta(&mut writer.connection().await?, SALT).await?;
         salt.map(|salt| crate::row::hex(&salt).ok_or_else(|| StoreError::damaged("a salt"))).transpose()
     }
 }
 
 /// All terms, oldest first.
-pub async fn terms(connection: &mut SqliteConnection) -> Result<Vec<StoredTerm>, StoreError> {
+pub async fn terms(connection: &mut Connection<'_>) -> Result<Vec<StoredTerm>, StoreError> {
     let select = "SELECT term, state, wrapped, created_at FROM keyring ORDER BY term";
-    let rows = sqlx::query(select).fetch_all(connection).await?;
+    let rows = sql::query(select).fetch_all(connection).await?;
     rows.iter()
         .map(|row| {
-            let term = u32::try_from(row.try_get::<i64, _>(0)?).map_err(|_| StoreError::damaged("a term"))?;
-            let key =
-                RingKey { term, active: row.try_get::<&str, _>(1)? == "active", wrapped: row.try_get(2)? };
+            let term = u32::try_from(row.try_get::<i64>(0)?).map_err(|_| StoreError::damaged("a term"))?;
+            let key = RingKey { term, active: row.try_get::<&str>(1)? == "active", wrapped: row.try_get(2)? };
             let created_at = time(row.try_get(3)?).ok_or_else(|| StoreError::damaged("a term"))?;
             Ok(StoredTerm { key, created_at })
         })
@@ -87,7 +86,7 @@ pub async fn terms(connection: &mut SqliteConnection) -> Result<Vec<StoredTerm>,
 
 /// Makes the ring `to`, if it still is `from`; says whether it was.
 pub async fn set(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection<'_>,
     from: &[RingKey],
     to: &[RingKey],
     salt: Option<&[u8; 16]>,
@@ -106,11 +105,11 @@ pub async fn set(
     Ok(true)
 }
 
-async fn put(connection: &mut SqliteConnection, key: &RingKey, now: Timestamp) -> Result<(), StoreError> {
+async fn put(connection: &mut Connection<'_>, key: &RingKey, now: Timestamp) -> Result<(), StoreError> {
     let insert = "INSERT INTO keyring (term, state, wrapped, created_at) VALUES ($1, $2, $3, $4) \
                   ON CONFLICT (term) DO UPDATE SET state = $2, wrapped = $3";
     let state = if key.active { "active" } else { "decrypt_only" };
-    let query = sqlx::query(insert).bind(key.term).bind(state).bind(key.wrapped.as_slice());
+    let query = sql::query(insert).bind(key.term).bind(state).bind(key.wrapped.as_slice());
     query.bind(micros(now)).execute(connection).await?;
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! Floor 2: everything that must survive a restart, in one SQLite file.
+//! Floor 2: everything that must survive a restart, in one SQLite file or in a database on Postgres.
 //!
 //! A change that must agree with the trail is an [`Entry`]; there is no other way to write one. One method is
 //! one transaction. The store decides nothing, and knows neither the time nor chance.
@@ -11,6 +11,7 @@ mod credentials;
 mod entry;
 mod events;
 mod fault;
+mod hand;
 mod idempotency;
 mod identities;
 mod keyring;
@@ -18,21 +19,24 @@ mod kill;
 mod notify;
 mod open;
 mod operators;
+mod place;
+mod postgres;
 mod row;
 mod schema;
 mod sealed;
 mod services;
 mod sessions;
 mod snapshot;
+mod sql;
+mod sqlite;
 mod tallies;
 mod tools;
 mod verifier;
 mod verify;
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use domain::clock::Clock;
-use sqlx::SqlitePool;
 use tokio::sync::Mutex;
 
 pub use approvals::{ApprovalQuery, Before, FoundApproval, InboxCursor};
@@ -46,6 +50,7 @@ pub use keyring::StoredTerm;
 pub use notify::News;
 pub use open::{Birth, StoreOptions, Sync};
 pub use operators::{StoredOperator, WrongPasswords};
+pub use place::{NoServerUrl, Place, ServerUrl};
 pub use sealed::{SealedPlace, SealedRow, SealedTable};
 pub use services::StoredService;
 pub use sessions::Rotation;
@@ -56,15 +61,30 @@ pub use verify::{Broken, Newest, Verification};
 
 /// The open store: one connection that writes, and a few that read.
 ///
-/// Several processes may have the same file open; their writes queue up behind each other, and each notices
+/// Several processes may have the same store open; their writes queue up behind each other, and each notices
 /// what the others appended.
 pub struct Store {
     writer: Arc<Mutex<append::Writer>>,
-    readers: SqlitePool,
-    path: PathBuf,
+    readers: sql::Pool,
+    /// What the lease rests on: on a server it must not wait for reads of calls.
+    lookout: sql::Pool,
+    place: Place,
     sync: Sync,
     install: [u8; 16],
     writer_name: Arc<str>,
+}
+
+/// See [`Store::changes`].
+pub struct Changes(Option<postgres::Listening>);
+
+impl Changes {
+    /// Resolves when something may have changed; for a file, never.
+    pub async fn next(&mut self) {
+        match &mut self.0 {
+            Some(listening) => listening.changed().await,
+            None => std::future::pending().await,
+        }
+    }
 }
 
 /// What [`Store::check`] found.
@@ -91,8 +111,9 @@ impl Store {
     pub fn for_people(&self) -> Self {
         Self {
             writer: Arc::clone(&self.writer),
-            readers: open::readers(&self.path, open::PEOPLES_READERS_MAX),
-            path: self.path.clone(),
+            readers: open::readers(&self.place, open::PEOPLES_READERS_MAX),
+            lookout: self.lookout.clone(),
+            place: self.place.clone(),
             sync: self.sync,
             install: self.install,
             writer_name: Arc::clone(&self.writer_name),
@@ -117,10 +138,46 @@ impl Store {
         self.sync
     }
 
-    /// The file.
+    /// Where it is.
     #[must_use]
-    pub fn path(&self) -> &std::path::Path {
-        &self.path
+    pub fn place(&self) -> &Place {
+        &self.place
+    }
+
+    /// Makes this the store of a gateway that lets calls in, until it ends. On a file there is one such gateway, on a
+    /// server there are several, each with a number; what an earlier one of this number left unfinished is nobody's.
+    ///
+    /// # Errors
+    /// [`StoreError::Served`] when another gateway has the file, else whatever the store says.
+    pub async fn serve(&self) -> Result<(), StoreError> {
+        self.writer.lock().await.hand().serve().await
+    }
+
+    /// Looks for gateways that share this store and do not live any more; whether they left something unfinished. It is
+    /// nobody's from now on, and [`Store::lose_claims`] and [`Store::lost_executions`] find it.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the store does not answer.
+    pub async fn disown_the_dead(&self) -> Result<bool, StoreError> {
+        self.writer.lock().await.hand().disown().await
+    }
+
+    /// Whether this is the one gateway that notifies, of all that share the store.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the store does not answer.
+    pub async fn is_notifier(&self) -> Result<bool, StoreError> {
+        self.writer.lock().await.hand().is_notifier().await
+    }
+
+    /// Changes of other processes, told at once where the store can: on a server. It is quick, not sure; whoever must
+    /// know looks now and then all the same.
+    #[must_use]
+    pub fn changes(&self) -> Changes {
+        Changes(match &self.place {
+            Place::File(_) => None,
+            Place::Server(url) => Some(postgres::Listening::new(url)),
+        })
     }
 
     /// Whether the store can be read and written: reads the schema's number and commits one small row.
@@ -128,7 +185,7 @@ impl Store {
     /// # Errors
     /// [`StoreError`] when it cannot.
     pub async fn check(&self, clock: &dyn Clock) -> Result<Check, StoreError> {
-        let schema = schema::number(&mut *self.readers.acquire().await?).await?;
+        let schema = schema::number(&mut self.readers.acquire().await?).await?;
         let mut writer = self.writer.lock().await;
         let before = clock.now().monotonic;
         writer.touch().await?;
@@ -138,6 +195,7 @@ impl Store {
     /// Waits for running writes, copies the write-ahead log into the file, and closes all connections.
     pub async fn close(self) {
         self.readers.close().await;
+        self.lookout.close().await;
         // The last one closes what both wrote with.
         if let Some(writer) = Arc::into_inner(self.writer) {
             writer.into_inner().close().await;

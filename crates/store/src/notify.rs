@@ -1,7 +1,6 @@
 //! The trail as an outbox: which of its events people are notified of, and how far each sink has been told.
 
-use sqlx::{AssertSqlSafe, Row as _};
-
+use crate::sql::{self};
 use crate::{
     EventRow, Store, StoreError,
     events::{COLUMNS, event},
@@ -30,21 +29,30 @@ impl Store {
         let mut writer = self.writer.lock().await;
         let mut transaction = writer.begin().await?;
         let known: Vec<String> =
-            sqlx::query_scalar("SELECT sink FROM notify_cursors").fetch_all(&mut *transaction).await?;
+            sql::query_scalar("SELECT sink FROM notify_cursors").fetch_all(&mut transaction).await?;
         for gone in known.iter().filter(|known| !sinks.contains(known)) {
             let delete = "DELETE FROM notify_cursors WHERE sink = $1";
-            sqlx::query(delete).bind(gone).execute(&mut *transaction).await?;
+            sql::query(delete).bind(gone).execute(&mut transaction).await?;
         }
         let mut cursors = Vec::with_capacity(sinks.len());
         for sink in sinks {
             let insert = "INSERT INTO notify_cursors (sink, seq) \
                           VALUES ($1, (SELECT coalesce(max(seq), 0) FROM audit)) ON CONFLICT DO NOTHING";
-            sqlx::query(insert).bind(sink).execute(&mut *transaction).await?;
+            sql::query(insert).bind(sink).execute(&mut transaction).await?;
             let select = "SELECT seq FROM notify_cursors WHERE sink = $1";
-            cursors.push(sqlx::query_scalar(select).bind(sink).fetch_one(&mut *transaction).await?);
+            cursors.push(sql::query_scalar(select).bind(sink).fetch_one(&mut transaction).await?);
         }
         transaction.commit().await?;
         Ok(cursors)
+    }
+
+    /// How far one sink has been told; `None` where it is not known.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the store does not answer.
+    pub async fn notify_cursor(&self, sink: &str) -> Result<Option<i64>, StoreError> {
+        let select = sql::query_scalar("SELECT seq FROM notify_cursors WHERE sink = $1").bind(sink);
+        Ok(select.fetch_optional(&self.readers).await?)
     }
 
     /// Notes that a sink needs nothing up to `seq` any more. A cursor never goes back.
@@ -54,7 +62,7 @@ impl Store {
     pub async fn advance_notify_cursor(&self, sink: &str, seq: i64) -> Result<(), StoreError> {
         let mut writer = self.writer.lock().await;
         let update = "UPDATE notify_cursors SET seq = $2 WHERE sink = $1 AND seq < $2";
-        sqlx::query(update).bind(sink).bind(seq).execute(writer.connection()).await?;
+        sql::query(update).bind(sink).bind(seq).execute(&mut writer.connection().await?).await?;
         Ok(())
     }
 
@@ -63,10 +71,11 @@ impl Store {
     /// # Errors
     /// [`StoreError`] when the store does not answer.
     pub async fn news_after(&self, seq: i64) -> Result<News, StoreError> {
-        let select =
-            format!("SELECT coalesce(max(seq), $1), coalesce(max({TO_TELL}), 0) FROM audit WHERE seq > $1");
-        let row = sqlx::query(AssertSqlSafe(select)).bind(seq).fetch_one(&self.readers).await?;
-        Ok(News { newest: row.try_get(0)?, to_tell: row.try_get::<i64, _>(1)? != 0 })
+        let select = format!(
+            "SELECT coalesce(max(seq), $1), count(CASE WHEN {TO_TELL} THEN 1 END) FROM audit WHERE seq > $1"
+        );
+        let row = sql::assembled(select).bind(seq).fetch_one(&self.readers).await?;
+        Ok(News { newest: row.try_get(0)?, to_tell: row.try_get::<i64>(1)? != 0 })
     }
 
     /// The events after `seq` that people may want to be notified of, as they happened, at most `limit`.
@@ -76,7 +85,7 @@ impl Store {
     pub async fn events_to_tell(&self, seq: i64, limit: u32) -> Result<Vec<EventRow>, StoreError> {
         let select =
             format!("SELECT {COLUMNS} FROM audit WHERE seq > $1 AND {TO_TELL} ORDER BY seq LIMIT $2");
-        let query = sqlx::query(AssertSqlSafe(select)).bind(seq).bind(limit);
+        let query = sql::assembled(select).bind(seq).bind(limit);
         query.fetch_all(&self.readers).await?.iter().map(event).collect()
     }
 }

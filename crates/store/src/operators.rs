@@ -5,8 +5,8 @@ use domain::{
     operator::{Email, Operator, OperatorRole, OperatorState, Token, TokenId},
 };
 use jiff::{SignedDuration, Timestamp};
-use sqlx::{Row as _, SqliteConnection, sqlite::SqliteRow};
 
+use crate::sql::{self, Connection, Row};
 use crate::{
     Store, StoreError,
     row::{micros, time},
@@ -48,8 +48,8 @@ impl Store {
     /// # Errors
     /// [`StoreError`] when the store does not answer or a row is damaged.
     pub async fn operators(&self) -> Result<Vec<StoredOperator>, StoreError> {
-        let select = sqlx::AssertSqlSafe(format!("{OPERATOR} ORDER BY email"));
-        sqlx::query(select).fetch_all(&self.readers).await?.iter().map(operator).collect()
+        let select = format!("{OPERATOR} ORDER BY email");
+        sql::assembled(select).fetch_all(&self.readers).await?.iter().map(operator).collect()
     }
 
     /// One operator, in whatever state.
@@ -57,8 +57,8 @@ impl Store {
     /// # Errors
     /// [`StoreError`] when the store does not answer or the row is damaged.
     pub async fn operator(&self, email: &Email) -> Result<Option<StoredOperator>, StoreError> {
-        let select = sqlx::AssertSqlSafe(format!("{OPERATOR} WHERE email = $1"));
-        let row = sqlx::query(select).bind(email.as_str()).fetch_optional(&self.readers).await?;
+        let select = format!("{OPERATOR} WHERE email = $1");
+        let row = sql::assembled(select).bind(email.as_str()).fetch_optional(&self.readers).await?;
         row.as_ref().map(operator).transpose()
     }
 
@@ -68,7 +68,7 @@ impl Store {
     /// [`StoreError`] when the store does not answer.
     pub async fn password_hash(&self, email: &Email) -> Result<Option<String>, StoreError> {
         let select = "SELECT password_hash FROM operators WHERE email = $1";
-        Ok(sqlx::query_scalar(select).bind(email.as_str()).fetch_optional(&self.readers).await?)
+        Ok(sql::query_scalar(select).bind(email.as_str()).fetch_optional(&self.readers).await?)
     }
 
     /// All tokens by operator and id, revoked and expired ones too.
@@ -76,8 +76,8 @@ impl Store {
     /// # Errors
     /// [`StoreError`] when the store does not answer or a row is damaged.
     pub async fn tokens(&self) -> Result<Vec<Token>, StoreError> {
-        let select = sqlx::AssertSqlSafe(format!("{TOKEN} ORDER BY operator, id"));
-        sqlx::query(select).fetch_all(&self.readers).await?.iter().map(token).collect()
+        let select = format!("{TOKEN} ORDER BY operator, id");
+        sql::assembled(select).fetch_all(&self.readers).await?.iter().map(token).collect()
     }
 
     /// The token with this MAC.
@@ -85,8 +85,8 @@ impl Store {
     /// # Errors
     /// [`StoreError`] when the store does not answer or the row is damaged.
     pub async fn token(&self, mac: &KeyMac) -> Result<Option<Token>, StoreError> {
-        let select = sqlx::AssertSqlSafe(format!("{TOKEN} WHERE verifier = $1"));
-        let row = sqlx::query(select).bind(verifier::write(mac)).fetch_optional(&self.readers).await?;
+        let select = format!("{TOKEN} WHERE verifier = $1");
+        let row = sql::assembled(select).bind(verifier::write(mac)).fetch_optional(&self.readers).await?;
         row.as_ref().map(token).transpose()
     }
 
@@ -96,8 +96,9 @@ impl Store {
     /// [`StoreError`] when the store does not answer or a row is damaged.
     pub async fn find_tokens(&self, start: &str) -> Result<Vec<Token>, StoreError> {
         // `~` comes after every character of an id.
-        let select = sqlx::AssertSqlSafe(format!("{TOKEN} WHERE id >= $1 AND id < $2 ORDER BY id LIMIT 10"));
-        let rows = sqlx::query(select).bind(start).bind(format!("{start}~")).fetch_all(&self.readers).await?;
+        let select = format!("{TOKEN} WHERE id >= $1 AND id < $2 ORDER BY id LIMIT 10");
+        let rows =
+            sql::assembled(select).bind(start).bind(format!("{start}~")).fetch_all(&self.readers).await?;
         rows.iter().map(token).collect()
     }
 
@@ -109,7 +110,11 @@ impl Store {
         let update = "UPDATE operator_tokens SET last_used_at = $2 \
                       WHERE id = $1 AND (last_used_at IS NULL OR last_used_at < $2)";
         let mut writer = self.writer.lock().await;
-        sqlx::query(update).bind(id.as_str()).bind(micros(at)).execute(writer.connection()).await?;
+        sql::query(update)
+            .bind(id.as_str())
+            .bind(micros(at))
+            .execute(&mut writer.connection().await?)
+            .await?;
         Ok(())
     }
 
@@ -123,7 +128,7 @@ impl Store {
         now: Timestamp,
     ) -> Result<Option<WrongPasswords>, StoreError> {
         let select = "SELECT count, at FROM wrong_passwords WHERE email = $1";
-        let Some(row) = sqlx::query(select).bind(email.as_str()).fetch_optional(&self.readers).await? else {
+        let Some(row) = sql::query(select).bind(email.as_str()).fetch_optional(&self.readers).await? else {
             return Ok(None);
         };
         let (count, at): (u32, i64) = (row.try_get(0)?, row.try_get(1)?);
@@ -146,17 +151,17 @@ impl Store {
         let mut writer = self.writer.lock().await;
         let forget = "DELETE FROM wrong_passwords WHERE at <= $1 OR at >= $2";
         let (from, to) = (now.saturating_sub(REMEMBERED), now.saturating_add(REMEMBERED));
-        let query = sqlx::query(forget).bind(from.map_or(i64::MIN, micros)).bind(to.map_or(i64::MAX, micros));
-        query.execute(writer.connection()).await?;
+        let query = sql::query(forget).bind(from.map_or(i64::MIN, micros)).bind(to.map_or(i64::MAX, micros));
+        query.execute(&mut writer.connection().await?).await?;
         let count = match seen {
             None => {
                 "INSERT INTO wrong_passwords (email, count, at) VALUES ($1, $3 + 1, $2) ON CONFLICT DO NOTHING"
             }
             Some(_) => "UPDATE wrong_passwords SET count = $3 + 1, at = $2 WHERE email = $1 AND count = $3",
         };
-        let query = sqlx::query(count).bind(email.as_str()).bind(micros(now));
+        let query = sql::query(count).bind(email.as_str()).bind(micros(now));
         let query = query.bind(seen.map_or(0, |seen| seen.count));
-        Ok(query.execute(writer.connection()).await?.rows_affected() > 0)
+        Ok(query.execute(&mut writer.connection().await?).await? > 0)
     }
 
     /// Forgets the wrong passwords of an address, because the right one came.
@@ -165,20 +170,20 @@ impl Store {
     /// [`StoreError`] when the store does not answer.
     pub async fn forget_wrong_passwords(&self, email: &Email) -> Result<(), StoreError> {
         let mut writer = self.writer.lock().await;
-        forget_wrong_passwords(writer.connection(), email).await
+        forget_wrong_passwords(&mut writer.connection().await?, email).await
     }
 }
 
-pub async fn create(connection: &mut SqliteConnection, operator: &Operator) -> Result<bool, StoreError> {
+pub async fn create(connection: &mut Connection<'_>, operator: &Operator) -> Result<bool, StoreError> {
     let insert = "INSERT INTO operators (email, role, password_hash, created_at) VALUES ($1, $2, $3, $4) \
                   ON CONFLICT DO NOTHING";
-    let query = sqlx::query(insert).bind(operator.email.as_str()).bind(operator.role.as_str());
+    let query = sql::query(insert).bind(operator.email.as_str()).bind(operator.role.as_str());
     let query = query.bind(operator.password_hash.as_str()).bind(micros(operator.created_at));
-    Ok(query.execute(connection).await?.rows_affected() > 0)
+    Ok(query.execute(connection).await? > 0)
 }
 
 pub async fn set_state(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection<'_>,
     email: &Email,
     state: OperatorState,
     at: Timestamp,
@@ -186,8 +191,8 @@ pub async fn set_state(
     let update = "UPDATE operators SET state = $2 WHERE email = $1 AND state <> $2 \
                   AND ($2 = 'active' OR role <> 'owner' OR EXISTS \
                        (SELECT 1 FROM operators WHERE email <> $1 AND role = 'owner' AND state = 'active'))";
-    let query = sqlx::query(update).bind(email.as_str()).bind(state.as_str());
-    let done = query.execute(&mut *connection).await?.rows_affected() > 0;
+    let query = sql::query(update).bind(email.as_str()).bind(state.as_str());
+    let done = query.execute(&mut *connection).await? > 0;
     if done && state == OperatorState::Disabled {
         sessions::end_all(connection, email, at).await?;
     }
@@ -196,7 +201,7 @@ pub async fn set_state(
 
 /// A disabled owner may become less: the last active one is somebody else.
 pub async fn set_role(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection<'_>,
     email: &Email,
     from: OperatorRole,
     to: OperatorRole,
@@ -204,61 +209,61 @@ pub async fn set_role(
     let update = "UPDATE operators SET role = $3 WHERE email = $1 AND role = $2 AND role <> $3 \
                   AND ($2 <> 'owner' OR state <> 'active' OR EXISTS \
                        (SELECT 1 FROM operators WHERE email <> $1 AND role = 'owner' AND state = 'active'))";
-    let query = sqlx::query(update).bind(email.as_str()).bind(from.as_str()).bind(to.as_str());
-    Ok(query.execute(connection).await?.rows_affected() > 0)
+    let query = sql::query(update).bind(email.as_str()).bind(from.as_str()).bind(to.as_str());
+    Ok(query.execute(connection).await? > 0)
 }
 
 pub async fn reset(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection<'_>,
     email: &Email,
     password_hash: &str,
     at: Timestamp,
 ) -> Result<bool, StoreError> {
     let update = "UPDATE operators SET password_hash = $2 WHERE email = $1";
-    let query = sqlx::query(update).bind(email.as_str()).bind(password_hash);
-    if query.execute(&mut *connection).await?.rows_affected() == 0 {
+    let query = sql::query(update).bind(email.as_str()).bind(password_hash);
+    if query.execute(&mut *connection).await? == 0 {
         return Ok(false);
     }
     let revoke = "UPDATE operator_tokens SET revoked_at = $2 WHERE operator = $1 AND revoked_at IS NULL";
-    sqlx::query(revoke).bind(email.as_str()).bind(micros(at)).execute(&mut *connection).await?;
+    sql::query(revoke).bind(email.as_str()).bind(micros(at)).execute(&mut *connection).await?;
     sessions::end_all(&mut *connection, email, at).await?;
     forget_wrong_passwords(connection, email).await?;
     Ok(true)
 }
 
 pub async fn create_token(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection<'_>,
     token: &Token,
     password_hash: &str,
 ) -> Result<bool, StoreError> {
     let insert = "INSERT INTO operator_tokens (id, operator, verifier, created_at, expires_at) \
                   SELECT $1, email, $3, $4, $5 FROM operators \
                   WHERE email = $2 AND state = 'active' AND password_hash = $6 ON CONFLICT DO NOTHING";
-    let query = sqlx::query(insert).bind(token.id.as_str()).bind(token.operator.as_str());
+    let query = sql::query(insert).bind(token.id.as_str()).bind(token.operator.as_str());
     let query = query.bind(verifier::write(&token.mac)).bind(micros(token.created_at));
     let query = query.bind(micros(token.expires_at)).bind(password_hash);
-    Ok(query.execute(connection).await?.rows_affected() > 0)
+    Ok(query.execute(connection).await? > 0)
 }
 
 pub async fn revoke_token(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection<'_>,
     id: TokenId,
     at: Timestamp,
 ) -> Result<bool, StoreError> {
     let update = "UPDATE operator_tokens SET revoked_at = $2 WHERE id = $1 AND revoked_at IS NULL";
-    let query = sqlx::query(update).bind(id.as_str()).bind(micros(at));
-    Ok(query.execute(connection).await?.rows_affected() > 0)
+    let query = sql::query(update).bind(id.as_str()).bind(micros(at));
+    Ok(query.execute(connection).await? > 0)
 }
 
-async fn forget_wrong_passwords(connection: &mut SqliteConnection, email: &Email) -> Result<(), StoreError> {
-    sqlx::query("DELETE FROM wrong_passwords WHERE email = $1")
+async fn forget_wrong_passwords(connection: &mut Connection<'_>, email: &Email) -> Result<(), StoreError> {
+    sql::query("DELETE FROM wrong_passwords WHERE email = $1")
         .bind(email.as_str())
         .execute(connection)
         .await?;
     Ok(())
 }
 
-fn operator(row: &SqliteRow) -> Result<StoredOperator, StoreError> {
+fn operator(row: &Row) -> Result<StoredOperator, StoreError> {
     let email: &str = row.try_get(0)?;
     let (role, state): (&str, &str) = (row.try_get(1)?, row.try_get(3)?);
     let states = [OperatorState::Active, OperatorState::Disabled];
@@ -272,10 +277,10 @@ fn operator(row: &SqliteRow) -> Result<StoredOperator, StoreError> {
     }
 }
 
-fn token(row: &SqliteRow) -> Result<Token, StoreError> {
+fn token(row: &Row) -> Result<Token, StoreError> {
     let id: &str = row.try_get(0)?;
     let optional = |index: usize| -> Result<Option<Timestamp>, sqlx::Error> {
-        Ok(row.try_get::<Option<i64>, _>(index)?.and_then(time))
+        Ok(row.try_get::<Option<i64>>(index)?.and_then(time))
     };
     let (Some(parsed), Ok(operator), Some(mac), Some(created_at), Some(expires_at)) = (
         TokenId::parse(id),

@@ -1,8 +1,7 @@
 //! Sealed values: by name, and all of them wherever they lie, so that a new term can take them over. The store
 //! sees ciphertext only.
 
-use sqlx::{AssertSqlSafe, Row as _, TypeInfo as _, ValueRef as _, sqlite::SqliteRow};
-
+use crate::sql::{self, Row, Value};
 use crate::{Store, StoreError};
 
 /// A table with sealed values. Each value begins with a format byte and its term as 32 bits, big endian.
@@ -10,29 +9,19 @@ use crate::{Store, StoreError};
 pub struct SealedTable {
     /// Its name.
     pub name: &'static str,
-    /// The columns of its primary key.
+    /// The columns of its primary key, texts all.
     keys: &'static [&'static str],
     /// The column that holds the value. Rows where it is null have none.
     value: &'static str,
-    /// SQL expressions of the value's label: purpose (as `vault::Purpose` writes it), service, origin, name, version.
+    /// SQL expressions of the value's label: purpose (as `vault::Purpose` writes it, with `/` and the name where the table
+    /// keeps both in one), service, origin, name, version.
     label: [&'static str; 5],
 }
 
 /// Every table with sealed values. A new one belongs here, else rotating the vault leaves its values behind.
 const TABLES: &[SealedTable] = &[
     // Named `purpose` where an install has one such value, else `purpose/name`.
-    SealedTable {
-        name: "sealed",
-        keys: &["name"],
-        value: "value",
-        label: [
-            "CASE instr(name, '/') WHEN 0 THEN name ELSE substr(name, 1, instr(name, '/') - 1) END",
-            "''",
-            "''",
-            "CASE instr(name, '/') WHEN 0 THEN '' ELSE substr(name, instr(name, '/') + 1) END",
-            "0",
-        ],
-    },
+    SealedTable { name: "sealed", keys: &["name"], value: "value", label: ["name", "''", "''", "''", "0"] },
     SealedTable {
         name: "credentials",
         keys: &["service", "name"],
@@ -82,15 +71,7 @@ pub struct SealedRow {
 pub struct SealedPlace {
     /// Its table.
     pub table: &'static SealedTable,
-    keys: Vec<KeyPart>,
-}
-
-/// A column of a primary key.
-#[derive(Debug, Clone)]
-enum KeyPart {
-    Number(i64),
-    Text(String),
-    Bytes(Vec<u8>),
+    keys: Vec<String>,
 }
 
 impl Store {
@@ -100,7 +81,7 @@ impl Store {
     /// [`StoreError`] when the store does not answer.
     pub async fn sealed_get(&self, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
         let select = "SELECT value FROM sealed WHERE name = $1";
-        Ok(sqlx::query_scalar(select).bind(name).fetch_optional(&self.readers).await?)
+        Ok(sql::query_scalar(select).bind(name).fetch_optional(&self.readers).await?)
     }
 
     /// Stores a value unless the name has one; returns the one that it has now. Whoever comes first wins.
@@ -110,9 +91,9 @@ impl Store {
     pub async fn sealed_put_if_absent(&self, name: &str, value: &[u8]) -> Result<Vec<u8>, StoreError> {
         let mut writer = self.writer.lock().await;
         let insert = "INSERT INTO sealed (name, value) VALUES ($1, $2) ON CONFLICT (name) DO NOTHING";
-        sqlx::query(insert).bind(name).bind(value).execute(writer.connection()).await?;
+        sql::query(insert).bind(name).bind(value).execute(&mut writer.connection().await?).await?;
         let select = "SELECT value FROM sealed WHERE name = $1";
-        Ok(sqlx::query_scalar(select).bind(name).fetch_one(writer.connection()).await?)
+        Ok(sql::query_scalar(select).bind(name).fetch_one(&mut writer.connection().await?).await?)
     }
 
     /// The tables with sealed values.
@@ -135,24 +116,20 @@ impl Store {
     ) -> Result<Vec<SealedRow>, StoreError> {
         let SealedTable { name, value, .. } = table;
         let (columns, label) = (table.keys.join(", "), table.label.join(", "));
+        let mut values: Vec<Value<'_>> = Vec::new();
         let mut which = format!("FROM {name} WHERE {value} IS NOT NULL");
-        if below.is_some() {
-            which.push_str(&format!(" AND substr({value}, 2, 4) < ?"));
+        if let Some(term) = below {
+            values.push(term.to_be_bytes().to_vec().into());
+            which.push_str(&format!(" AND substr({value}, 2, 4) < ${}", values.len()));
         }
-        if after.is_some() {
-            which.push_str(&format!(" AND ({columns}) > ({})", vec!["?"; table.keys.len()].join(", ")));
+        if let Some(place) = after {
+            let first = values.len() + 1;
+            values.extend(place.keys.iter().map(Value::from));
+            which.push_str(&format!(" AND ({columns}) > ({})", places(first, values.len())));
         }
         which.push_str(&format!(" ORDER BY {columns} LIMIT"));
-        let bound = |select: String| {
-            let mut query = sqlx::query(AssertSqlSafe(select));
-            if let Some(term) = below {
-                query = query.bind(term.to_be_bytes().to_vec());
-            }
-            for key in after.iter().flat_map(|place| &place.keys) {
-                query = key.bind_to(query);
-            }
-            query
-        };
+        let bound =
+            |select| values.iter().fold(sql::assembled(select), |query, value| query.bind(value.clone()));
         let lengths =
             bound(format!("SELECT length({value}) {which} {count}")).fetch_all(&self.readers).await?;
         let (mut rows, mut bytes) = (0, 0i64);
@@ -180,13 +157,11 @@ impl Store {
         let mut replaced = 0;
         for (place, old, new) in replacements {
             let SealedTable { name, value, keys, .. } = place.table;
-            let is_row = keys.iter().map(|key| format!("{key} = ?")).collect::<Vec<_>>().join(" AND ");
-            let update = format!("UPDATE {name} SET {value} = ? WHERE {is_row} AND {value} = ?");
-            let mut query = sqlx::query(AssertSqlSafe(update)).bind(new.clone());
-            for key in &place.keys {
-                query = key.bind_to(query);
-            }
-            replaced += query.bind(old.clone()).execute(&mut *transaction).await?.rows_affected();
+            let is_row = format!("({}) = ({})", keys.join(", "), places(3, keys.len() + 2));
+            let update = format!("UPDATE {name} SET {value} = $1 WHERE {value} = $2 AND {is_row}");
+            let query = sql::assembled(update).bind(new.as_slice()).bind(old.as_slice());
+            let query = place.keys.iter().fold(query, |query, key| query.bind(key));
+            replaced += query.execute(&mut transaction).await?;
         }
         transaction.commit().await?;
         Ok(replaced)
@@ -202,47 +177,35 @@ impl Store {
             let select = format!(
                 "SELECT substr({value}, 2, 4), count(*) FROM {name} WHERE {value} IS NOT NULL GROUP BY 1"
             );
-            for row in sqlx::query(AssertSqlSafe(select)).fetch_all(&self.readers).await? {
+            for row in sql::assembled(select).fetch_all(&self.readers).await? {
                 let term: Vec<u8> = row.try_get(0)?;
                 let term = term.as_slice().try_into().map_or(0, u32::from_be_bytes);
-                *counts.entry(term).or_default() += u64::try_from(row.try_get::<i64, _>(1)?).unwrap_or(0);
+                *counts.entry(term).or_default() += u64::try_from(row.try_get::<i64>(1)?).unwrap_or(0);
             }
         }
         Ok(counts.into_iter().collect())
     }
 }
 
-type Query<'q> = sqlx::query::Query<'q, sqlx::Sqlite, sqlx::sqlite::SqliteArguments>;
-
-impl KeyPart {
-    fn bind_to<'q>(&self, query: Query<'q>) -> Query<'q> {
-        match self {
-            Self::Number(number) => query.bind(*number),
-            Self::Text(text) => query.bind(text.clone()),
-            Self::Bytes(bytes) => query.bind(bytes.clone()),
-        }
-    }
-
-    fn of(row: &SqliteRow, at: usize) -> Result<Self, sqlx::Error> {
-        let kind = row.try_get_raw(at)?.type_info().name().to_owned();
-        Ok(match kind.as_str() {
-            "INTEGER" => Self::Number(row.try_get(at)?),
-            "BLOB" => Self::Bytes(row.try_get(at)?),
-            _ => Self::Text(row.try_get(at)?),
-        })
-    }
+/// `$first, … $last`.
+fn places(first: usize, last: usize) -> String {
+    (first..=last).map(|place| format!("${place}")).collect::<Vec<_>>().join(", ")
 }
 
-fn sealed_row(table: &'static SealedTable, row: &SqliteRow) -> Result<SealedRow, StoreError> {
-    let keys =
-        (0..table.keys.len()).map(|at| KeyPart::of(row, 6 + at)).collect::<Result<Vec<_>, sqlx::Error>>()?;
+fn sealed_row(table: &'static SealedTable, row: &Row) -> Result<SealedRow, StoreError> {
+    let keys = (0..table.keys.len()).map(|at| row.try_get(6 + at)).collect::<Result<_, _>>()?;
+    let (purpose, own): (String, String) = (row.try_get(0)?, row.try_get(3)?);
+    let (purpose, name) = match purpose.split_once('/') {
+        Some((purpose, name)) => (purpose.to_owned(), name.to_owned()),
+        None => (purpose, own),
+    };
     Ok(SealedRow {
         place: SealedPlace { table, keys },
-        purpose: row.try_get(0)?,
+        purpose,
         service: row.try_get(1)?,
         origin: row.try_get(2)?,
-        name: row.try_get(3)?,
-        version: u64::try_from(row.try_get::<i64, _>(4)?).map_err(|_| StoreError::damaged("a version"))?,
+        name,
+        version: u64::try_from(row.try_get::<i64>(4)?).map_err(|_| StoreError::damaged("a version"))?,
         value: row.try_get(5)?,
     })
 }

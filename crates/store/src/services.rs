@@ -5,8 +5,8 @@ use domain::{
     names::{CredentialName, ServiceName},
     service::Service,
 };
-use sqlx::{Row as _, SqliteConnection, sqlite::SqliteRow};
 
+use crate::sql::{self, Connection, Row};
 use crate::{Store, StoreError};
 
 /// A service and the revision of its row.
@@ -24,7 +24,7 @@ impl Store {
     /// # Errors
     /// [`StoreError`] when the store does not answer or a row is damaged.
     pub async fn load_services(&self) -> Result<Vec<StoredService>, StoreError> {
-        services(&mut *self.readers.acquire().await?).await
+        services(&mut self.readers.acquire().await?).await
     }
 
     /// What agents may read about a service; `None` when it has no documentation, or there is no such service.
@@ -33,13 +33,13 @@ impl Store {
     /// [`StoreError`] when the store does not answer.
     pub async fn documentation(&self, service: &ServiceName) -> Result<Option<String>, StoreError> {
         let select = "SELECT body FROM documentation WHERE service = $1";
-        Ok(sqlx::query_scalar(select).bind(service.as_str()).fetch_optional(&self.readers).await?)
+        Ok(sql::query_scalar(select).bind(service.as_str()).fetch_optional(&self.readers).await?)
     }
 }
 
 /// Stores a service's documentation, or takes it away.
 pub async fn put_documentation(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection<'_>,
     service: &ServiceName,
     text: Option<&str>,
 ) -> Result<(), StoreError> {
@@ -50,7 +50,7 @@ pub async fn put_documentation(
         }
         None => "DELETE FROM documentation WHERE service = $1",
     };
-    let query = sqlx::query(statement).bind(service.as_str());
+    let query = sql::query(statement).bind(service.as_str());
     match text {
         Some(text) => query.bind(text).execute(connection).await?,
         None => query.execute(connection).await?,
@@ -61,25 +61,25 @@ pub async fn put_documentation(
 /// Whether a value for this credential may be stored: the service is there, at that origin, and declares the name with
 /// a kind that sends such a value to the same place in the same way.
 pub async fn takes_credential(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection<'_>,
     name: &ServiceName,
     origin: &str,
     (credential, kind): (&CredentialName, &CredentialKind),
 ) -> Result<bool, StoreError> {
     let select = "SELECT name, definition, revision FROM services WHERE name = $1";
-    let row = sqlx::query(select).bind(name.as_str()).fetch_optional(connection).await?;
+    let row = sql::query(select).bind(name.as_str()).fetch_optional(connection).await?;
     let Some(row) = row else { return Ok(false) };
     let service = self::service(&row)?.service;
     let fits = |slot: &CredentialSlot| slot.name == *credential && carries_over(kind, &slot.kind);
     Ok(service.upstream.origin() == origin && service.credentials.iter().any(fits))
 }
 
-pub async fn services(connection: &mut SqliteConnection) -> Result<Vec<StoredService>, StoreError> {
+pub async fn services(connection: &mut Connection<'_>) -> Result<Vec<StoredService>, StoreError> {
     let select = "SELECT name, definition, revision FROM services ORDER BY name";
-    sqlx::query(select).fetch_all(connection).await?.iter().map(service).collect()
+    sql::query(select).fetch_all(connection).await?.iter().map(service).collect()
 }
 
-fn service(row: &SqliteRow) -> Result<StoredService, StoreError> {
+fn service(row: &Row) -> Result<StoredService, StoreError> {
     let name: &str = row.try_get(0)?;
     match serde_json::from_str::<Service>(row.try_get(1)?) {
         Ok(service) if service.name.as_str() == name => {

@@ -5,8 +5,8 @@ use domain::{
     operator::{Email, Session, SessionId},
 };
 use jiff::{SignedDuration, Timestamp};
-use sqlx::{Row as _, SqliteConnection, sqlite::SqliteRow};
 
+use crate::sql::{self, Connection, Row};
 use crate::{
     Store, StoreError,
     row::{micros, time},
@@ -37,8 +37,8 @@ impl Store {
     /// # Errors
     /// [`StoreError`] when the store does not answer or the row is damaged.
     pub async fn session(&self, id: SessionId) -> Result<Option<Session>, StoreError> {
-        let select = sqlx::AssertSqlSafe(format!("{SESSION} WHERE id = $1"));
-        let row = sqlx::query(select).bind(id.as_str()).fetch_optional(&self.readers).await?;
+        let select = format!("{SESSION} WHERE id = $1");
+        let row = sql::assembled(select).bind(id.as_str()).fetch_optional(&self.readers).await?;
         row.as_ref().map(session).transpose()
     }
 
@@ -48,8 +48,8 @@ impl Store {
     /// [`StoreError`] when the store does not answer or the row is damaged.
     pub async fn session_of_refresh(&self, refresh: &KeyMac) -> Result<Option<Session>, StoreError> {
         let which = "WHERE id = (SELECT session FROM refresh_tokens WHERE verifier = $1)";
-        let select = sqlx::AssertSqlSafe(format!("{SESSION} {which}"));
-        let row = sqlx::query(select).bind(verifier::write(refresh)).fetch_optional(&self.readers).await?;
+        let select = format!("{SESSION} {which}");
+        let row = sql::assembled(select).bind(verifier::write(refresh)).fetch_optional(&self.readers).await?;
         row.as_ref().map(session).transpose()
     }
 
@@ -59,8 +59,8 @@ impl Store {
     /// [`StoreError`] when the store does not answer or a row is damaged.
     pub async fn sessions(&self, operator: Option<&Email>) -> Result<Vec<Session>, StoreError> {
         let which = "WHERE ended_at IS NULL AND ($1 IS NULL OR operator = $1) ORDER BY created_at DESC";
-        let select = sqlx::AssertSqlSafe(format!("{SESSION} {which} LIMIT {LISTED_MAX}"));
-        let rows = sqlx::query(select).bind(operator.map(Email::as_str)).fetch_all(&self.readers).await?;
+        let select = format!("{SESSION} {which} LIMIT {LISTED_MAX}");
+        let rows = sql::assembled(select).bind(operator.map(Email::as_str)).fetch_all(&self.readers).await?;
         rows.iter().map(session).collect()
     }
 
@@ -79,19 +79,20 @@ impl Store {
         let mut transaction = writer.begin().await?;
         let used = "UPDATE refresh_tokens SET used_at = $2, by_page = $3 WHERE verifier = $1 AND used_at IS NULL \
                     AND EXISTS (SELECT 1 FROM sessions WHERE id = session AND ended_at IS NULL) RETURNING session";
-        let query = sqlx::query_scalar(used).bind(verifier::write(old)).bind(micros(at));
-        let session: Option<String> = query.bind(leeway.is_some()).fetch_optional(&mut *transaction).await?;
+        let query = sql::query_scalar(used).bind(verifier::write(old)).bind(micros(at));
+        let session: Option<String> = query.bind(leeway.is_some()).fetch_optional(&mut transaction).await?;
         if let Some(session) = session {
             let insert = "INSERT INTO refresh_tokens (verifier, session) VALUES ($1, $2)";
-            let query = sqlx::query(insert).bind(verifier::write(new)).bind(&session);
-            query.execute(&mut *transaction).await?;
-            let touch = "UPDATE sessions SET used_at = max(used_at, $2) WHERE id = $1";
-            sqlx::query(touch).bind(&session).bind(micros(at)).execute(&mut *transaction).await?;
+            let query = sql::query(insert).bind(verifier::write(new)).bind(&session);
+            query.execute(&mut transaction).await?;
+            let touch =
+                "UPDATE sessions SET used_at = CASE WHEN used_at < $2 THEN $2 ELSE used_at END WHERE id = $1";
+            sql::query(touch).bind(&session).bind(micros(at)).execute(&mut transaction).await?;
             transaction.commit().await?;
             return Ok(Rotation::Done);
         }
         let select = "SELECT used_at, by_page FROM refresh_tokens WHERE verifier = $1";
-        let row = sqlx::query(select).bind(verifier::write(old)).fetch_optional(&mut *transaction).await?;
+        let row = sql::query(select).bind(verifier::write(old)).fetch_optional(&mut transaction).await?;
         let Some(row) = row else { return Ok(Rotation::Gone) };
         let (used_at, by_page): (Option<i64>, bool) = (row.try_get(0)?, row.try_get(1)?);
         let Some(used_at) = used_at.and_then(time) else { return Ok(Rotation::Gone) };
@@ -107,7 +108,11 @@ impl Store {
     pub async fn note_session_use(&self, id: SessionId, at: Timestamp) -> Result<(), StoreError> {
         let update = "UPDATE sessions SET used_at = $2 WHERE id = $1 AND used_at < $2";
         let mut writer = self.writer.lock().await;
-        sqlx::query(update).bind(id.as_str()).bind(micros(at)).execute(writer.connection()).await?;
+        sql::query(update)
+            .bind(id.as_str())
+            .bind(micros(at))
+            .execute(&mut writer.connection().await?)
+            .await?;
         Ok(())
     }
 
@@ -123,7 +128,7 @@ impl Store {
              (SELECT id FROM sessions WHERE expires_at < $1 OR ended_at < $1)",
             "DELETE FROM sessions WHERE expires_at < $1 OR ended_at < $1",
         ] {
-            sqlx::query(delete).bind(micros(before)).execute(&mut *transaction).await?;
+            sql::query(delete).bind(micros(before)).execute(&mut transaction).await?;
         }
         Ok(transaction.commit().await?)
     }
@@ -131,7 +136,7 @@ impl Store {
 
 /// Opens a session with its first refresh token.
 pub async fn open(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection<'_>,
     session: &Session,
     refresh: &KeyMac,
     password_hash: &str,
@@ -139,41 +144,37 @@ pub async fn open(
     let insert = "INSERT INTO sessions (id, operator, created_at, used_at, expires_at, address, browser) \
                   SELECT $1, email, $3, $4, $5, $6, $7 FROM operators \
                   WHERE email = $2 AND state = 'active' AND password_hash = $8 ON CONFLICT DO NOTHING";
-    let query = sqlx::query(insert).bind(session.id.as_str()).bind(session.operator.as_str());
+    let query = sql::query(insert).bind(session.id.as_str()).bind(session.operator.as_str());
     let query = query.bind(micros(session.created_at)).bind(micros(session.used_at));
     let query = query.bind(micros(session.expires_at)).bind(&*session.address).bind(&*session.browser);
-    if query.bind(password_hash).execute(&mut *connection).await?.rows_affected() == 0 {
+    if query.bind(password_hash).execute(&mut *connection).await? == 0 {
         return Ok(false);
     }
     let insert = "INSERT INTO refresh_tokens (verifier, session) VALUES ($1, $2)";
-    let query = sqlx::query(insert).bind(verifier::write(refresh)).bind(session.id.as_str());
+    let query = sql::query(insert).bind(verifier::write(refresh)).bind(session.id.as_str());
     query.execute(connection).await?;
     Ok(true)
 }
 
 /// Ends a session; whether it was not ended before.
-pub async fn end(
-    connection: &mut SqliteConnection,
-    id: SessionId,
-    at: Timestamp,
-) -> Result<bool, StoreError> {
+pub async fn end(connection: &mut Connection<'_>, id: SessionId, at: Timestamp) -> Result<bool, StoreError> {
     let update = "UPDATE sessions SET ended_at = $2 WHERE id = $1 AND ended_at IS NULL";
-    let query = sqlx::query(update).bind(id.as_str()).bind(micros(at));
-    Ok(query.execute(connection).await?.rows_affected() > 0)
+    let query = sql::query(update).bind(id.as_str()).bind(micros(at));
+    Ok(query.execute(connection).await? > 0)
 }
 
 /// Ends all sessions of an operator.
 pub async fn end_all(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection<'_>,
     operator: &Email,
     at: Timestamp,
 ) -> Result<(), StoreError> {
     let update = "UPDATE sessions SET ended_at = $2 WHERE operator = $1 AND ended_at IS NULL";
-    sqlx::query(update).bind(operator.as_str()).bind(micros(at)).execute(connection).await?;
+    sql::query(update).bind(operator.as_str()).bind(micros(at)).execute(connection).await?;
     Ok(())
 }
 
-fn session(row: &SqliteRow) -> Result<Session, StoreError> {
+fn session(row: &Row) -> Result<Session, StoreError> {
     let id: &str = row.try_get(0)?;
     let (Some(parsed), Ok(operator), Some(created_at), Some(used_at), Some(expires_at)) = (
         SessionId::parse(id),
@@ -184,7 +185,7 @@ fn session(row: &SqliteRow) -> Result<Session, StoreError> {
     ) else {
         return Err(StoreError::damaged(format!("session `{}`", id.escape_debug())));
     };
-    let ended_at = row.try_get::<Option<i64>, _>(5)?.and_then(time);
+    let ended_at = row.try_get::<Option<i64>>(5)?.and_then(time);
     let (address, browser) = (row.try_get(6)?, row.try_get(7)?);
     Ok(Session { id: parsed, operator, created_at, used_at, expires_at, ended_at, address, browser })
 }

@@ -9,8 +9,8 @@ use domain::{
     service::Service,
     world::Revision,
 };
-use sqlx::{Connection as _, SqliteConnection};
 
+use crate::sql::{self, Connection};
 use crate::{Store, StoreError, credentials, identities, keyring, kill, services, tools};
 
 /// Keys, agents, services, the key ring and the kill switch of one read transaction.
@@ -40,8 +40,7 @@ impl Store {
     /// # Errors
     /// [`StoreError`] when the store does not answer or a row is damaged.
     pub async fn snapshot(&self) -> Result<Snapshot, StoreError> {
-        let mut connection = self.readers.acquire().await?;
-        let mut transaction = connection.begin().await?;
+        let mut transaction = self.lookout.begin().await?;
         let revision = revision(&mut transaction).await?;
         let (agents, keys) =
             (identities::agents(&mut transaction).await?, identities::keys(&mut transaction).await?);
@@ -59,11 +58,11 @@ impl Store {
     /// # Errors
     /// [`StoreError`] when the store does not answer.
     pub async fn revision(&self) -> Result<Revision, StoreError> {
-        Ok(revision(&mut *self.readers.acquire().await?).await?)
+        Ok(revision(&mut self.lookout.acquire().await?).await?)
     }
 }
 
-async fn revision(connection: &mut SqliteConnection) -> Result<Revision, sqlx::Error> {
+async fn revision(connection: &mut Connection<'_>) -> Result<Revision, sqlx::Error> {
     let select = "SELECT number FROM revisions WHERE area = 'world'";
-    sqlx::query_scalar(select).fetch_one(connection).await.map(Revision)
+    sql::query_scalar(select).fetch_one(connection).await.map(Revision)
 }

@@ -1,7 +1,6 @@
 //! Figures of the trail, counted once and kept, and the cursor that says how far. They are made from the trail alone.
 
-use sqlx::Row as _;
-
+use crate::sql::{self, Row};
 use crate::{Store, StoreError};
 
 /// How often something of one name happened in one span of time.
@@ -26,7 +25,7 @@ impl Store {
     /// [`StoreError`] when the store does not answer.
     pub async fn tallied(&self) -> Result<i64, StoreError> {
         let select = "SELECT seq FROM tally_cursor WHERE only_one = 1";
-        Ok(sqlx::query_scalar(select).fetch_one(&self.readers).await?)
+        Ok(sql::query_scalar(select).fetch_one(&self.readers).await?)
     }
 
     /// Adds what was counted in the events after `from` up to `to`; whether nobody else counted them meanwhile.
@@ -38,15 +37,15 @@ impl Store {
         let mut writer = self.writer.lock().await;
         let mut transaction = writer.begin().await?;
         let update = "UPDATE tally_cursor SET seq = $2 WHERE only_one = 1 AND seq = $1";
-        let moved = sqlx::query(update).bind(from).bind(to).execute(&mut *transaction).await?;
-        if moved.rows_affected() == 0 {
+        let moved = sql::query(update).bind(from).bind(to).execute(&mut transaction).await?;
+        if moved == 0 {
             return Ok(false);
         }
         for tally in tallies {
             let insert = "INSERT INTO tallies (what, span, start, name, calls) VALUES ($1, $2, $3, $4, $5) \
-                          ON CONFLICT (what, span, start, name) DO UPDATE SET calls = calls + $5";
-            let query = sqlx::query(insert).bind(tally.what).bind(tally.span).bind(tally.start);
-            query.bind(&tally.name).bind(tally.calls).execute(&mut *transaction).await?;
+                          ON CONFLICT (what, span, start, name) DO UPDATE SET calls = tallies.calls + $5";
+            let query = sql::query(insert).bind(tally.what).bind(tally.span).bind(tally.start);
+            query.bind(&tally.name).bind(tally.calls).execute(&mut transaction).await?;
         }
         transaction.commit().await?;
         Ok(true)
@@ -62,10 +61,9 @@ impl Store {
         span: i64,
         since: i64,
     ) -> Result<Vec<(i64, String, u64)>, StoreError> {
-        let query = sqlx::query(TALLIES).bind(what).bind(span).bind(since);
+        let query = sql::query(TALLIES).bind(what).bind(span).bind(since);
         let rows = query.fetch_all(&self.readers).await?;
-        let read =
-            |row: &sqlx::sqlite::SqliteRow| Ok((row.try_get(0)?, row.try_get(1)?, count(row.try_get(2)?)));
+        let read = |row: &Row| Ok((row.try_get(0)?, row.try_get(1)?, count(row.try_get(2)?)));
         rows.iter().map(read).collect()
     }
 
@@ -80,7 +78,7 @@ impl Store {
         since: i64,
         limit: u32,
     ) -> Result<Vec<(String, u64)>, StoreError> {
-        let query = sqlx::query(SUMS).bind(what).bind(span).bind(since).bind(limit);
+        let query = sql::query(SUMS).bind(what).bind(span).bind(since).bind(limit);
         let rows = query.fetch_all(&self.readers).await?;
         rows.iter().map(|row| Ok((row.try_get(0)?, count(row.try_get(1)?)))).collect()
     }
@@ -93,8 +91,8 @@ impl Store {
         let mut writer = self.writer.lock().await;
         for what in WHATS {
             let delete = "DELETE FROM tallies WHERE what = $1 AND span = $2 AND start < $3";
-            let query = sqlx::query(delete).bind(what).bind(span).bind(before);
-            query.execute(writer.connection()).await?;
+            let query = sql::query(delete).bind(what).bind(span).bind(before);
+            query.execute(&mut writer.connection().await?).await?;
         }
         Ok(())
     }
@@ -105,7 +103,7 @@ const WHATS: [&str; 7] = ["result", "agent", "agent-refused", "service", "servic
 
 const TALLIES: &str = "SELECT start, name, calls FROM tallies WHERE what = $1 AND span = $2 AND start >= $3 ORDER BY start, name";
 
-const SUMS: &str = "SELECT name, sum(calls) FROM tallies WHERE what = $1 AND span = $2 AND start >= $3 \
+const SUMS: &str = "SELECT name, CAST(sum(calls) AS BIGINT) FROM tallies WHERE what = $1 AND span = $2 AND start >= $3 \
                     GROUP BY name ORDER BY 2 DESC, 1 LIMIT $4";
 
 fn count(calls: i64) -> u64 {

@@ -9,8 +9,8 @@ use domain::{
     tools::{Definition, KnownTool, Pinned, ServiceTools, ToolHash},
 };
 use jiff::Timestamp;
-use sqlx::{Connection as _, Row as _, SqliteConnection, sqlite::SqliteRow};
 
+use crate::sql::{self, Connection, Row};
 use crate::{
     Store, StoreError,
     row::{micros, time},
@@ -89,26 +89,25 @@ impl Store {
         &self,
         service: &ServiceName,
     ) -> Result<Option<(ServiceTools, Vec<StoredTool>)>, StoreError> {
-        let mut connection = self.readers.acquire().await?;
-        let mut transaction = connection.begin().await?;
+        let mut transaction = self.readers.begin().await?;
         let select = "SELECT place, revision, listed FROM tool_lists WHERE service = $1";
-        let row = sqlx::query(select).bind(service.as_str()).fetch_optional(&mut *transaction).await?;
+        let row = sql::query(select).bind(service.as_str()).fetch_optional(&mut transaction).await?;
         let Some(row) = row else { return Ok(None) };
-        let rows = sqlx::query(COLUMNS).bind(service.as_str()).fetch_all(&mut *transaction).await?;
-        let place = row.try_get::<&[u8], _>(0)?.try_into().map_err(|_| damaged(service))?;
+        let rows = sql::query(COLUMNS).bind(service.as_str()).fetch_all(&mut transaction).await?;
+        let place = row.try_get::<&[u8]>(0)?.try_into().map_err(|_| damaged(service))?;
         let stored: Vec<StoredTool> = rows.iter().map(|row| tool(row, service)).collect::<Result<_, _>>()?;
         let tools = stored.iter().map(|tool| (tool.name.clone(), Arc::new(tool.known.clone()))).collect();
         let tools =
-            ServiceTools { place, revision: row.try_get(1)?, listed: row.try_get::<i64, _>(2)? == 1, tools };
+            ServiceTools { place, revision: row.try_get(1)?, listed: row.try_get::<i64>(2)? == 1, tools };
         Ok(Some((tools, stored)))
     }
 }
 
 /// The revision of each service's tools.
-pub async fn revisions(connection: &mut SqliteConnection) -> Result<Vec<(ServiceName, i64)>, StoreError> {
+pub async fn revisions(connection: &mut Connection<'_>) -> Result<Vec<(ServiceName, i64)>, StoreError> {
     let select = "SELECT service, revision FROM tool_lists ORDER BY service";
-    let rows = sqlx::query(select).fetch_all(connection).await?;
-    let revision = |row: &SqliteRow| {
+    let rows = sql::query(select).fetch_all(connection).await?;
+    let revision = |row: &Row| {
         let service = ServiceName::parse(row.try_get(0)?);
         Ok((service.map_err(|_| StoreError::damaged("a list of tools"))?, row.try_get(1)?))
     };
@@ -116,7 +115,7 @@ pub async fn revisions(connection: &mut SqliteConnection) -> Result<Vec<(Service
 }
 
 /// Whether the tools were kept: nobody else was quicker, and the service is there.
-pub async fn put(connection: &mut SqliteConnection, tools: &PutTools) -> Result<bool, StoreError> {
+pub async fn put(connection: &mut Connection<'_>, tools: &PutTools) -> Result<bool, StoreError> {
     let statement = match tools.replaces {
         None => {
             "INSERT INTO tool_lists (service, place, listed, revision) \
@@ -130,31 +129,31 @@ pub async fn put(connection: &mut SqliteConnection, tools: &PutTools) -> Result<
         }
     };
     let service = tools.service.as_str();
-    let query = sqlx::query(statement).bind(service);
+    let query = sql::query(statement).bind(service);
     let query = query.bind(tools.place.as_slice()).bind(i64::from(tools.listed));
     let query = match tools.replaces {
         None => query,
         Some(revision) => query.bind(revision),
     };
-    if query.execute(&mut *connection).await?.rows_affected() == 0 {
+    if query.execute(&mut *connection).await? == 0 {
         return Ok(false);
     }
     for name in &tools.gone {
         let delete = "DELETE FROM tools WHERE service = $1 AND name = $2";
-        sqlx::query(delete).bind(service).bind(name).execute(&mut *connection).await?;
+        sql::query(delete).bind(service).bind(name).execute(&mut *connection).await?;
     }
     for tool in &tools.put {
         let upsert = "INSERT INTO tools (service, name, hash, hint, definition, seen_at) \
                       VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (service, name) DO UPDATE \
                       SET hash = $3, hint = $4, definition = $5, seen_at = $6";
-        let query = sqlx::query(upsert).bind(service).bind(&tool.name).bind(tool.hash.0.as_slice());
+        let query = sql::query(upsert).bind(service).bind(&tool.name).bind(tool.hash.0.as_slice());
         let query = query.bind(tool.hint.as_str()).bind(tool.definition.as_deref());
         query.bind(micros(tools.at)).execute(&mut *connection).await?;
         if tool.pinned {
             let update = "UPDATE tools SET accepted_hash = hash, accepted_definition = definition, \
                           accepted_at = $3, accepted_by = NULL \
                           WHERE service = $1 AND name = $2 AND (accepted_hash IS NULL OR accepted_hash <> hash)";
-            let query = sqlx::query(update).bind(service).bind(&tool.name).bind(micros(tools.at));
+            let query = sql::query(update).bind(service).bind(&tool.name).bind(micros(tools.at));
             query.execute(&mut *connection).await?;
         }
     }
@@ -163,7 +162,7 @@ pub async fn put(connection: &mut SqliteConnection, tools: &PutTools) -> Result<
 
 /// Whether the definition was accepted: it is the one that was shown, it is kept whole, and nobody accepted it before.
 pub async fn accept(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection<'_>,
     (service, tool): (&ServiceName, &str),
     hash: &ToolHash,
     (by, at): (&str, Timestamp),
@@ -171,28 +170,28 @@ pub async fn accept(
     let update = "UPDATE tools SET accepted_hash = hash, accepted_definition = definition, accepted_at = $4, \
                   accepted_by = $5 WHERE service = $1 AND name = $2 AND hash = $3 AND definition IS NOT NULL \
                   AND (accepted_hash IS NULL OR accepted_hash <> hash OR accepted_by IS NULL)";
-    let query = sqlx::query(update).bind(service.as_str()).bind(tool).bind(hash.0.as_slice());
-    if query.bind(micros(at)).bind(by).execute(&mut *connection).await?.rows_affected() == 0 {
+    let query = sql::query(update).bind(service.as_str()).bind(tool).bind(hash.0.as_slice());
+    if query.bind(micros(at)).bind(by).execute(&mut *connection).await? == 0 {
         return Ok(false);
     }
     let update = "UPDATE tool_lists SET revision = (SELECT number + 1 FROM revisions WHERE area = 'world') \
                   WHERE service = $1";
-    Ok(sqlx::query(update).bind(service.as_str()).execute(connection).await?.rows_affected() > 0)
+    Ok(sql::query(update).bind(service.as_str()).execute(connection).await? > 0)
 }
 
 /// Forgets a service's tools.
-pub async fn forget(connection: &mut SqliteConnection, service: &ServiceName) -> Result<(), StoreError> {
+pub async fn forget(connection: &mut Connection<'_>, service: &ServiceName) -> Result<(), StoreError> {
     for delete in ["DELETE FROM tools WHERE service = $1", "DELETE FROM tool_lists WHERE service = $1"] {
-        sqlx::query(delete).bind(service.as_str()).execute(&mut *connection).await?;
+        sql::query(delete).bind(service.as_str()).execute(&mut *connection).await?;
     }
     Ok(())
 }
 
-fn tool(row: &SqliteRow, service: &ServiceName) -> Result<StoredTool, StoreError> {
+fn tool(row: &Row, service: &ServiceName) -> Result<StoredTool, StoreError> {
     let hash = |bytes: &[u8]| bytes.try_into().map(ToolHash).map_err(|_| damaged(service));
     let moment = |micros: i64| time(micros).ok_or_else(|| damaged(service));
     let definition: Option<String> = row.try_get(3)?;
-    let accepted_hash = row.try_get::<Option<&[u8]>, _>(5)?.map(hash).transpose()?;
+    let accepted_hash = row.try_get::<Option<&[u8]>>(5)?.map(hash).transpose()?;
     let accepted_by: Option<String> = row.try_get(8)?;
     let kept = match &definition {
         None => None,
@@ -211,7 +210,7 @@ fn tool(row: &SqliteRow, service: &ServiceName) -> Result<StoredTool, StoreError
         definition,
         seen_at: moment(row.try_get(4)?)?,
         accepted_definition: row.try_get(6)?,
-        accepted_at: row.try_get::<Option<i64>, _>(7)?.map(moment).transpose()?,
+        accepted_at: row.try_get::<Option<i64>>(7)?.map(moment).transpose()?,
         accepted_by,
     })
 }

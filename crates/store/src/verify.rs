@@ -7,8 +7,8 @@ use std::borrow::Cow;
 
 use jiff::Timestamp;
 use serde::Deserialize;
-use sqlx::{Row as _, sqlite::SqliteRow};
 
+use crate::sql::{self, Row};
 use crate::{
     Store, StoreError,
     append::{Head, hash_of},
@@ -64,7 +64,7 @@ impl Store {
     /// # Errors
     /// [`StoreError`] when the trail cannot be read at all; what was tampered with is a finding, not an error.
     pub async fn verify(&self, mut progress: impl FnMut(u64, u64)) -> Result<Verification, StoreError> {
-        let total: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM audit").fetch_one(&self.readers).await?;
+        let total: i64 = sql::query_scalar("SELECT COUNT(*) FROM audit").fetch_one(&self.readers).await?;
         let total = u64::try_from(total).unwrap_or(0);
         let (mut head, mut events) = (Head::START, 0u64);
         let newest = |head: Head| {
@@ -83,7 +83,7 @@ impl Store {
                           WHERE seq >= $1 ORDER BY seq LIMIT $2";
             // Nothing may stand before the first event, so the first page has no lower end.
             let from = if events == 0 { i64::MIN } else { head.seq + 1 };
-            let page = sqlx::query(select).bind(from).bind(PAGE).fetch_all(&self.readers).await?;
+            let page = sql::query(select).bind(from).bind(PAGE).fetch_all(&self.readers).await?;
             let last = i64::try_from(page.len()).unwrap_or(0) < PAGE;
             for row in &page {
                 match check(row, &self.writer_name, head) {
@@ -102,9 +102,9 @@ impl Store {
     }
 
     /// `expected` is where the chain breaks: a missing event is named, not the one that stands in its place.
-    fn describe(&self, row: &SqliteRow, expected: i64, why: String) -> Broken {
+    fn describe(&self, row: &Row, expected: i64, why: String) -> Broken {
         let seq = row.try_get(0).unwrap_or(expected).min(expected);
-        let here = row.try_get::<i64, _>(0).is_ok_and(|found| found == seq);
+        let here = row.try_get::<i64>(0).is_ok_and(|found| found == seq);
         let at = row.try_get(1).ok().and_then(time).filter(|_| here);
         let kind = row.try_get(2).ok().filter(|_| here);
         Broken { writer: self.writer_name.to_string(), seq, at, kind, why }
@@ -135,7 +135,7 @@ struct Record<'r> {
     result: Option<Cow<'r, str>>,
 }
 
-fn check(row: &SqliteRow, writer: &str, head: Head) -> Result<Head, String> {
+fn check(row: &Row, writer: &str, head: Head) -> Result<Head, String> {
     let seq: i64 = row.try_get(0).map_err(|_| "its place cannot be read")?;
     let expected = head.seq + 1;
     if seq > expected {
@@ -166,11 +166,12 @@ fn check(row: &SqliteRow, writer: &str, head: Head) -> Result<Head, String> {
         (6, "action", record.action.as_deref()),
         (7, "result", record.result.as_deref()),
     ];
-    if at.is_none() || row.try_get::<Option<i64>, _>(1).ok().flatten() != at {
+    if at.is_none() || row.try_get::<Option<i64>>(1).ok().flatten() != at {
         return Err("its column `at` says something else than its record".to_owned());
     }
     for (column, name, wanted) in derived {
-        if !row.try_get::<Option<&str>, _>(column).is_ok_and(|found| found == wanted) {
+        let wanted = wanted.map(|text| row.as_kept(text));
+        if !row.try_get::<Option<&str>>(column).is_ok_and(|found| found == wanted.as_deref()) {
             return Err(format!("its column `{name}` says something else than its record"));
         }
     }

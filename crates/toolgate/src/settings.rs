@@ -1,7 +1,9 @@
 //! Settings: what an install may choose, read once at start (contract §1). Later sources win: defaults,
 //! `toolgate.yaml`, `.env`, the environment, `--set`. An unknown or wrong setting is an error, never skipped.
 
+mod entries;
 mod file;
+mod issuers;
 mod kind;
 mod notify;
 mod reference;
@@ -18,12 +20,14 @@ use std::{
 };
 
 use domain::{operator::SessionTerms, service::UpstreamUrl};
+pub use issuers::Issuer;
 pub use kind::{AddressRange, duration};
 pub use notify::NotifySink;
 pub use reference::schema;
 pub use risk::{Risk, RiskModel};
 pub use server::Counters;
 pub use sources::{Choices, Faults, Sources};
+use store::Place;
 pub use variables::dotenv_variable;
 
 /// Everything an install has chosen, with defaults filled in and paths made absolute.
@@ -33,8 +37,8 @@ pub struct Settings {
     pub gateway: Gateway,
     /// Where people look.
     pub console: Console,
-    /// The SQLite file.
-    pub store_file: PathBuf,
+    /// Where agents, services and the trail are kept.
+    pub store: Place,
     /// Where limits are counted.
     pub counters: Counters,
     /// The policy.
@@ -139,6 +143,8 @@ pub struct Gateway {
     pub allowed_origins: Vec<String>,
     /// Peers whose `X-Forwarded-For` is believed.
     pub trusted_proxies: Vec<AddressRange>,
+    /// Whose access tokens are taken for agents.
+    pub issuers: Vec<Issuer>,
 }
 
 /// The console listener and its logins.
@@ -248,14 +254,20 @@ impl Settings {
                     .iter()
                     .filter_map(|range| AddressRange::parse(range))
                     .collect(),
+                issuers: {
+                    let issuers = choices.issuers("gateway.issuers").into_iter();
+                    issuers.map(|issuer| issuer.in_home(home)).collect()
+                },
             },
             console: Console {
                 listener: Listener::build(choices, "console", &path)?,
                 session: session(choices)?,
                 metrics_token_env: choices.text("console.metrics_token_env").map(str::to_owned),
             },
-            // `sqlite` is the only store so far.
-            store_file: home.join("toolgate.db"),
+            store: match choices.store("store.url") {
+                Some(url) => Place::Server(url.clone()),
+                None => Place::File(home.join("toolgate.db")),
+            },
             counters: Counters::build(choices),
             policy_file: needed("policy.path"),
             approvals: Approvals {
@@ -297,6 +309,16 @@ impl Settings {
                     .map_err(|bad| Faults::One(format!("{bad} (telemetry.otlp)")))?,
             },
         };
+        let gateway = &settings.gateway;
+        let is_named =
+            gateway.listener.public_url.is_some() || !gateway.listener.listen.ip().is_unspecified();
+        if !gateway.issuers.is_empty() && !is_named {
+            return Err(Faults::One(format!(
+                "access tokens are for a URL, and {} is none that agents use (gateway.issuers); \
+                 set gateway.public_url",
+                gateway.listener.listen
+            )));
+        }
         let listen = settings.console.listener.listen;
         if settings.gateway.listener.listen == listen && listen.port() != 0 {
             return Err(Faults::One(format!(
@@ -382,7 +404,7 @@ mod tests {
         assert!(!settings.gateway.key_in_query && !settings.gateway.listener.insecure);
         assert_eq!(settings.policy_file, Path::new("/home/policy.yaml"));
         assert_eq!(settings.root_key, RootKeySource::File("/home/vault.key".into()));
-        assert_eq!(settings.store_file, Path::new("/home/toolgate.db"));
+        assert_eq!(settings.store, Place::File("/home/toolgate.db".into()));
         assert_eq!(settings.audit, Audit { sync: Sync::Flush, record: Record::Calls, value_limit: 4_000 });
         assert_eq!(settings.telemetry, Telemetry { log: LogForm::Text, level: Level::Info, otlp: None });
         assert_eq!(settings.gateway.listener.url(), "http://127.0.0.1:8484");
@@ -407,12 +429,12 @@ mod tests {
                 Kind::Origins => "https://app.example.com".to_owned(),
                 Kind::Ranges => "10.0.0.0/8".to_owned(),
                 Kind::Sinks => "[{url: https://hooks.example.com/a, format: slack}]".to_owned(),
+                Kind::Issuers => "[{issuer: https://login.example.com, agent_claim: sub}]".to_owned(),
                 Kind::OneOf(words) => {
                     words.iter().find(|word| **word != setting.default).unwrap().to_string()
                 }
                 Kind::Server(_, schemes) => format!("{}://127.0.0.1", schemes[0]),
-                // There is one value so far.
-                Kind::Only(..) => continue,
+                Kind::Store => "postgres://ada@localhost/toolgate".to_owned(),
             };
             let set = format!("{path}={other}");
             // Certificate and key come together.
@@ -437,6 +459,18 @@ mod tests {
             }
             assert_ne!(build(&set).unwrap(), default, "{path}");
         }
+    }
+
+    #[test]
+    fn issuers_need_a_url_that_their_tokens_can_be_for() {
+        let issuers = "gateway.issuers=[{issuer: https://login.example.com, agent_claim: sub, ca: own.pem}]";
+        let anywhere = ["gateway.listen=0.0.0.0:9000", "gateway.insecure=true", issuers];
+        let Faults::One(message) = build(&anywhere).unwrap_err() else { panic!("one sentence") };
+        assert!(message.ends_with("; set gateway.public_url"), "{message}");
+        let named = [&anywhere[..], &["gateway.public_url=https://gate.example.com"]].concat();
+        let settings = build(&named).unwrap();
+        assert_eq!(settings.gateway.issuers[0].ca.as_deref(), Some(Path::new("/home/own.pem")));
+        assert!(build(&[issuers]).is_ok());
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 mod call_log;
 mod desk;
+mod issuers;
 mod limits;
 mod notify;
 mod policy_watch;
@@ -24,7 +25,7 @@ use domain::{
     policy::Policy,
 };
 use ingress::{
-    CONSOLE_DOORS, DOORS, Desk, Door, Entrance, Front, Listener, ListenerFault, Names, Tls, Waiting,
+    CONSOLE_DOORS, DOORS, Desk, Door, Entrance, Front, Listener, ListenerFault, Members, Names, Tls, Waiting,
 };
 use jiff::Timestamp;
 use pipeline::{
@@ -39,7 +40,9 @@ use pipeline::{
     gates::g70_record::Recording,
     gateway::{Bounds, CallIds},
     idempotency::IdempotencyKeys,
+    issuers::Issuers,
     notify::Notifier,
+    pushed,
     recorder::Recorder,
     risk::Risk,
     session::SessionTokens,
@@ -55,6 +58,7 @@ use crate::{
     settings::{self, Record, Settings},
 };
 pub use call_log::CallLog;
+pub use issuers::issuers;
 pub use limits::server as counting_server;
 pub use policy_watch::{PolicyNews, TellPolicy, read_policy};
 
@@ -125,7 +129,9 @@ pub async fn start(
 ) -> anyhow::Result<Running> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
     let sinks = notify::sinks(settings)?;
+    let issuers = issuers(&settings.gateway.issuers)?;
     let store = Arc::new(open_store(settings, &*clock).await?);
+    store.serve().await?;
     let setup = desk::Setup::of(settings)?;
     let unlocked = secrets::open(&settings.root_key, &store, &*clock).await?;
 
@@ -192,13 +198,18 @@ pub async fn start(
     let (ledger, keys) = (Arc::clone(&store), Arc::clone(&secrets.vault));
     let approvals =
         Approvals::load(ledger, keys, Arc::clone(&clock), Arc::clone(&recorder), terms, bounds).await?;
+    let reached = settings::Listener { listen: gateway_address, ..settings.gateway.listener.clone() }.url();
+    let issuers = Issuers::new(issuers, &reached, &outbound, Arc::clone(&clock))
+        .map_err(|error| anyhow!("{error} (gateway.issuers); give a PEM certificate"))?;
     let gateway = Arc::new(Gateway {
+        issuers: Arc::new(issuers),
         stopping: draining.clone(),
         ids: CallIds::new(vault::random::bytes()),
         pepper: secrets.pepper,
         store: Arc::clone(&store),
         counters,
         approvals,
+        lists: Arc::default(),
         risk,
         upstreams: Upstreams::new(dialler, Arc::clone(&clock), LINE_BYTES_MAX),
         timings: Arc::default(),
@@ -255,6 +266,7 @@ pub async fn start(
             doors,
             desk,
             waiting: Waiting::default(),
+            members: Members::default(),
         }
     };
     let [gateway_entrance, console_entrance] = &entrances;
@@ -270,10 +282,12 @@ pub async fn start(
     let listeners = waiting.unwrap_or_else(listen);
     let mut helpers = vec![
         tokio::spawn(Arc::clone(&freshness).run()),
+        tokio::spawn(pushed::run(Arc::clone(&gateway))),
         tokio::spawn(desk.tell_news()),
         tokio::spawn(sweep(Arc::clone(&gateway))),
         tokio::spawn(Arc::clone(&gateway.tools).run(Arc::clone(&store), Arc::clone(&clock))),
         tokio::spawn(notifier.run()),
+        tokio::spawn(Arc::clone(&gateway.issuers).run()),
         tokio::spawn(forget(Arc::clone(&gateway))),
         tokio::spawn(Arc::clone(&gateway.approvals).run()),
         tokio::spawn(count_trail(Arc::clone(&gateway))),
@@ -363,7 +377,7 @@ pub async fn open_store(settings: &Settings, clock: &dyn Clock) -> anyhow::Resul
         settings::Sync::Os => store::Sync::Os,
     };
     let birth = Birth { install: vault::random::bytes(), now: clock.now().wall };
-    Ok(Store::open(&StoreOptions { path: settings.store_file.clone(), sync, create: Some(birth) }).await?)
+    Ok(Store::open(&StoreOptions { place: settings.store.clone(), sync, create: Some(birth) }).await?)
 }
 
 fn bind(which: &str, listener: &settings::Listener) -> anyhow::Result<Listener> {
@@ -389,10 +403,10 @@ async fn system_event(gateway: &Gateway, action: &str) -> anyhow::Result<()> {
     written
         .map(|_| ())
         .map_err(|_| anyhow!("the trail cannot be written"))
-        .with_context(|| "the trail cannot be written (toolgate.db); check the disk, or: toolgate doctor")
+        .with_context(|| "the trail cannot be written (store.url); check the store: toolgate doctor")
 }
 
-/// Before the first call is let in: what is still under way in the store was so when its gateway ended.
+/// What is nobody's in the store was under way when its gateway ended.
 async fn lose_claims(store: &Store) -> anyhow::Result<()> {
     let lost = store.lose_claims().await?;
     if lost > 0 {
@@ -470,11 +484,23 @@ async fn forget(gateway: Arc<Gateway>) {
     }
 }
 
+/// Another gateway of this store has died: nobody sends on what it was sending.
+async fn give_up_for_the_dead(gateway: &Gateway) -> anyhow::Result<()> {
+    if gateway.store.disown_the_dead().await? {
+        lose_claims(&gateway.store).await?;
+        lose_executions(gateway).await?;
+    }
+    Ok(())
+}
+
 async fn sweep(gateway: Arc<Gateway>) {
     let mut tick = tokio::time::interval(SWEEP_EVERY);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         tick.tick().await;
+        if let Err(error) = give_up_for_the_dead(&gateway).await {
+            tracing::warn!("what gateways left that do not live any more could not be looked up: {error}");
+        }
         let world = gateway.freshness.current();
         gateway.upstreams.sweep(&world.services).await;
         gateway.credentials.sweep(&world);

@@ -42,6 +42,33 @@ fn every_link_in_the_documents_leads_somewhere() {
     assert!(dead.is_empty(), "these links lead nowhere:\n{}", dead.join("\n"));
 }
 
+/// `docs/mcp.md` says in the last cell of a row which tests prove it: `file::test`, `::test` of the same file, or a file.
+#[test]
+fn every_proof_that_the_mcp_document_names_is_there() {
+    let text = read(&root().join("docs/mcp.md"));
+    let (mut named, mut missing) = (0, Vec::new());
+    for cell in text.lines().filter_map(|line| line.strip_suffix(" |")?.rsplit(" | ").next()) {
+        let mut tests = String::new();
+        for word in cell.split('`').skip(1).step_by(2) {
+            let (file, test) = word.split_once("::").unwrap_or((word, ""));
+            // Modules of crates and files of `tests/peers` are named too.
+            if !file.is_empty() && !file.contains('_') || file.starts_with("test_") {
+                continue;
+            }
+            if !file.is_empty() {
+                let path = root().join(format!("crates/toolgate/tests/behaviour/{file}.rs"));
+                tests = fs::read_to_string(path).unwrap_or_default();
+            }
+            named += 1;
+            if tests.is_empty() || !tests.contains(&format!("fn {test}")) {
+                missing.push(word.to_owned());
+            }
+        }
+    }
+    assert!(named > 30, "only {named} proofs were found: the document is written in another way now");
+    assert!(missing.is_empty(), "there is no such test: {missing:?}");
+}
+
 #[test]
 fn every_file_on_the_map_is_there() {
     let map = read(&root().join("ARCHITECTURE.md"));

@@ -14,6 +14,7 @@ mod ring;
 mod root_key;
 mod secret;
 mod session;
+mod signature;
 mod vault;
 
 pub use access::AccessKeys;
@@ -28,4 +29,5 @@ pub use ring::WrongKey;
 pub use root_key::{KeyFileFault, NotAKeyText, PassphraseFault, RootKey};
 pub use secret::Secret;
 pub use session::SessionSealer;
+pub use signature::{Algorithm, PublicKey};
 pub use vault::{Unopened, Vault};

@@ -6,7 +6,7 @@
 
 use aws_lc_rs::hmac;
 use domain::{
-    key::{KeyMac, PresentedKey},
+    key::{KeyId, KeyMac, PresentedKey},
     operator::{PresentedRefresh, PresentedToken},
 };
 use zeroize::Zeroizing;
@@ -34,6 +34,19 @@ impl Pepper {
     #[must_use]
     pub fn mac(&self, key: &PresentedKey) -> KeyMac {
         KeyMac(hmac_sha_256(&self.0, key.reveal().as_bytes()))
+    }
+
+    /// The id of whoever comes with an access token: the same for one subject of one issuer as one agent, and nobody
+    /// without the pepper can find another subject that has it.
+    #[must_use]
+    pub fn id_of_subject(&self, issuer: &str, subject: &str, agent: &str) -> KeyId {
+        let mut message = b"toolgate subject v1".to_vec();
+        for part in [issuer, subject, agent] {
+            message.extend_from_slice(&(part.len() as u64).to_be_bytes());
+            message.extend_from_slice(part.as_bytes());
+        }
+        let [a, b, c, d, e, ..] = hmac_sha_256(&self.0, &message);
+        KeyId::of_token([a, b, c, d, e])
     }
 
     /// What a presented token of an operator is looked up by.
@@ -87,6 +100,21 @@ mod tests {
             pepper(1).mac(&key),
             "the prefix is part of what is hashed"
         );
+    }
+
+    #[test]
+    fn every_subject_of_every_issuer_has_its_own_id() {
+        let id = |byte, issuer, subject, agent| pepper(byte).id_of_subject(issuer, subject, agent);
+        let first = id(1, "https://i", "ada", "laptop");
+        assert_eq!(first, id(1, "https://i", "ada", "laptop"));
+        for other in [
+            id(2, "https://i", "ada", "laptop"),
+            id(1, "https://ia", "da", "laptop"),
+            id(1, "https://i", "adal", "aptop"),
+            id(1, "https://i", "ada", "other"),
+        ] {
+            assert_ne!(first, other);
+        }
     }
 
     #[test]

@@ -4,10 +4,12 @@
 
 pub mod canonical;
 pub mod form;
+pub mod graft;
 pub mod hop;
 pub mod http1;
 pub mod json;
 pub mod jsonrpc;
+pub mod jws;
 pub mod list;
 pub mod malformed;
 pub mod mask;

@@ -2,11 +2,15 @@
 //! One table knows every method. What is not in it is unknown, and what to do then is the caller's to decide.
 
 mod headers;
+mod list_change;
+mod params;
 mod subject;
 mod version;
 
 pub use headers::{HeaderMismatch, check_headers, encode_header};
-pub use subject::{Subject, stated_version, subject};
+pub use list_change::ListChange;
+pub use params::{InvalidAnnotation, PARAM_ANNOTATION, RepeatedArgument, check_params, repeated_arguments};
+pub use subject::{Subject, declares_extension, stated_version, subject};
 pub use version::{Era, Eras, Version};
 
 /// HTTP header names, in lower case as `http` has them.
@@ -31,12 +35,24 @@ pub mod meta {
     pub const PROTOCOL_VERSION: &str = "io.modelcontextprotocol/protocolVersion";
     /// Capabilities of the client, modern era.
     pub const CLIENT_CAPABILITIES: &str = "io.modelcontextprotocol/clientCapabilities";
+    /// Name and version of the client, modern era.
+    pub const CLIENT_INFO: &str = "io.modelcontextprotocol/clientInfo";
+    /// From which level on the client wants log messages about one request, modern era.
+    pub const LOG_LEVEL: &str = "io.modelcontextprotocol/logLevel";
+    /// Name and version of the server, in results of the modern era.
+    pub const SERVER_INFO: &str = "io.modelcontextprotocol/serverInfo";
     /// The `subscriptions/listen` request whose stream a notification came on, modern era.
     pub const SUBSCRIPTION_ID: &str = "io.modelcontextprotocol/subscriptionId";
     /// The token that progress notifications repeat.
     pub const PROGRESS_TOKEN: &str = "progressToken";
     /// Start of the members that are for the gateway and never go upstream.
     pub const OURS_PREFIX: &str = "toolgate/";
+}
+
+/// Names of extensions, as they stand under `capabilities.extensions`.
+pub mod extension {
+    /// `tools/call` may answer a task, which the client asks after with `tasks/get` (modern era).
+    pub const TASKS: &str = "io.modelcontextprotocol/tasks";
 }
 
 /// Error codes of JSON-RPC 2.0 and of MCP. Codes from -32768 to -32000 are never ours to invent.
@@ -51,6 +67,8 @@ pub mod code {
     pub const INVALID_PARAMS: i32 = -32602;
     /// Headers do not say what the body says (2026-07-28).
     pub const HEADER_MISMATCH: i32 = -32020;
+    /// The request needs a capability that the client did not declare (2026-07-28).
+    pub const MISSING_CAPABILITY: i32 = -32021;
     /// The server does not speak the version asked for (2026-07-28).
     pub const UNSUPPORTED_VERSION: i32 = -32022;
 }

@@ -5,15 +5,16 @@ use std::fmt;
 
 use crate::{
     call::Action,
-    key::KeyMac,
+    key::{KeyMac, Proof},
+    oauth::IssuerId,
     packed::{push_bytes, push_headers, push_number, take, take_bytes, take_headers, take_number, take_text},
 };
 
 /// A call as it was held.
 #[derive(Clone, PartialEq, Eq)]
 pub struct HeldCall {
-    /// What the key hashes to that it came with: looked up again before it is sent.
-    pub key: KeyMac,
+    /// What proved its caller: looked at again before it is sent.
+    pub proof: Proof,
     /// Where the service was ([`Upstream::destination`](crate::service::Upstream::destination)). People approved a call
     /// to there, and to nowhere else.
     pub destination: String,
@@ -55,8 +56,9 @@ impl fmt::Debug for HeldCall {
     }
 }
 
-/// The first byte of [`HeldCall::to_bytes`]; another number would be another format.
-const FORMAT: u8 = 1;
+/// The first byte of [`HeldCall::to_bytes`]: what proved the caller. Another number would be another format.
+const OF_KEY: u8 = 1;
+const OF_TOKEN: u8 = 2;
 
 impl HeldCall {
     /// The body that is sent.
@@ -67,12 +69,16 @@ impl HeldCall {
         }
     }
 
-    /// The call as bytes, to be sealed: format, key, destination, action, exchange, headers.
+    /// The call as bytes, to be sealed: format, key or issuer, destination, action, exchange, headers.
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(self.body().len() + 1_024);
-        bytes.push(FORMAT);
-        bytes.extend_from_slice(&self.key.0);
+        let (format, proof) = match &self.proof {
+            Proof::Key(mac) => (OF_KEY, &mac.0),
+            Proof::Token { issuer, expires_at: _ } => (OF_TOKEN, &issuer.0),
+        };
+        bytes.push(format);
+        bytes.extend_from_slice(proof);
         push_bytes(&mut bytes, self.destination.as_bytes());
         let (kind, texts) = match &self.action {
             Action::Tool(name) => (b't', std::slice::from_ref(name)),
@@ -110,8 +116,13 @@ impl HeldCall {
     #[must_use]
     pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
         let mut rest = bytes;
-        let [FORMAT] = take(&mut rest, 1)? else { return None };
-        let key = KeyMac(take(&mut rest, 32)?.try_into().ok()?);
+        let [format] = take(&mut rest, 1)? else { return None };
+        let proof = take(&mut rest, 32)?.try_into().ok()?;
+        let proof = match *format {
+            OF_KEY => Proof::Key(KeyMac(proof)),
+            OF_TOKEN => Proof::Token { issuer: IssuerId(proof), expires_at: None },
+            _ => return None,
+        };
         let destination = take_text(&mut rest)?;
         let [kind] = take(&mut rest, 1)? else { return None };
         let mut texts = Vec::new();
@@ -144,7 +155,7 @@ impl HeldCall {
             _ => return None,
         };
         let headers = take_headers(&mut rest)?;
-        rest.is_empty().then_some(Self { key, destination, action, exchange, headers })
+        rest.is_empty().then_some(Self { proof, destination, action, exchange, headers })
     }
 }
 
@@ -164,12 +175,15 @@ mod tests {
             target: "/v1/refunds?a=b".into(),
             body: b"{}".to_vec(),
         };
-        let (key, destination) = (KeyMac([7; 32]), "https://api.example.com/v1");
-        let call = |action, exchange| {
+        let (key, destination) = (Proof::Key(KeyMac([7; 32])), "https://api.example.com/v1");
+        let of_token = Proof::Token { issuer: IssuerId([7; 32]), expires_at: None };
+        let call_of = |proof, action, exchange| {
             let (destination, headers) = (destination.to_owned(), headers.clone());
-            HeldCall { key, destination, action, exchange, headers }
+            HeldCall { proof, destination, action, exchange, headers }
         };
+        let call = |action, exchange| call_of(key, action, exchange);
         vec![
+            call_of(of_token, Action::Tool("write".into()), message(None, true)),
             call(Action::Tool("write".into()), message(None, true)),
             call(Action::Prompt("p".into()), message(Some(""), false)),
             call(Action::Resource("file:///a".into()), message(Some("token"), false)),

@@ -4,7 +4,6 @@
 //! typing error before anything is looked up. The fixed prefix lets secret scanners recognise a leaked one.
 
 use super::KeyId;
-use crate::names::CROCKFORD;
 
 const LENGTH: usize = 63;
 const BASE62: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
@@ -22,7 +21,7 @@ impl Minted {
         let (body, check) = (text.get(..LENGTH - 6)?, text.get(LENGTH - 6..)?);
         let inner = body.strip_prefix(prefix)?.strip_suffix('_')?;
         let (id, secret) = inner.split_once('_')?;
-        let id = KeyId::parse(id)?;
+        let id = KeyId::parse(id).filter(|id| !id.is_of_token())?;
         let plain = |part: &str| part.bytes().all(|b| BASE62.contains(&b));
         let whole = text.len() == LENGTH && secret.len() == 43 && plain(secret);
         (whole && check == check_of(body)).then(|| Self { text: text.to_owned(), id })
@@ -30,13 +29,7 @@ impl Minted {
 
     /// Makes one of random bits: 5 bytes for the id, 32 for the secret.
     pub fn mint(prefix: &str, id: [u8; 5], secret: [u8; 32]) -> Self {
-        let mut bits = id.iter().fold(0u64, |bits, byte| (bits << 8) | u64::from(*byte));
-        let mut id = [b'0'; 8];
-        for place in id.iter_mut().rev() {
-            *place = CROCKFORD.get((bits & 31) as usize).copied().unwrap_or(b'0');
-            bits >>= 5;
-        }
-        let id = KeyId(id);
+        let id = KeyId::of_bits(id);
         let mut text = format!("{prefix}{id}_{}_", base62(secret));
         let check = check_of(&text);
         text.push_str(&check);
@@ -56,11 +49,15 @@ impl Minted {
 
 impl Drop for Minted {
     fn drop(&mut self) {
-        // Best effort without `unsafe`: overwrite the text before its memory is given back.
-        let mut bytes = std::mem::take(&mut self.text).into_bytes();
-        bytes.fill(0);
-        std::hint::black_box(&bytes);
+        wipe(&mut self.text);
     }
+}
+
+/// Best effort without `unsafe`: overwrites a text before its memory is given back.
+pub(crate) fn wipe(text: &mut String) {
+    let mut bytes = std::mem::take(text).into_bytes();
+    bytes.fill(0);
+    std::hint::black_box(&bytes);
 }
 
 /// 32 bytes as 43 digits of base 62 (62^43 > 2^256), most significant first.

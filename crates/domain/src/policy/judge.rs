@@ -4,6 +4,8 @@
 
 mod found;
 mod may_hold;
+mod may_request;
+mod reach;
 
 use std::borrow::Cow;
 

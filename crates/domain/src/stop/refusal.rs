@@ -18,6 +18,8 @@ use crate::{
 pub enum Refusal {
     /// 401. One same answer whatever the cause; the trail knows it.
     Unauthorized(KeyFault),
+    /// 403: the access token is good, and lacks the scope that its issuer's terms ask for.
+    InsufficientScope(String),
     /// 503: the kill switch is on; nothing is forwarded for anybody.
     Stopped,
     /// 403: the service does not exist or is not in the agent's scope; the answer does not tell which.
@@ -45,6 +47,8 @@ pub enum Refusal {
     ForeignOrigin(&'static str),
     /// 404: the session has ended, or is not this agent's.
     UnknownSession,
+    /// 404: the newest version of MCP has no such method.
+    NoSuchMethod(String),
     /// 405: this endpoint does not take that method.
     MethodNotAllowed,
     /// 404: there is no such endpoint.
@@ -113,14 +117,17 @@ impl Refusal {
         match self {
             Self::Unauthorized(_) => "unauthorized",
             Self::Stopped => "stopped",
-            Self::NotInScope | Self::Forbidden { .. } | Self::ToolHeldBack(_) | Self::ForeignOrigin(_) => {
-                "forbidden"
-            }
+            Self::NotInScope
+            | Self::Forbidden { .. }
+            | Self::ToolHeldBack(_)
+            | Self::ForeignOrigin(_)
+            | Self::InsufficientScope(_) => "forbidden",
             Self::RateLimited(_) => "rate-limited",
             Self::Unreadable(_) => "malformed",
             Self::TooLarge(_) => "too-large",
             Self::UnsupportedMediaType => "unsupported-media-type",
             Self::UnknownSession => "unknown-session",
+            Self::NoSuchMethod(_) => "no-such-method",
             Self::MethodNotAllowed => "method-not-allowed",
             Self::NoSuchEndpoint | Self::WrongDoor { .. } => "no-such-endpoint",
             Self::InProgress => "in-progress",
@@ -146,15 +153,18 @@ impl Refusal {
             | Self::ToolHeldBack(_)
             | Self::ForeignOrigin(_)
             | Self::TooRisky { .. }
+            | Self::InsufficientScope(_)
             | Self::CannotWait(_) => 403,
             Self::RateLimited(_) | Self::PendingFull(_) => 429,
             Self::NotApproved(end) => end.status(),
             Self::Unreadable(_) => 400,
             Self::TooLarge(_) => 413,
             Self::UnsupportedMediaType => 415,
-            Self::UnknownSession | Self::NoSuchEndpoint | Self::WrongDoor { .. } | Self::NoSuchApproval => {
-                404
-            }
+            Self::UnknownSession
+            | Self::NoSuchMethod(_)
+            | Self::NoSuchEndpoint
+            | Self::WrongDoor { .. }
+            | Self::NoSuchApproval => 404,
             Self::MethodNotAllowed => 405,
             Self::InProgress | Self::OutcomeUnknown | Self::NotDecided { .. } | Self::NotTakenBack { .. } => {
                 409
@@ -168,6 +178,7 @@ impl Refusal {
     pub fn cause(&self) -> Cow<'static, str> {
         match self {
             Self::Unauthorized(fault) => fault.as_str().into(),
+            Self::InsufficientScope(_) => "token lacks a scope".into(),
             Self::Stopped => "kill switch".into(),
             Self::NotInScope => "not in scope".into(),
             Self::Forbidden { reason, .. } => reason.clone().into(),
@@ -178,6 +189,7 @@ impl Refusal {
             Self::UnsupportedMediaType => "not application/json".into(),
             Self::ForeignOrigin(what) => (*what).into(),
             Self::UnknownSession => "unknown session".into(),
+            Self::NoSuchMethod(_) => "no such method in this version".into(),
             Self::MethodNotAllowed => "method not allowed".into(),
             Self::NoSuchEndpoint => "no such endpoint".into(),
             Self::WrongDoor { .. } => "another door".into(),
@@ -199,12 +211,13 @@ impl Refusal {
     #[must_use]
     pub fn gate(&self) -> Gate {
         match self {
-            Self::Unauthorized(_) => Gate::Authenticate,
+            Self::Unauthorized(_) | Self::InsufficientScope(_) => Gate::Authenticate,
             Self::Stopped
             | Self::NotInScope
             | Self::Forbidden { .. }
             | Self::ToolHeldBack(_)
-            | Self::UnknownSession => Gate::Authorize,
+            | Self::UnknownSession
+            | Self::NoSuchMethod(_) => Gate::Authorize,
             Self::RateLimited(_) => Gate::RateLimit,
             Self::InProgress | Self::KeyReused | Self::OutcomeUnknown => Gate::Idempotency,
             Self::TooRisky { .. } => Gate::AssessRisk,

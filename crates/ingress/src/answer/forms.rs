@@ -4,7 +4,7 @@
 use std::fmt::Write as _;
 
 use domain::{audit::write_json_string, call::Call};
-use wire::mcp::Version;
+use wire::mcp::{Era, Version};
 
 use super::words::Words;
 
@@ -31,9 +31,11 @@ impl Words {
     }
 
     /// A tool result with `isError`, for clients that hide errors from the model.
-    pub(super) fn tool_result(&self, id: &str, call: &Call) -> String {
+    pub(super) fn tool_result(&self, id: &str, modern: bool, call: &Call) -> String {
+        // The newest protocol wants to be told what kind of result it is.
+        let kind = if modern { "\"resultType\":\"complete\"," } else { "" };
         let mut body = format!(
-            "{{\"jsonrpc\":\"2.0\",\"id\":{id},\"result\":{{\"content\":[{{\"type\":\"text\",\"text\":"
+            "{{\"jsonrpc\":\"2.0\",\"id\":{id},\"result\":{{{kind}\"content\":[{{\"type\":\"text\",\"text\":"
         );
         write_json_string(&mut body, &self.sentence(call));
         body.push_str("}],\"isError\":true}}");
@@ -72,9 +74,10 @@ impl Words {
         }
         member(&mut body, "next", &self.next);
         if let Some(requested) = &self.requested_version {
-            // MCP 2026-07-28 wants both beside its code -32022.
-            let supported: Vec<String> =
-                Version::ALL.iter().rev().map(|version| format!("\"{version}\"")).collect();
+            // MCP 2026-07-28 wants both beside its code -32022. The older versions do not know that code, and agree on
+            // one of theirs in `initialize`.
+            let modern = Version::ALL.iter().filter(|version| version.era() == Era::Modern);
+            let supported: Vec<String> = modern.map(|version| format!("\"{version}\"")).collect();
             let _ = write!(body, ",\"supported\":[{}]", supported.join(","));
             member(&mut body, "requested", requested);
         }

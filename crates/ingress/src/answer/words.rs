@@ -3,6 +3,8 @@
 
 mod held;
 
+pub(super) use held::standing;
+
 use std::fmt::Write as _;
 
 use domain::{
@@ -12,6 +14,7 @@ use domain::{
     stop::{Fault, Gate, Refusal, Unreadable},
     tools::HeldBack,
 };
+use wire::mcp::Version;
 
 /// What is said about one stop.
 pub(super) struct Words {
@@ -77,6 +80,13 @@ impl Words {
                               do not retry with this one."
                         .into();
             }
+            Refusal::InsufficientScope(scope) => {
+                words.detail =
+                    format!("The access token lacks the scope {}. Nothing was sent.", quoted(scope));
+                words.reason = Some("insufficient scope".into());
+                words.next =
+                    "Do not retry with this token; get one with that scope, or tell the user.".into();
+            }
             Refusal::Stopped => {
                 words.title = "Stopped";
                 words.verdict = "Stopped";
@@ -106,10 +116,13 @@ impl Words {
                     "Do not retry. Use another action, or tell the user that an operator must change the \
                               policy. POST /v1/explain answers beforehand."
                         .into();
-                words.next_for_model = Some(
-                    "Do not retry; use a listed tool, or tell the user that an operator must change the policy."
-                        .into(),
-                );
+                let instead = match call.action {
+                    Action::Request(_) => "make another request",
+                    _ => "use a listed tool",
+                };
+                words.next_for_model = Some(format!(
+                    "Do not retry; {instead}, or tell the user that an operator must change the policy."
+                ));
             }
             Refusal::ToolHeldBack(held) => {
                 let what = match held {
@@ -174,6 +187,15 @@ impl Words {
                 words.title = "Unknown session";
                 words.detail = "This session has ended, or is not yours. Nothing was sent.".into();
                 words.next = "Send `initialize` again, without a session id.".into();
+            }
+            Refusal::NoSuchMethod(method) => {
+                words.title = "No such method";
+                words.detail = format!(
+                    "MCP {} has no method {}. Nothing was sent.",
+                    Version::V2026_07_28,
+                    quoted(method)
+                );
+                words.next = "Do not retry; use a method of that version, or an older version.".into();
             }
             Refusal::MethodNotAllowed => {
                 words.title = "Method not allowed";

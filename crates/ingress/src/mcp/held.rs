@@ -9,14 +9,11 @@ use domain::{
     names::ApprovalId,
     stop::{Refusal, Stop},
 };
-use http::{Response, StatusCode};
-use pipeline::{
-    Exchange, WAIT_TOOL,
-    arrival::Caller,
-    flow::{self, Flow},
-};
+use http::Response;
+use pipeline::{Exchange, WAIT_TOOL, arrival::Caller, flow::Flow};
 use wire::{Message, Raw, Shape, mcp::Class};
 
+use super::ours::accepted;
 use crate::{
     Front,
     answer::{self, Form},
@@ -64,7 +61,7 @@ fn is_wait_tool(action: &Action) -> bool {
     matches!(action, Action::Tool(name) if name == WAIT_TOOL)
 }
 
-fn approval_in(message: &Message) -> Option<ApprovalId> {
+pub(super) fn approval_in(message: &Message) -> Option<ApprovalId> {
     let arguments = message.params()?.get("arguments")?;
     ApprovalId::parse(&arguments.get("approval").and_then(Raw::as_str)?)
 }
@@ -98,7 +95,8 @@ impl Own {
                 };
                 match found {
                     Ok(approval) => {
-                        let vigil = Vigil::of_question(&front, &call, form, &approval);
+                        let form = form_for(form, &approval);
+                        let vigil = Vigil::of_question(&front, &call, &form, &approval);
                         let progress = progress.filter(|_| approval.status.is_under_way());
                         vigil.answered(progress).await
                     }
@@ -125,9 +123,12 @@ pub(super) fn housekeeping(call: Call) -> Arc<Call> {
     Arc::new(Call { class: Class::Housekeeping, ..call })
 }
 
-fn accepted(call: &Call) -> Response<Flow> {
-    let mut response = Response::new(flow::whole(""));
-    *response.status_mut() = StatusCode::ACCEPTED;
-    answer::sign_own(&mut response, call);
-    response
+/// What a held request to an HTTP service was answered is told as a result of the tool that asks.
+fn form_for(form: &Form, approval: &Approval) -> Form {
+    match form {
+        Form::Rpc { id, modern, .. } if approval.held.is_request() => {
+            Form::Tool { id: id.clone(), modern: *modern }
+        }
+        form => form.clone(),
+    }
 }

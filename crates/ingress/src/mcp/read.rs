@@ -18,7 +18,7 @@ use wire::{
     mcp::{self, Class, Era, Subject, Version},
 };
 
-use super::method_word;
+use super::{method_word, task};
 use crate::{
     Front,
     answer::Form,
@@ -47,7 +47,7 @@ pub(super) struct Read {
 }
 
 /// What a request says of itself, beside its message.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(super) struct Stated {
     pub(super) modern: bool,
     pub(super) session: Option<String>,
@@ -55,6 +55,8 @@ pub(super) struct Stated {
     pub(super) intent: Option<String>,
     /// The token under which it wants to hear of progress, where it takes event streams.
     pub(super) progress: Option<String>,
+    /// Whether it may be answered a task, should it be held.
+    pub(super) tasks: bool,
 }
 
 /// A request that could not, and how its answer must look as far as that is known.
@@ -99,33 +101,39 @@ pub(super) async fn read(
         }
     }
     let version = only(headers, &HeaderName::from_static(mcp::header::PROTOCOL_VERSION))?;
-    let version = version.map(version_of).transpose()?;
+    let version = version.map(version_of).transpose();
     let session = only(headers, &HeaderName::from_static(mcp::header::SESSION_ID))?
         .map(|value| value.to_str().map(str::to_owned).map_err(|_| Refusal::UnknownSession))
         .transpose()?;
-    let modern = version.is_some_and(|version| version.era() == Era::Modern);
 
     let exchange = match head.method {
         Method::GET => Exchange::Listen,
         Method::DELETE => Exchange::End,
         Method::POST => {
             let bytes = limits::read_message(headers, body, front, claims.key()).await?;
-            return read_message(bytes, headers, modern, session, claims);
+            let read = read_message(bytes, headers, version, session, claims)?;
+            if read.stated.modern {
+                // The newest protocol resumes nothing.
+                travelling.remove(mcp::header::LAST_EVENT_ID);
+            }
+            return Ok(read);
         }
         _ => return Err(Refusal::MethodNotAllowed.into()),
     };
+    // The newest protocol has neither sessions nor streams without a request.
+    if version?.is_some_and(|version| version.era() == Era::Modern) {
+        return Err(Refusal::MethodNotAllowed.into());
+    }
     let method = method_word(&head.method);
-    // The newest protocol has no sessions; what is named one is ignored.
-    let session = session.filter(|_| !modern);
     let (action, class) = (Action::Service, Class::Housekeeping);
-    let stated = Stated { modern, session, ..Stated::default() };
+    let stated = Stated { session, ..Stated::default() };
     Ok(Read { exchange, method, action, class, form: Form::Plain, stated })
 }
 
 fn read_message(
     bytes: Bytes,
     headers: &HeaderMap,
-    modern_header: bool,
+    version: Result<Option<Version>, Unreadable>,
     session: Option<String>,
     claims: &mut Claims,
 ) -> Result<Read, Unread> {
@@ -156,20 +164,22 @@ fn read_message(
         message = Message::read(without, &limits).map_err(Unreadable::Body)?;
     }
 
-    let form = match message.shape() {
-        Shape::Request { id, method } => {
-            Form::Rpc { id: id.text().to_owned(), is_tool_call: method == "tools/call" }
-        }
-        Shape::Notification { .. } | Shape::Response { .. } => Form::Plain,
-    };
+    let states_version = message.meta(mcp::meta::PROTOCOL_VERSION).is_some();
+    let modern = states_version || matches!(&version, Ok(Some(version)) if version.era() == Era::Modern);
+    let form = Form::of(&message, modern);
     let unread =
         |unreadable| Unread { stop: Refusal::Unreadable(unreadable).into(), form: Some(form.clone()) };
-    let modern = modern_header || message.meta(mcp::meta::PROTOCOL_VERSION).is_some();
-    check_names(&message, headers, modern).map_err(unread)?;
+    if modern {
+        check_modern(&message, headers).map_err(|stop| Unread { stop, form: Some(form.clone()) })?;
+    } else {
+        version.map_err(unread)?;
+        check_legacy(&message, headers).map_err(unread)?;
+    }
     let (method, action, class) = subject_of(&message).map_err(unread)?;
     let session = session.filter(|_| !modern);
     let (repeatable, intent) = (repeatable.map_err(unread)?, intent.map_err(unread)?);
-    let stated = Stated { modern, session, repeatable, intent, progress };
+    let tasks = modern && task::is_welcome(&message);
+    let stated = Stated { modern, session, repeatable, intent, progress, tasks };
     Ok(Read { exchange: Exchange::Post(message), method, action, class, form, stated })
 }
 
@@ -190,7 +200,7 @@ fn takes_events(headers: &HeaderMap) -> bool {
 }
 
 /// What the message acts on, in the words that policy uses.
-fn subject_of(message: &Message) -> Result<(Cow<'static, str>, Action, Class), Unreadable> {
+pub(super) fn subject_of(message: &Message) -> Result<(Cow<'static, str>, Action, Class), Unreadable> {
     let (Shape::Request { method: name, .. } | Shape::Notification { method: name }) = message.shape() else {
         return Ok((Cow::Borrowed("response"), Action::Service, Class::Housekeeping));
     };
@@ -208,22 +218,33 @@ fn subject_of(message: &Message) -> Result<(Cow<'static, str>, Action, Class), U
     Ok((Cow::Borrowed(method.name), action, method.class))
 }
 
-/// The headers of the newest protocol must say what the body says; in the older ones they may be left out, but
-/// must not say something else either.
-fn check_names(message: &Message, headers: &HeaderMap, modern: bool) -> Result<(), Unreadable> {
+/// A request of the newest protocol states its version, its headers say what its body says, the version is one that is
+/// spoken here and it has the method: asked in this order, so that who contradicts themselves is told that first.
+fn check_modern(message: &Message, headers: &HeaderMap) -> Result<(), Stop> {
     let value =
         |name| only(headers, &HeaderName::from_static(name)).map(|value| value.map(HeaderValue::as_bytes));
     let (version, method, name) =
         (value(mcp::header::PROTOCOL_VERSION)?, value(mcp::header::METHOD)?, value(mcp::header::NAME)?);
-    if modern {
-        if matches!(message.shape(), Shape::Request { .. }) {
-            let stated = mcp::stated_version(message).map_err(Unreadable::Body)?;
-            if Version::parse(&stated).is_none() {
-                return Err(unknown_version(&stated));
-            }
-        }
-        return mcp::check_headers(message, version, method, name).map_err(Unreadable::Headers);
+    let Shape::Request { method: called, .. } = message.shape() else {
+        return Ok(mcp::check_headers(message, version, method, name).map_err(Unreadable::Headers)?);
+    };
+    let stated = mcp::stated_version(message).map_err(Unreadable::Body)?;
+    mcp::check_headers(message, version, method, name).map_err(Unreadable::Headers)?;
+    if Version::parse(&stated).is_none() {
+        return Err(unknown_version(&stated).into());
     }
+    match mcp::method(called) {
+        Some(known) if !known.eras.include_era(Era::Modern) => {
+            Err(Refusal::NoSuchMethod(called.to_owned()).into())
+        }
+        // What no version knows is for the service's settings to refuse.
+        _ => Ok(()),
+    }
+}
+
+/// In the older protocols the headers may be left out, but must not say something else either.
+fn check_legacy(message: &Message, headers: &HeaderMap) -> Result<(), Unreadable> {
+    let method = only(headers, &HeaderName::from_static(mcp::header::METHOD))?.map(HeaderValue::as_bytes);
     let differs = method.is_some_and(|said| Some(said) != message.method().map(str::as_bytes));
     if differs { Err(Unreadable::Header(mcp::header::METHOD.into())) } else { Ok(()) }
 }

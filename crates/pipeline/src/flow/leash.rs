@@ -1,4 +1,4 @@
-//! An open stream ends when its caller loses the right to it: key revoked or expired, agent disabled, service
+//! An open stream ends when its caller loses the right to it: key revoked, key or token expired, agent disabled, service
 //! removed or taken out of its scope, role taken out of the policy; and when the kill switch is turned on.
 
 use std::{
@@ -56,11 +56,11 @@ async fn ended(freshness: Arc<Freshness>, clock: Arc<dyn Clock>, caller: Caller,
         if world.check_kill_switch().is_err() {
             return Broken::Stopped;
         }
-        let Ok((key, agent)) = world.holder(&caller.mac, now) else { return Broken::Withdrawn };
+        let Ok((agent, end)) = caller.still(&world, now) else { return Broken::Withdrawn };
         if !matches!(judge(&world, agent, &service, &Action::Service, Args::Unknown), Verdict::Allow { .. }) {
             return Broken::Withdrawn;
         }
-        let time_left = key.expires_at.map(|end| end.duration_since(now.wall).unsigned_abs());
+        let time_left = end.map(|end| end.duration_since(now.wall).unsigned_abs());
         let expiry = async {
             match time_left {
                 Some(left) => tokio::time::sleep(left).await,

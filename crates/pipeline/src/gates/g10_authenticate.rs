@@ -1,14 +1,18 @@
-//! Gate 10: who is asking? Looks the key up by its MAC; the answer never tells why a key was refused.
+//! Gate 10: who is asking? Looks the key up by its MAC, or has the access token proven; the answer never tells why
+//! either was refused.
 
 use std::{net::IpAddr, sync::Arc};
 
 use counters::{Counters, Taken};
 use domain::{
+    approval::Held,
     call::Call,
     clock::Now,
-    key::KeyMac,
+    foreign::escape_foreign,
+    key::{KeyId, Proof},
+    oauth::{AccessToken, Resource, TokenFault},
     quota,
-    stop::{KeyFault, Refusal, Stop, Unreadable},
+    stop::{Fault, KeyFault, Refusal, Stop, Unreadable},
     world::World,
 };
 use vault::Pepper;
@@ -17,6 +21,7 @@ use super::{g30_rate_limit::over, g70_record::Draft};
 use crate::{
     arrival::{Arrival, Caller, Presented},
     freshness::Freshness,
+    issuers::{Issuers, Unvouched, Vouched},
 };
 
 /// A request from a known agent. Only this gate can make one.
@@ -36,20 +41,27 @@ impl Authenticated {
     }
 }
 
-/// The same question about a call that was held: is its key still good?
+/// The same question about a call that was held: is its key still good, or its token's issuer still configured on the
+/// same terms? A token that has expired meanwhile was good when the call was made; people take longer than that.
 pub(crate) fn again(
     arrival: Arrival,
-    mac: KeyMac,
+    proof: &Proof,
+    held: &Held,
     world: &World,
+    issuers: &Issuers,
     draft: &mut Draft,
 ) -> Result<Authenticated, Stop> {
-    match world.holder(&mac, arrival.at) {
-        Ok((key, agent)) => {
-            draft.caller(key.id, agent);
-            Ok(Authenticated { caller: Caller { agent: Arc::clone(agent), key: key.id, mac }, arrival })
+    let known = match proof {
+        Proof::Key(mac) => world.holder(mac, arrival.at).map(|(key, agent)| (key.id, agent)),
+        Proof::Token { issuer, .. } if !issuers.has(issuer) => Err(KeyFault::Token(TokenFault::IssuerGone)),
+        Proof::Token { .. } => {
+            let agent = world.active(&held.agent).ok_or(KeyFault::AgentDisabled(held.key_id));
+            agent.map(|agent| (held.key_id, agent))
         }
-        Err(fault) => Err(Refusal::Unauthorized(fault).into()),
-    }
+    };
+    let (key, agent) = known.map_err(Refusal::Unauthorized)?;
+    draft.caller(key, agent);
+    Ok(Authenticated { caller: Caller { agent: Arc::clone(agent), key, proof: *proof }, arrival })
 }
 
 pub(crate) async fn authenticate(
@@ -57,13 +69,14 @@ pub(crate) async fn authenticate(
     world: &mut Arc<World>,
     freshness: &Freshness,
     pepper: &Pepper,
+    issuers: &Issuers,
     counters: &Counters,
     draft: &mut Draft,
 ) -> Result<Authenticated, Stop> {
-    let fault = match &arrival.key {
+    let stop = match &arrival.key {
         Presented::Several => return Err(Refusal::Unreadable(Unreadable::TwoKeys).into()),
-        Presented::Missing => KeyFault::Missing,
-        Presented::Misshapen => KeyFault::Misshapen,
+        Presented::Missing => unauthorized(KeyFault::Missing),
+        Presented::Misshapen => unauthorized(KeyFault::Misshapen),
         Presented::One(key) => {
             let mac = pepper.mac(key);
             if !world.keys.contains_key(&mac) && freshness.catch_up(arrival.at).await {
@@ -73,21 +86,79 @@ pub(crate) async fn authenticate(
             match world.holder(&mac, arrival.at) {
                 Ok((key, agent)) => {
                     draft.caller(key.id, agent);
-                    let caller = Caller { agent: Arc::clone(agent), key: key.id, mac };
+                    let caller = Caller { agent: Arc::clone(agent), key: key.id, proof: Proof::Key(mac) };
                     return Ok(Authenticated { caller, arrival });
                 }
-                Err(fault) => fault,
+                Err(fault) => unauthorized(fault),
+            }
+        }
+        // Where no issuer is configured it is a text like any other.
+        Presented::Token(..) if issuers.is_empty() => unauthorized(KeyFault::Misshapen),
+        Presented::Token(token, resource) => {
+            let known = vouched(token, resource, arrival.at, world, freshness, pepper, issuers).await;
+            if let Ok((caller, _)) = &known {
+                draft.caller(caller.key, &caller.agent);
+            }
+            match known {
+                Ok((caller, None)) => return Ok(Authenticated { caller, arrival }),
+                Ok((_, Some(scope))) => Refusal::InsufficientScope(scope).into(),
+                Err(stop) => stop,
             }
         }
     };
-    draft.failed_key(fault);
+    if let Stop::Refused(Refusal::Unauthorized(fault)) = &stop {
+        draft.failed_key(*fault);
+    }
     let (source, at, call) = (arrival.source, arrival.at, Arc::clone(&arrival.call));
-    Err(refuse(fault, source, at, &call, world, counters).await)
+    Err(charged(stop, source, at, &call, world, counters).await)
 }
 
-/// One same refusal for every fault of a key, limited for each source so that guessing costs us little.
-async fn refuse(
-    fault: KeyFault,
+fn unauthorized(fault: KeyFault) -> Stop {
+    Refusal::Unauthorized(fault).into()
+}
+
+/// Who comes with an access token, and the scope that it lacks. The agent must be there: a token makes none.
+async fn vouched(
+    token: &AccessToken,
+    resource: &Resource,
+    at: Now,
+    world: &mut Arc<World>,
+    freshness: &Freshness,
+    pepper: &Pepper,
+    issuers: &Issuers,
+) -> Result<(Caller, Option<String>), Stop> {
+    let Vouched { grant, issuer, proof, lacks, is_new } = match issuers.examine(token, resource, at).await {
+        Ok(vouched) => vouched,
+        Err(Unvouched::Refused(fault)) => return Err(unauthorized(KeyFault::Token(fault))),
+        // Nobody can say whether it is good: the client should come back with it.
+        Err(Unvouched::Unavailable) => return Err(Fault::StaleAuthorization.into()),
+    };
+    if !world.agents.contains_key(&grant.agent) && freshness.catch_up(at).await {
+        // The agent may have been made since the last look at the store.
+        *world = freshness.current();
+    }
+    let key: KeyId = pepper.id_of_subject(&issuer, &grant.subject, grant.agent.as_str());
+    let agent = world.active(&grant.agent).ok_or_else(|| {
+        let is_known = world.agents.contains_key(&grant.agent);
+        unauthorized(if is_known {
+            KeyFault::AgentDisabled(key)
+        } else {
+            KeyFault::Token(TokenFault::NoAgent)
+        })
+    })?;
+    if is_new {
+        let subject = escape_foreign(&grant.subject);
+        tracing::info!(
+            "subject `{subject}` of {issuer} has a new token; it is key {key} of agent {}",
+            agent.name
+        );
+    }
+    Ok((Caller { agent: Arc::clone(agent), key, proof }, lacks))
+}
+
+/// Limits for each source how often it may fail, so that guessing costs us little.
+async fn charged(
+    stop: Stop,
     source: IpAddr,
     at: Now,
     call: &Call,
@@ -96,7 +167,7 @@ async fn refuse(
 ) -> Stop {
     let charges = quota::failed_authentication(source);
     match counters.take(at.monotonic, &charges).await {
-        Ok(Taken::Admitted) => Refusal::Unauthorized(fault).into(),
+        Ok(Taken::Admitted) => stop,
         Err(lost) => super::g30_rate_limit::lost(lost),
         Ok(Taken::Over { which, retry_after }) => over(&charges, which, retry_after, &world.policy, call),
     }

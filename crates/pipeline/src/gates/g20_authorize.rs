@@ -1,5 +1,6 @@
 //! Gate 20: may they ask for this? The kill switch first, then scope, then the policy (silence means no), then
-//! whether the session that they speak of is theirs. Arguments are looked at only where a condition asks for them.
+//! whether the session that they speak of is theirs. Arguments are looked at only where a condition asks for them, or
+//! a header must repeat them.
 
 use std::{convert::Infallible, sync::Arc};
 
@@ -9,13 +10,17 @@ use domain::{
     idempotency::Repeatable,
     policy::{Args, Facts, Refused, Rights, RuleRisk, Verdict, Wants, judge},
     service::{Service, Upstream},
-    stop::{Fault, Refusal, Stop},
+    stop::{Fault, Refusal, Stop, Unreadable},
+    tools::Catalogue,
     world::World,
 };
-use http::HeaderMap;
+use http::{HeaderMap, HeaderValue};
 use jiff::Timestamp;
 use tokio::sync::oneshot;
-use wire::mcp::Class;
+use wire::{
+    Limits,
+    mcp::{self, Class, PARAM_ANNOTATION, repeated_arguments},
+};
 
 use super::{g10_authenticate::Authenticated, g70_record::Draft};
 use crate::{
@@ -94,6 +99,10 @@ pub(crate) async fn authorize(
         }
         Verdict::Never(refused) => {
             check_door(&service, &exchange)?;
+            // The newest version has an answer of its own to what it does not know.
+            if arrival.modern && *refused == Refused::UnknownMethod {
+                return Err(Refusal::NoSuchMethod(call.method.to_string()).into());
+            }
             return Err(refused.clone().into_refusal(&caller.agent.role).into());
         }
         // Nothing is left open once the arguments are known.
@@ -132,6 +141,9 @@ pub(crate) async fn authorize(
     if let Verdict::Never(refused) = verdict {
         return Err(refused.into_refusal(&caller.agent.role).into());
     }
+    if arrival.modern {
+        check_params(&world.tools, &call, &exchange, &arrival.headers)?;
+    }
     let (rule_risk, wants) = match verdict {
         // Only calls can wait: nobody comes back for the answer to housekeeping.
         Verdict::Ask(wants) if call.class == Class::Housekeeping => {
@@ -159,6 +171,27 @@ pub(crate) async fn authorize(
         gone: arrival.gone,
         _proof: Proof,
     })
+}
+
+/// The arguments that the tool's schema wants in headers too stand there as in the body: who acts on the headers alone,
+/// between us and the upstream, acts on the same call. A tool that no list has shown yet is the upstream's to check.
+fn check_params(
+    tools: &Catalogue,
+    call: &Call,
+    exchange: &Exchange,
+    headers: &HeaderMap,
+) -> Result<(), Refusal> {
+    let (Action::Tool(tool), Exchange::Post(message)) = (&call.action, exchange) else { return Ok(()) };
+    let schema = tools.known(&call.service, tool).and_then(|known| known.schema.as_deref());
+    let Some(schema) = schema.filter(|schema| schema.contains(PARAM_ANNOTATION)) else { return Ok(()) };
+    let Ok(schema) = wire::json::read(schema.as_bytes(), &Limits::of_bytes(schema.len())) else {
+        return Ok(());
+    };
+    // Where annotations mean nothing, nobody is to repeat anything.
+    let Ok(repeated) = repeated_arguments(schema) else { return Ok(()) };
+    let arguments = message.params().and_then(|params| params.get("arguments"));
+    let values = |name: &str| headers.get_all(name).iter().map(HeaderValue::as_bytes);
+    mcp::check_params(&repeated, arguments, values).map_err(|mismatch| Unreadable::Headers(mismatch).into())
 }
 
 /// What the policy says to a call whose body is there, as far as a condition reads it.

@@ -204,7 +204,7 @@ fn sealed_form(call: &Authorized) -> Result<HeldCall, Stop> {
             modern: call.modern,
             session: call.session_token.clone(),
         },
-        Exchange::Request(ApiRequest { method, target, body }) => HeldExchange::Request {
+        Exchange::Request(ApiRequest { method, target, body, .. }) => HeldExchange::Request {
             method: method.as_str().to_owned(),
             target: target.as_str().to_owned(),
             body: body.bytes().ok_or(Fault::Internal)?.to_vec(),
@@ -215,7 +215,7 @@ fn sealed_form(call: &Authorized) -> Result<HeldCall, Stop> {
     let headers =
         headers.map(|(name, value)| (name.as_str().to_owned(), value.as_bytes().to_vec())).collect();
     Ok(HeldCall {
-        key: call.caller.mac,
+        proof: call.caller.proof,
         destination: call.service.upstream.destination(),
         action: call.call.action.clone(),
         exchange,

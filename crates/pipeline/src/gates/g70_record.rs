@@ -287,7 +287,7 @@ impl Record {
     fn may_leave(&self, call: &Approved, freshness: &Freshness) -> Result<(), Stop> {
         let world = freshness.current();
         world.check_kill_switch()?;
-        world.holder(&call.caller.mac, self.clock.now()).map_err(Refusal::Unauthorized)?;
+        call.caller.still(&world, self.clock.now()).map_err(Refusal::Unauthorized)?;
         Ok(())
     }
 
@@ -363,6 +363,24 @@ impl Record {
             _ => {}
         }
         written
+    }
+
+    /// Closes the record of housekeeping that the gateway has answered in a service's place: with one event where
+    /// everything is recorded, else with none.
+    pub(crate) fn answered_here(mut self, recording: &Recording) {
+        if !recording.everything {
+            return self.forget();
+        }
+        self.draft.event.decision = Some(Decision {
+            gate: Gate::Authorize,
+            effect: Effect::Allow,
+            rule: None,
+            reason: "answered by the gateway itself".into(),
+            risk: None,
+            policy: None,
+        });
+        let event = self.outcome(ResultWord::Forwarded, 0, None);
+        self.queue(event);
     }
 
     /// Closes the record of what leaves no event; its place in the queue is given back.

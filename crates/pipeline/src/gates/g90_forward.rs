@@ -6,7 +6,6 @@ mod head;
 use std::{pin::Pin, sync::Arc, time::Duration};
 
 use domain::{
-    call::Action,
     service::{ApiUpstream, Upstream},
     stop::{Fault, Stop},
 };
@@ -19,9 +18,9 @@ use self::head::media_type;
 use super::{g20_authorize::Authorized, g80_inject_credential::Equipped};
 use crate::{
     arrival::{ApiRequest, CallBody, Exchange, Reply},
+    edit::Edit,
     flow::{self, BodyHash, Broken, Coding, Deadline, Flow, Hash, Leash, Limit, Mask},
     gateway::Gateway,
-    listing::Catalog,
     traces::Trace,
     upstreams::{Answer, Outbound},
 };
@@ -44,10 +43,8 @@ pub(crate) async fn forward(
     } = call.into_inner();
     let timeout = gateway.bounds.upstream_timeout;
     let mut timer = Box::pin(tokio::time::sleep(timeout));
-    // A resumed stream replays answers of any kind, lists among them.
-    let lists = matches!(call.action, Action::List(_)) || matches!(exchange, Exchange::Listen);
     let only_listens = matches!(exchange, Exchange::Listen) || call.method == "subscriptions/listen";
-    let catalog = lists.then(|| Catalog::new(gateway, &caller, &service, &exchange));
+    let edit = Edit::of(gateway, &caller, &service, &call, &exchange, modern);
 
     // What the upstream itself knows by such a key is not done twice either.
     if let (Some(repeatable), Upstream::Api(ApiUpstream { idempotency_header: Some(name), .. })) =
@@ -61,6 +58,7 @@ pub(crate) async fn forward(
         let (freshness, clock) = (Arc::clone(&gateway.freshness), Arc::clone(&gateway.clock));
         Leash::new(body, freshness, clock, caller.clone(), call.service.clone(), stopping).boxed_unsync()
     };
+    let is_read_whole = matches!(&exchange, Exchange::Request(request) if request.reads_answer);
     let (exchange, body_hash) = watch_on_its_way(exchange, |body| leash(body, None));
     if let Some(trace) = &mut trace {
         trace.leaves(&mut headers);
@@ -102,11 +100,12 @@ pub(crate) async fn forward(
         flow::mask_headers(masker, &mut upstream.headers);
     }
     let is_stream = match &service.upstream {
-        Upstream::Api(api) => api.stream,
+        Upstream::Api(api) => api.stream && !is_read_whole,
         _ => media_type(&upstream.headers) == Some("text/event-stream"),
     };
     // We have asked for `identity`. What comes in another coding is undone where somebody must read it.
-    let is_read = injection.masker.is_some() || !matches!(service.upstream, Upstream::Api(_));
+    let is_read =
+        injection.masker.is_some() || is_read_whole || !matches!(service.upstream, Upstream::Api(_));
     let codings = if is_read { undo_codings(&mut upstream.headers)? } else { Vec::new() };
     let mut head = head::travelling(&upstream, &service.upstream, is_stream);
     if let Some(session) = session {
@@ -129,17 +128,15 @@ pub(crate) async fn forward(
     };
     let body = if is_stream {
         let body = readable(body, u64::MAX);
-        let body = match catalog {
-            Some(catalog) => {
-                flow::cut_events(body, catalog, usize::try_from(bytes_max).unwrap_or(usize::MAX))
-            }
+        let body = match edit {
+            Some(edit) => flow::edit_events(body, edit, usize::try_from(bytes_max).unwrap_or(usize::MAX)),
             None => body,
         };
         leash(body, only_listens.then(|| gateway.stopping.clone()))
     } else {
         let body = readable(bounded(body, timer, bytes_max), bytes_max);
-        match catalog {
-            Some(catalog) => cut_whole(&upstream, body, &catalog, bytes_max, timeout).await?,
+        match edit {
+            Some(edit) => edit_whole(&upstream, body, edit, bytes_max, timeout).await?,
             None => body,
         }
     };
@@ -165,11 +162,11 @@ async fn begun_in_time(body: Flow, timeout: Duration) -> Result<Flow, Stop> {
 /// Has a request body that nobody has read hashed while it flows by, and ends it when its caller may not go on.
 fn watch_on_its_way(exchange: Exchange, leash: impl Fn(Flow) -> Flow) -> (Exchange, Option<BodyHash>) {
     match exchange {
-        Exchange::Request(ApiRequest { method, target, body: CallBody::Flow(flow) }) => {
+        Exchange::Request(ApiRequest { method, target, body: CallBody::Flow(flow), reads_answer }) => {
             let hash = BodyHash::default();
             let flow = if flow.is_end_stream() { flow } else { leash(flow) };
             let body = CallBody::Flow(Hash::new(flow, Arc::clone(&hash)).boxed_unsync());
-            (Exchange::Request(ApiRequest { method, target, body }), Some(hash))
+            (Exchange::Request(ApiRequest { method, target, body, reads_answer }), Some(hash))
         }
         other => (other, None),
     }
@@ -193,18 +190,18 @@ fn bounded(body: Flow, timer: Pin<Box<Sleep>>, bytes_max: u64) -> Flow {
     Limit::new(Deadline::new(body, timer).boxed_unsync(), bytes_max).boxed_unsync()
 }
 
-/// Collects a list answer and cuts it. What cannot be read is not handed out.
-async fn cut_whole(
+/// Collects an answer and edits it. A list that cannot be read is not handed out.
+async fn edit_whole(
     upstream: &response::Parts,
     body: Flow,
-    catalog: &Catalog,
+    mut edit: Edit,
     bytes_max: u64,
     timeout: Duration,
 ) -> Result<Flow, Stop> {
     let broken = |broken| match broken {
         Broken::TooSlow => Fault::UpstreamTimeout(timeout),
         Broken::TooLarge(_) => {
-            Fault::UpstreamBroken(format!("its list is larger than {bytes_max} bytes (gateway.body_limit)"))
+            Fault::UpstreamBroken(format!("its answer is larger than {bytes_max} bytes (gateway.body_limit)"))
         }
         other => Fault::UpstreamBroken(other.to_string()),
     };
@@ -213,8 +210,9 @@ async fn cut_whole(
         return Ok(flow::whole(bytes));
     }
     let is_json = media_type(&upstream.headers) == Some("application/json");
-    let why = match catalog.cut(&bytes) {
-        Ok(cut) if is_json => return Ok(flow::whole(cut.unwrap_or(bytes))),
+    let why = match edit.apply(&bytes) {
+        Ok(edited) if is_json => return Ok(flow::whole(edited.unwrap_or(bytes))),
+        _ if !edit.is_strict() => return Ok(flow::whole(bytes)),
         // An error in words of its own is no list.
         _ if !upstream.status.is_success() && !is_json => return Ok(flow::whole(bytes)),
         Ok(_) => "it is not application/json".to_owned(),

@@ -142,7 +142,9 @@ impl Bench {
         let folder = tempfile::tempdir().unwrap();
         let birth = Birth { install: [7; 16], now: start() };
         let path = folder.path().join("toolgate.db");
-        let store = Store::open(&StoreOptions { path, sync: Sync::Os, create: Some(birth) }).await.unwrap();
+        let store = Store::open(&StoreOptions { place: path.into(), sync: Sync::Os, create: Some(birth) })
+            .await
+            .unwrap();
         let store = Arc::new(store);
         let (recorder, _task) = Recorder::start(Arc::clone(&store), Arc::new(Still(0)), None);
         Self { store, recorder, _folder: folder }

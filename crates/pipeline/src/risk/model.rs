@@ -35,7 +35,7 @@ use super::{
 };
 use crate::{
     credentials::sensitive,
-    dial::{Connector, DialError, Dialler, Versions},
+    dial::{self, Connector, DialError, Dialler, Versions},
 };
 
 /// So many questions are under way at once; further ones wait, within their time.
@@ -234,14 +234,8 @@ fn is_this_machine(host: &str) -> bool {
 
 /// Why there was no answer at all, in words of ours.
 fn unreached(error: &(dyn Error + 'static)) -> Miss {
-    let mut source = Some(error);
-    while let Some(cause) = source {
-        if let Some(dial) = cause.downcast_ref::<DialError>() {
-            return Miss::Endpoint(Cow::Owned(dial.to_string()));
-        }
-        source = cause.source();
-    }
-    Miss::Endpoint("it broke off".into())
+    let dial = dial::behind(error).map(|dial| Cow::Owned(dial.to_string()));
+    Miss::Endpoint(dial.unwrap_or("it broke off".into()))
 }
 
 /// `10 s`, `500 ms`.

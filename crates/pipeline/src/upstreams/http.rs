@@ -45,7 +45,7 @@ impl Http {
         injection: &Injection,
         at: Timestamp,
     ) -> Result<Answer, Stop> {
-        let Exchange::Request(ApiRequest { method, target, body }) = outbound.exchange else {
+        let Exchange::Request(ApiRequest { method, target, body, .. }) = outbound.exchange else {
             // Gate 20 lets nothing else through to an HTTP service.
             return Err(Refusal::MethodNotAllowed.into());
         };

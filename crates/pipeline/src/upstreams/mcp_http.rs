@@ -129,7 +129,8 @@ fn name_the_message(message: &Message, headers: &mut HeaderMap) {
         headers.insert(METHOD, value);
     }
     let subject = mcp::method(method).and_then(|known| mcp::subject(message, known).ok());
-    if let Some(Subject::Tool(name) | Subject::Prompt(name) | Subject::Resource(name)) = subject
+    if let Some(Subject::Tool(name) | Subject::Prompt(name) | Subject::Resource(name) | Subject::Task(name)) =
+        subject
         && let Ok(value) = HeaderValue::try_from(mcp::encode_header(&name))
     {
         headers.insert(NAME, value);

@@ -288,6 +288,8 @@ async fn post(
         Posted::Broken(why) => return Err(Fault::UpstreamBroken(why)),
     };
     match delivery.first().await {
+        // A stream that the child ended before it began.
+        Some(first) if first.bytes.is_empty() => Ok(event_stream(flow::whole(first.bytes))),
         Some(first) if first.is_final => {
             let status = if modern { modern_status(message, &first.bytes) } else { StatusCode::OK };
             let mut response = Response::new(flow::whole(first.bytes));

@@ -5,8 +5,8 @@ use domain::{
     names::ApprovalId,
 };
 use jiff::Timestamp;
-use sqlx::{Connection as _, SqliteConnection};
 
+use crate::sql::{self, Connection};
 use crate::{
     Store, StoreError,
     row::{micros, time},
@@ -37,22 +37,21 @@ impl Store {
     /// [`StoreError`] when the store does not answer or a row is damaged.
     pub async fn before(&self, approval: &Approval, since: Timestamp) -> Result<Before, StoreError> {
         let Held { agent, service, action, .. } = &approval.held;
-        let mut connection = self.readers.acquire().await?;
-        let mut transaction = connection.begin().await?;
+        let mut transaction = self.readers.begin().await?;
         let newest = "SELECT coalesce(max(seq), 0) FROM audit";
-        let newest: i64 = sqlx::query_scalar(newest).fetch_one(&mut *transaction).await?;
+        let newest: i64 = sql::query_scalar(newest).fetch_one(&mut transaction).await?;
         let from = newest.saturating_sub(EVENTS_MAX);
         let count = "SELECT count(*) FROM audit WHERE seq > $1 AND at >= $2 AND agent = $3 AND service = $4 \
                      AND action = $5 AND kind = 'outcome' AND result IN ('forwarded', 'executed-approved')";
-        let query = sqlx::query_scalar(count).bind(from).bind(micros(since)).bind(agent.as_str());
-        let forwarded: i64 = query.bind(service.as_str()).bind(action).fetch_one(&mut *transaction).await?;
+        let query = sql::query_scalar(count).bind(from).bind(micros(since)).bind(agent.as_str());
+        let forwarded: i64 = query.bind(service.as_str()).bind(action).fetch_one(&mut transaction).await?;
         let oldest = "SELECT at FROM audit WHERE seq <= $1 ORDER BY seq DESC LIMIT 1";
         let oldest: Option<i64> =
-            sqlx::query_scalar(oldest).bind(from).fetch_optional(&mut *transaction).await?;
+            sql::query_scalar(oldest).bind(from).fetch_optional(&mut transaction).await?;
         let count = "SELECT count(*) FROM approvals WHERE agent = $1 AND status = 'denied' \
                      AND created_at >= $2 AND service = $3 AND action = $4";
-        let query = sqlx::query_scalar(count).bind(agent.as_str()).bind(micros(since));
-        let denied: i64 = query.bind(service.as_str()).bind(action).fetch_one(&mut *transaction).await?;
+        let query = sql::query_scalar(count).bind(agent.as_str()).bind(micros(since));
+        let denied: i64 = query.bind(service.as_str()).bind(action).fetch_one(&mut transaction).await?;
         let identical = identical(&mut transaction, approval).await?;
         Ok(Before {
             forwarded: u64::try_from(forwarded).unwrap_or(0),
@@ -70,18 +69,20 @@ impl Store {
         &self,
         approval: &Approval,
     ) -> Result<Option<(ApprovalId, Timestamp)>, StoreError> {
-        identical(&mut *self.readers.acquire().await?, approval).await
+        identical(&mut self.readers.acquire().await?, approval).await
     }
 }
 
 async fn identical(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection<'_>,
     approval: &Approval,
 ) -> Result<Option<(ApprovalId, Timestamp)>, StoreError> {
     let Held { id, agent, call_digest, .. } = &approval.held;
     let same = "SELECT id, ended_at FROM approvals WHERE agent = $1 AND call_digest = $2 \
                 AND status = 'executed' AND id <> $3 ORDER BY ended_at DESC LIMIT 1";
-    let query = sqlx::query_as::<_, (String, i64)>(same).bind(agent.as_str()).bind(&call_digest[..]);
+    let query = sql::query(same).bind(agent.as_str()).bind(&call_digest[..]);
     let same = query.bind(id.as_str()).fetch_optional(connection).await?;
-    Ok(same.and_then(|(id, at)| Some((ApprovalId::parse(&id)?, time(at)?))))
+    let Some(row) = same else { return Ok(None) };
+    let (id, at): (&str, i64) = (row.try_get(0)?, row.try_get(1)?);
+    Ok(ApprovalId::parse(id).zip(time(at)))
 }

@@ -12,32 +12,23 @@ use domain::{
     risk::RiskScore,
 };
 use jiff::Timestamp;
-use sqlx::{AssertSqlSafe, Row as _, SqliteConnection, sqlite::SqliteRow};
 
+use crate::sql::{self, Connection, Row, Value};
 use crate::{StoreError, row::time};
 
 /// The words of `vault::Purpose` for the two bodies.
 pub const HELD_CALL: &str = "held-call";
 pub const STORED_ANSWER: &str = "stored-answer";
 
-/// A value that is bound.
-#[derive(Clone, Copy)]
-pub enum Value<'v> {
-    Text(&'v str),
-    Number(i64),
-    Bytes(&'v [u8]),
-}
-
-type Query<'q> = sqlx::query::Query<'q, sqlx::Sqlite, sqlx::sqlite::SqliteArguments>;
-
 /// The approvals that `which` picks (texts of this crate only), with their decisions. To be called in a transaction.
 pub async fn select(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection<'_>,
     which: &str,
     values: &[Value<'_>],
 ) -> Result<Vec<Approval>, StoreError> {
+    let bound = |text| values.iter().fold(sql::assembled(text), |query, value| query.bind(value.clone()));
     let rows = format!("SELECT * FROM approvals {which}");
-    let rows = bound(sqlx::query(AssertSqlSafe(rows)), values).fetch_all(&mut *connection).await?;
+    let rows = bound(rows).fetch_all(&mut *connection).await?;
     if rows.is_empty() {
         return Ok(Vec::new());
     }
@@ -46,7 +37,7 @@ pub async fn select(
          WHERE approval IN (SELECT id FROM approvals {which}) ORDER BY at, operator"
     );
     let mut decided: HashMap<String, Vec<Decided>> = HashMap::new();
-    for row in bound(sqlx::query(AssertSqlSafe(decisions)), values).fetch_all(&mut *connection).await? {
+    for row in bound(decisions).fetch_all(&mut *connection).await? {
         let id: String = row.try_get(0)?;
         let read = decision(&row)?.ok_or_else(|| damaged(&id))?;
         decided.entry(id).or_default().push(read);
@@ -59,27 +50,19 @@ pub async fn select(
         .collect()
 }
 
-fn bound<'q>(query: Query<'q>, values: &[Value<'_>]) -> Query<'q> {
-    values.iter().fold(query, |query, value| match value {
-        Value::Text(text) => query.bind((*text).to_owned()),
-        Value::Number(number) => query.bind(*number),
-        Value::Bytes(bytes) => query.bind(bytes.to_vec()),
-    })
-}
-
-fn decision(row: &SqliteRow) -> Result<Option<Decided>, sqlx::Error> {
+fn decision(row: &Row) -> Result<Option<Decided>, sqlx::Error> {
     let (operator, approve, reason) = (row.try_get(1)?, row.try_get(2)?, row.try_get(3)?);
     let (Ok(operator), Some(at)) = (Email::parse(operator), time(row.try_get(4)?)) else { return Ok(None) };
     Ok(Some(Decided { operator, approve, reason, at }))
 }
 
 /// `None` where something cannot be what it should be.
-fn approval(row: &SqliteRow, decisions: Vec<Decided>) -> Result<Option<Approval>, sqlx::Error> {
+fn approval(row: &Row, decisions: Vec<Decided>) -> Result<Option<Approval>, sqlx::Error> {
     let Some(held) = held(row)? else { return Ok(None) };
     let moment = |column: &str| -> Result<Option<Timestamp>, sqlx::Error> {
-        Ok(row.try_get::<Option<i64>, _>(column)?.and_then(time))
+        Ok(row.try_get::<Option<i64>>(column)?.and_then(time))
     };
-    let resolved = match (row.try_get::<Option<&str>, _>("resolved_by")?, row.try_get("resolved_why")?) {
+    let resolved = match (row.try_get::<Option<&str>>("resolved_by")?, row.try_get("resolved_why")?) {
         (Some(operator), Some(reason)) => match Email::parse(operator) {
             Ok(operator) => Some(Resolved { operator, reason }),
             Err(_) => return Ok(None),
@@ -104,7 +87,7 @@ fn approval(row: &SqliteRow, decisions: Vec<Decided>) -> Result<Option<Approval>
     }))
 }
 
-fn held(row: &SqliteRow) -> Result<Option<Held>, sqlx::Error> {
+fn held(row: &Row) -> Result<Option<Held>, sqlx::Error> {
     let (call_digest, approval_digest): (&[u8], &[u8]) =
         (row.try_get("call_digest")?, row.try_get("approval_digest")?);
     let key: Option<&str> = row.try_get("idempotency_key")?;
@@ -134,10 +117,10 @@ fn held(row: &SqliteRow) -> Result<Option<Held>, sqlx::Error> {
             serde_json::from_str(row.try_get("credentials")?),
         ),
         (
-            u8::try_from(row.try_get::<i64, _>("quorum")?).ok().and_then(NonZeroU8::new),
+            u8::try_from(row.try_get::<i64>("quorum")?).ok().and_then(NonZeroU8::new),
             time(row.try_get("created_at")?),
             time(row.try_get("decide_by")?),
-            u64::try_from(row.try_get::<i64, _>("execute_within")?),
+            u64::try_from(row.try_get::<i64>("execute_within")?),
         ),
     )
     else {
@@ -163,7 +146,7 @@ fn held(row: &SqliteRow) -> Result<Option<Held>, sqlx::Error> {
         because: row.try_get("because")?,
         risk,
         intent: row.try_get("intent")?,
-        args: row.try_get::<Option<String>, _>("args")?.map(Into::into),
+        args: row.try_get::<Option<String>>("args")?.map(Into::into),
         quorum,
         created_at,
         decide_by,

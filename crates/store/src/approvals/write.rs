@@ -7,17 +7,17 @@ use domain::{
     operator::{Email, OperatorRole},
 };
 use jiff::Timestamp;
-use sqlx::SqliteConnection;
 
 use super::{
     one,
     row::{HELD_CALL, STORED_ANSWER},
 };
+use crate::sql::{self, Connection};
 use crate::{Closed, HoldCall, SealedBody, StoreError, idempotency, row::micros};
 
 type Changed = Result<bool, StoreError>;
 
-pub async fn hold(connection: &mut SqliteConnection, hold: &HoldCall) -> Changed {
+pub async fn hold(connection: &mut Connection<'_>, hold: &HoldCall) -> Changed {
     let held = &hold.held;
     let insert = "INSERT INTO approvals (id, agent, status, quorum, created_at, decide_by, execute_within, \
                   call_id, key_id, role, service, method, action, call_digest, approval_digest, \
@@ -29,7 +29,7 @@ pub async fn hold(connection: &mut SqliteConnection, hold: &HoldCall) -> Changed
                   ON CONFLICT DO NOTHING";
     let credentials =
         serde_json::to_string(&held.credentials).map_err(|_| StoreError::damaged("a credential"))?;
-    let query = sqlx::query(insert).bind(held.id.as_str()).bind(held.agent.as_str());
+    let query = sql::query(insert).bind(held.id.as_str()).bind(held.agent.as_str());
     let query = query.bind(i64::from(held.quorum.get())).bind(micros(held.created_at));
     let query = query.bind(micros(held.decide_by));
     let query = query.bind(i64::try_from(held.execute_within.as_micros()).unwrap_or(i64::MAX));
@@ -43,14 +43,14 @@ pub async fn hold(connection: &mut SqliteConnection, hold: &HoldCall) -> Changed
     let query = query.bind(held.risk.as_ref().map(|risk| risk.parts.as_str()));
     let query = query.bind(credentials).bind(held.intent.as_deref()).bind(held.args.as_deref());
     let query = query.bind(i64::from(hold.pending_max));
-    if query.execute(&mut *connection).await?.rows_affected() == 0 {
+    if query.execute(&mut *connection).await? == 0 {
         return Ok(false);
     }
     put_body(connection, &held.id, &held.agent, HELD_CALL, &hold.call).await
 }
 
 pub async fn decide(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection<'_>,
     id: &ApprovalId,
     digest: &[u8; 32],
     approved_before: usize,
@@ -69,13 +69,13 @@ pub async fn decide(
     let insert = "INSERT INTO approval_decisions (approval, operator, approve, reason, at) \
                   VALUES ($1, $2, $3, $4, $5) \
                   ON CONFLICT (approval, operator) DO UPDATE SET approve = $3, reason = $4, at = $5";
-    let query = sqlx::query(insert).bind(id.as_str()).bind(operator.as_str()).bind(approve);
+    let query = sql::query(insert).bind(id.as_str()).bind(operator.as_str()).bind(*approve);
     query.bind(reason.as_deref()).bind(micros(*at)).execute(connection).await?;
     Ok(true)
 }
 
 pub async fn cancel(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection<'_>,
     id: &ApprovalId,
     agent: &AgentName,
     at: Timestamp,
@@ -89,39 +89,39 @@ pub async fn cancel(
     }
     // Nobody sends it any more. Kept, agents could fill the disk: no person bounds what they hold and take back.
     let delete = "DELETE FROM approval_bodies WHERE approval = $1";
-    sqlx::query(delete).bind(id.as_str()).execute(connection).await?;
+    sql::query(delete).bind(id.as_str()).execute(connection).await?;
     Ok(true)
 }
 
-pub async fn expire(connection: &mut SqliteConnection, id: &ApprovalId, at: Timestamp) -> Changed {
+pub async fn expire(connection: &mut Connection<'_>, id: &ApprovalId, at: Timestamp) -> Changed {
     step(connection, id, &Move::Expire, at).await
 }
 
 pub async fn claim(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection<'_>,
     id: &ApprovalId,
-    call: CallId,
+    (call, node): (CallId, i64),
     at: Timestamp,
 ) -> Changed {
     let Some((before, after)) = allowed(connection, id, &Move::Claim, at).await? else { return Ok(false) };
-    let update = "UPDATE approvals SET status = $3, claimed_at = $4, executed_call = $5 \
+    let update = "UPDATE approvals SET status = $3, claimed_at = $4, executed_call = $5, node = $6 \
                   WHERE id = $1 AND status = $2";
-    let query = sqlx::query(update).bind(id.as_str()).bind(before.status.as_str());
+    let query = sql::query(update).bind(id.as_str()).bind(before.status.as_str());
     let query = query.bind(after.status.as_str()).bind(micros(at)).bind(call.to_string());
-    Ok(query.execute(connection).await?.rows_affected() > 0)
+    Ok(query.bind(node).execute(connection).await? > 0)
 }
 
-pub async fn close(connection: &mut SqliteConnection, closed: &Closed) -> Changed {
+pub async fn close(connection: &mut Connection<'_>, closed: &Closed) -> Changed {
     let Closed { id, ending, http_status, ended_with, answer, key, at } = closed;
     if !step(connection, id, &Move::Close(*ending), *at).await? {
         return Ok(false);
     }
     let update = "UPDATE approvals SET http_status = $2, ended_with = $3 WHERE id = $1 RETURNING agent";
-    let query = sqlx::query_scalar(update).bind(id.as_str()).bind(http_status.map(i64::from));
+    let query = sql::query_scalar(update).bind(id.as_str()).bind(http_status.map(i64::from));
     let agent: String = query.bind(ended_with.as_deref()).fetch_one(&mut *connection).await?;
     if let Some((claim, settled)) = key
         // A key that was not remembered any more while people decided may belong to another call by now.
-        && idempotency::claim(connection, claim).await?
+        && idempotency::claim(connection, claim, 0).await?
     {
         idempotency::settle(connection, &claim.agent, &claim.key, claim.call, settled).await?;
     }
@@ -129,19 +129,19 @@ pub async fn close(connection: &mut SqliteConnection, closed: &Closed) -> Change
     put_body(connection, id, &agent, STORED_ANSWER, answer).await
 }
 
-pub async fn deliver(connection: &mut SqliteConnection, id: &ApprovalId, at: Timestamp) -> Changed {
+pub async fn deliver(connection: &mut Connection<'_>, id: &ApprovalId, at: Timestamp) -> Changed {
     let Some(approval) = one(connection, id).await? else { return Ok(false) };
     if !approval.status.is_final() {
         return Ok(false);
     }
     let update =
         "UPDATE approvals SET delivered_at = $3, live = 0 WHERE id = $1 AND status = $2 AND live = 1";
-    let query = sqlx::query(update).bind(id.as_str()).bind(approval.status.as_str()).bind(micros(at));
-    Ok(query.execute(connection).await?.rows_affected() > 0)
+    let query = sql::query(update).bind(id.as_str()).bind(approval.status.as_str()).bind(micros(at));
+    Ok(query.execute(connection).await? > 0)
 }
 
 pub async fn resolve(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection<'_>,
     id: &ApprovalId,
     outcome: Outcome,
     resolved: &Resolved,
@@ -153,32 +153,27 @@ pub async fn resolve(
         return Ok(false);
     }
     let update = "UPDATE approvals SET resolved_by = $2, resolved_why = $3 WHERE id = $1";
-    let query = sqlx::query(update).bind(id.as_str()).bind(resolved.operator.as_str());
+    let query = sql::query(update).bind(id.as_str()).bind(resolved.operator.as_str());
     query.bind(&resolved.reason).execute(&mut *connection).await?;
     if outcome == Outcome::Failed {
         // It did not happen: its idempotency key is free for another try.
         let delete = "DELETE FROM idempotency WHERE state = 'unknown' AND (agent, key, call_id) IN \
                       (SELECT agent, idempotency_key, call_id FROM approvals WHERE id = $1)";
-        sqlx::query(delete).bind(id.as_str()).execute(connection).await?;
+        sql::query(delete).bind(id.as_str()).execute(connection).await?;
     }
     Ok(true)
 }
 
 /// Whether this is an operator who may decide, at this very moment: they may have been disabled since they signed in.
-async fn may_decide(connection: &mut SqliteConnection, operator: &Email) -> Changed {
+async fn may_decide(connection: &mut Connection<'_>, operator: &Email) -> Changed {
     let select = "SELECT role FROM operators WHERE email = $1 AND state = 'active'";
-    let query = sqlx::query_scalar(select).bind(operator.as_str());
+    let query = sql::query_scalar(select).bind(operator.as_str());
     let role: Option<String> = query.fetch_optional(connection).await?;
     Ok(role.as_deref().and_then(OperatorRole::parse).is_some_and(OperatorRole::may_decide))
 }
 
 /// A move that changes nothing but the status and its times.
-async fn step(
-    connection: &mut SqliteConnection,
-    id: &ApprovalId,
-    wanted: &Move<'_>,
-    at: Timestamp,
-) -> Changed {
+async fn step(connection: &mut Connection<'_>, id: &ApprovalId, wanted: &Move<'_>, at: Timestamp) -> Changed {
     match allowed(connection, id, wanted, at).await? {
         Some((before, after)) => write(connection, id, &before, &after, at).await,
         None => Ok(false),
@@ -187,7 +182,7 @@ async fn step(
 
 /// How the row stands, and how it stands after the move, where that is allowed.
 async fn allowed(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection<'_>,
     id: &ApprovalId,
     wanted: &Move<'_>,
     at: Timestamp,
@@ -199,7 +194,7 @@ async fn allowed(
 /// INVARIANT: the condition names everything that the move was judged by and that can change, so that the row cannot
 /// have moved between reading and writing, whatever the database's isolation.
 async fn write(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection<'_>,
     id: &ApprovalId,
     before: &Standing,
     after: &Standing,
@@ -209,21 +204,21 @@ async fn write(
                   WHERE id = $1 AND status = $2 AND approved = $3";
     let count = |standing: &Standing| i64::try_from(standing.approved_by.len()).unwrap_or(i64::MAX);
     let ended_at = (!after.status.is_under_way()).then(|| micros(at));
-    let query = sqlx::query(update).bind(id.as_str()).bind(before.status.as_str()).bind(count(before));
+    let query = sql::query(update).bind(id.as_str()).bind(before.status.as_str()).bind(count(before));
     let query = query.bind(after.status.as_str()).bind(count(after));
     let query = query.bind(after.execute_by.map(micros)).bind(ended_at);
-    Ok(query.execute(connection).await?.rows_affected() > 0)
+    Ok(query.execute(connection).await? > 0)
 }
 
 async fn put_body(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection<'_>,
     id: &ApprovalId,
     agent: &AgentName,
     purpose: &str,
     body: &SealedBody,
 ) -> Changed {
     let insert = "INSERT INTO approval_bodies (approval, purpose, agent, sealed) VALUES ($1, $2, $3, $4)";
-    let query = sqlx::query(insert).bind(id.as_str()).bind(purpose).bind(agent.as_str());
+    let query = sql::query(insert).bind(id.as_str()).bind(purpose).bind(agent.as_str());
     query.bind(&*body.0).execute(connection).await?;
     Ok(true)
 }

@@ -71,7 +71,7 @@ pub fn decision(number: u32, approved_before: usize, operator: &str, approve: bo
     Change::DecideApproval { id: id(number.into()), digest, approved_before, decided }
 }
 
-fn claim(number: u32, second: u32) -> Change {
+pub fn claim(number: u32, second: u32) -> Change {
     Change::ClaimApproval { id: id(number.into()), call: call_id(900), at: moment(second) }
 }
 
@@ -117,13 +117,13 @@ fn operator(name: &str, role: OperatorRole) -> Change {
     Change::CreateOperator(Operator { email: email(name), role, password_hash, created_at: moment(0) })
 }
 
-async fn world() -> World {
+pub async fn world() -> World {
     let world = World::new().await;
     operators(&world, &["ada", "grace"]).await;
     world
 }
 
-async fn status(store: &Store, number: u32) -> Status {
+pub async fn status(store: &Store, number: u32) -> Status {
     read(store, number).await.status
 }
 
@@ -132,7 +132,7 @@ async fn read(store: &Store, number: u32) -> Approval {
 }
 
 /// Takes approval `number` to a status on the shortest way.
-async fn bring_to(world: &World, number: u32, wanted: Status) {
+pub async fn bring_to(world: &World, number: u32, wanted: Status) {
     let decided = match wanted {
         Status::Pending => return,
         Status::Denied => decision(number, 0, "ada", false, 10),
@@ -559,19 +559,19 @@ async fn a_claim_and_its_intent_are_written_together_or_not_at_all() {
     let world = world().await;
     assert!(world.change(hold(held(1, "laptop", 1))).await);
     bring_to(&world, 1, Status::Approved).await;
-    world.execute("CREATE TRIGGER full BEFORE INSERT ON audit BEGIN SELECT RAISE(ABORT, 'full'); END").await;
+    world.refuse_inserts("audit", None).await;
     let event = Event::new(moment(0), Kind::Intent);
     let entry = Entry { change: Some(claim(1, 20)), event };
     let applied = world.store.append(std::slice::from_ref(&entry)).await;
     assert!(!matches!(applied.as_deref(), Ok([Applied::Done])), "{applied:?}");
     assert_eq!(status(&world.store, 1).await, Status::Approved, "no intent, no claim");
-    world.execute("DROP TRIGGER full").await;
+    world.let_inserts("audit").await;
     let applied = world.store.append(&[entry]).await.unwrap();
     assert!(matches!(applied[..], [Applied::Done]));
 }
 
 #[tokio::test]
-async fn the_file_itself_refuses_an_execution_without_a_quorum() {
+async fn the_database_itself_refuses_an_execution_without_a_quorum() {
     let world = world().await;
     assert!(world.change(hold(held(1, "laptop", 2))).await);
     let mut raw = world.raw().await;
@@ -582,6 +582,6 @@ async fn the_file_itself_refuses_an_execution_without_a_quorum() {
         "UPDATE approvals SET status = 'done'",
         "UPDATE approvals SET quorum = 0",
     ] {
-        assert!(sqlx::query(sql).execute(&mut raw).await.is_err(), "{sql}");
+        assert!(raw.execute(sql).await.is_err(), "{sql}");
     }
 }

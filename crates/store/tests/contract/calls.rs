@@ -3,7 +3,7 @@
 use sqlx::Row as _;
 use store::Tally;
 
-use crate::world::{World, call_id, moment};
+use crate::world::{Raw, World, call_id, moment};
 
 #[tokio::test]
 async fn a_moment_is_found_in_the_trail() {
@@ -60,9 +60,9 @@ async fn every_event_is_counted_once_by_whoever_is_first() {
 /// longer the trail is.
 #[tokio::test]
 async fn no_question_of_the_console_reads_the_whole_trail() {
-    let world = World::new().await;
+    let world = World::on_file().await;
     world.fill(50).await;
-    let mut raw = world.raw().await;
+    let Raw::Sqlite(mut raw) = world.raw().await else { panic!("no file") };
     for (question, must) in [
         (
             "SELECT coalesce((SELECT min(seq) FROM audit), 1), coalesce((SELECT max(seq) FROM audit), 0)",

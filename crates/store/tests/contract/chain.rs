@@ -85,17 +85,17 @@ async fn a_full_disk_is_an_error_and_leaves_the_chain_whole() {
     let world = World::new().await;
     world.fill(2).await;
     // A trigger refuses every insert, as a full disk would.
-    world.execute("CREATE TRIGGER full BEFORE INSERT ON audit BEGIN SELECT RAISE(ABORT, 'full'); END").await;
+    world.refuse_inserts("audit", None).await;
     let refused = world.store.append(&[call(3)[0].clone().into()]).await;
     assert!(refused.is_err());
-    world.execute("DROP TRIGGER full").await;
+    world.let_inserts("audit").await;
     all_done(&world.store.append(&[call(3)[0].clone().into()]).await.unwrap());
     assert_eq!(world.count().await, 5);
 }
 
 #[tokio::test]
 async fn a_transaction_that_sqlite_rolled_back_by_itself_is_no_end_of_all_changes() {
-    let world = World::new().await;
+    let world = World::on_file().await;
     // As after a full disk, nothing is left to roll back.
     let create = "CREATE TRIGGER full BEFORE INSERT ON agents BEGIN SELECT RAISE(ROLLBACK, 'full'); END";
     world.execute(create).await;
@@ -114,9 +114,7 @@ async fn a_transaction_that_sqlite_rolled_back_by_itself_is_no_end_of_all_change
 #[tokio::test]
 async fn one_bad_entry_does_not_sink_the_others() {
     let world = World::new().await;
-    let create = "CREATE TRIGGER picky BEFORE INSERT ON agents WHEN NEW.name = 'bad' \
-                  BEGIN SELECT RAISE(ABORT, 'no'); END";
-    world.execute(create).await;
+    world.refuse_inserts("agents", Some("NEW.name = 'bad'")).await;
     let entry = |name| Entry {
         change: Some(store::Change::CreateAgent(crate::world::agent(name))),
         event: domain::audit::Event::new(moment(0), domain::audit::Kind::Operator),

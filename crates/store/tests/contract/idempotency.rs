@@ -20,7 +20,7 @@ fn claim_at(at: Timestamp, agent: &str, text: &str, call: CallId) -> Change {
     Change::ClaimIdempotency(IdempotencyClaim { agent, key, fingerprint: [7; 32], call, at, expires_at })
 }
 
-fn claim(agent: &str, text: &str, number: u32) -> Change {
+pub fn claim(agent: &str, text: &str, number: u32) -> Change {
     claim_at(moment(0), agent, text, call_id(number))
 }
 
@@ -142,10 +142,7 @@ async fn old_keys_are_forgotten_a_few_at_a_time() {
         }])
         .collect();
     crate::world::all_done(&world.store.append(&entries).await.unwrap());
-    let left = async || -> i64 {
-        let mut raw = world.raw().await;
-        sqlx::query_scalar("SELECT count(*) FROM idempotency").fetch_one(&mut raw).await.unwrap()
-    };
+    let left = async || world.number("SELECT count(*) FROM idempotency").await;
     assert!(!world.store.forget_keys(moment(30)).await.unwrap(), "none is old yet");
     assert_eq!(left().await, 1_101);
     let end = moment(0) + REMEMBERED;

@@ -4,14 +4,14 @@ use std::{fs, os::unix::fs::PermissionsExt as _};
 
 use store::{Store, StoreError, StoreOptions, Sync};
 
-use crate::world::{World, moment, options};
+use crate::world::{Raw, World, moment, options};
 
 #[tokio::test]
 async fn a_new_store_is_for_its_owner_alone_and_as_durable_as_asked() {
     let folder = tempfile::tempdir().unwrap();
     for (name, sync) in [("a.db", Sync::Flush), ("b.db", Sync::Os)] {
         let path = folder.path().join(name);
-        let store = Store::open(&options(&path, sync)).await.unwrap();
+        let store = Store::open(&options(path.clone(), sync)).await.unwrap();
         store.append(&[crate::world::call(1)[0].clone().into()]).await.unwrap();
         assert_eq!(store.sync(), sync);
         for file in fs::read_dir(folder.path()).unwrap() {
@@ -30,7 +30,7 @@ async fn a_new_store_is_for_its_owner_alone_and_as_durable_as_asked() {
 #[tokio::test]
 async fn the_install_id_and_the_chain_stay_the_same() {
     let world = World::new().await;
-    let mut again = options(&world.path, Sync::Os);
+    let mut again = options(world.place.clone(), Sync::Os);
     again.create.as_mut().unwrap().install = [9; 16];
     let second = Store::open(&again).await.unwrap();
     assert_eq!((world.store.install(), second.install()), (&[7; 16], &[7; 16]));
@@ -41,7 +41,7 @@ async fn the_install_id_and_the_chain_stay_the_same() {
 async fn a_missing_store_is_made_only_when_asked() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("none.db");
-    let options = StoreOptions { create: None, ..options(&path, Sync::Os) };
+    let options = StoreOptions { create: None, ..options(path.clone(), Sync::Os) };
     assert!(matches!(Store::open(&options).await, Err(StoreError::Missing { .. })));
     assert!(!path.exists());
 }
@@ -50,10 +50,13 @@ async fn a_missing_store_is_made_only_when_asked() {
 async fn a_newer_schema_is_refused_with_what_it_needs() {
     let world = World::new().await;
     world.execute("UPDATE meta SET value = '0.3' WHERE name = 'needs'").await;
-    let known: i64 =
-        sqlx::query_scalar("PRAGMA user_version").fetch_one(&mut world.raw().await).await.unwrap();
-    sqlx::query("PRAGMA user_version = 700").execute(&mut world.raw().await).await.unwrap();
-    let fault = Store::open(&options(&world.path, Sync::Os)).await.err().unwrap();
+    let known = schema(&world).await;
+    let newer = match world.raw().await {
+        Raw::Sqlite(_) => "PRAGMA user_version = 700",
+        Raw::Postgres(_) => "UPDATE meta SET value = '700' WHERE name = 'schema'",
+    };
+    world.execute(newer).await;
+    let fault = Store::open(&options(world.place.clone(), Sync::Os)).await.err().unwrap();
     assert_eq!(
         fault.to_string(),
         format!(
@@ -62,26 +65,35 @@ async fn a_newer_schema_is_refused_with_what_it_needs() {
     );
 }
 
+async fn schema(world: &World) -> i64 {
+    let text = match world.raw().await {
+        Raw::Sqlite(_) => "SELECT user_version FROM pragma_user_version",
+        Raw::Postgres(_) => "SELECT CAST(value AS bigint) FROM meta WHERE name = 'schema'",
+    };
+    world.number(text).await
+}
+
 #[tokio::test]
 async fn another_file_is_not_a_store() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("toolgate.db");
     fs::write(&path, "not a database, and longer than a header of SQLite: ".repeat(40)).unwrap();
-    assert!(matches!(Store::open(&options(&path, Sync::Os)).await, Err(StoreError::NotAStore { .. })));
+    assert!(matches!(Store::open(&options(path.clone(), Sync::Os)).await, Err(StoreError::NotAStore { .. })));
 }
 
 #[tokio::test]
 async fn a_copy_of_the_files_after_a_crash_opens_and_verifies() {
     // What the disk holds at some moment, the log not yet copied into the file: the image after a kill.
-    let world = World::new().await;
+    let world = World::on_file().await;
     world.fill(30).await;
     let image = tempfile::tempdir().unwrap();
     for suffix in ["", "-wal"] {
         let name = format!("toolgate.db{suffix}");
-        fs::copy(world.path.with_file_name(&name), image.path().join(&name)).unwrap();
+        fs::copy(world.path().with_file_name(&name), image.path().join(&name)).unwrap();
     }
     let path = image.path().join("toolgate.db");
-    let copy = Store::open(&StoreOptions { create: None, ..options(&path, Sync::Flush) }).await.unwrap();
+    let copy =
+        Store::open(&StoreOptions { create: None, ..options(path.clone(), Sync::Flush) }).await.unwrap();
     let verification = copy.verify(|_, _| {}).await.unwrap();
     assert!(verification.ok);
     assert_eq!(verification.events, 60);
@@ -101,7 +113,5 @@ async fn a_check_reads_and_commits() {
     }
     let world = World::new().await;
     let check = world.store.check(&Ticking(0.into())).await.unwrap();
-    let schema: i64 =
-        sqlx::query_scalar("PRAGMA user_version").fetch_one(&mut world.raw().await).await.unwrap();
-    assert_eq!((check.schema, check.flush.as_millis()), (schema, 1));
+    assert_eq!((check.schema, check.flush.as_millis()), (schema(&world).await, 1));
 }

@@ -157,9 +157,6 @@ async fn wrong_passwords_are_forgotten_after_an_hour() {
     assert!(world.store.wrong_passwords(&email("ada"), moment(3_599)).await.unwrap().is_some());
     assert_eq!(world.store.wrong_passwords(&email("ada"), moment(3_600)).await.unwrap(), None);
     assert!(world.store.count_wrong_password(&email("ada"), None, moment(3_600)).await.unwrap());
-    let rows: i64 = sqlx::query_scalar("SELECT count(*) FROM wrong_passwords")
-        .fetch_one(&mut world.raw().await)
-        .await
-        .unwrap();
+    let rows = world.number("SELECT count(*) FROM wrong_passwords").await;
     assert_eq!(rows, 1, "nothing piles up");
 }

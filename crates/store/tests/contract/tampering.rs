@@ -5,7 +5,7 @@ use store::Broken;
 use crate::world::World;
 
 /// Fills a trail, does `sql` to it behind the store's back, and says where it breaks.
-async fn broken_by(sql: &'static str) -> Broken {
+async fn broken_by(sql: &str) -> Broken {
     let world = World::new().await;
     world.fill(10).await;
     assert!(world.execute(sql).await > 0, "`{sql}` changed nothing");
@@ -48,7 +48,10 @@ async fn an_edited_column_is_found() {
 
 #[tokio::test]
 async fn an_edited_hash_is_found() {
-    assert_eq!(broken_by("UPDATE audit SET hash = zeroblob(32) WHERE seq = 6").await.seq, 6);
+    assert_eq!(
+        broken_by(&format!("UPDATE audit SET hash = x'{}' WHERE seq = 6", "00".repeat(32))).await.seq,
+        6
+    );
     assert_eq!(broken_by("UPDATE audit SET hash = x'00' WHERE seq = 6").await.seq, 6);
 }
 
@@ -103,13 +106,14 @@ async fn a_rewritten_tail_is_found_by_the_link_before_it() {
     world.fill(10).await;
     let events = world.store.events(&store::Query::default()).await.unwrap();
     let forged = events[4].rec.replace("laptop", "tablet");
-    let hash = <sha2::Sha256 as sha2::Digest>::digest(forged.as_bytes()).to_vec();
-    sqlx::query("UPDATE audit SET rec = $1, hash = $2, agent = 'tablet' WHERE seq = 5")
-        .bind(forged)
-        .bind(hash)
-        .execute(&mut world.raw().await)
-        .await
-        .unwrap();
+    let hash = <sha2::Sha256 as sha2::Digest>::digest(forged.as_bytes());
+    let hash: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
+    let forged = forged.replace('\'', "''");
+    world
+        .execute(&format!(
+            "UPDATE audit SET rec = '{forged}', hash = x'{hash}', agent = 'tablet' WHERE seq = 5"
+        ))
+        .await;
     let broken = world.store.verify(|_, _| {}).await.unwrap().first_broken.unwrap();
     assert_eq!((broken.seq, broken.why.as_str()), (6, "it does not follow the event before it"));
 }

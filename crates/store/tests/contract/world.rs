@@ -1,6 +1,7 @@
-//! A store on a temporary folder, and small facts to fill it with.
+//! A store on a temporary folder, or in a database of its own where `TOOLGATE_POSTGRES` names a server, and small facts to
+//! fill it with.
 
-use std::{path::PathBuf, time::Duration};
+use std::{path::PathBuf, str::FromStr as _, time::Duration};
 
 use domain::{
     agent::{Agent, AgentState, Key},
@@ -9,40 +10,119 @@ use domain::{
     names::{AgentName, CallId, RoleName, ServiceName},
 };
 use jiff::Timestamp;
-use sqlx::{ConnectOptions as _, SqliteConnection, sqlite::SqliteConnectOptions};
-use store::{Applied, Birth, Change, Entry, Store, StoreOptions, Sync};
+use sqlx::{
+    AssertSqlSafe, ConnectOptions as _, Connection as _, PgConnection, SqliteConnection,
+    postgres::PgConnectOptions, sqlite::SqliteConnectOptions,
+};
+use store::{Applied, Birth, Change, Entry, Place, ServerUrl, Store, StoreOptions, Sync};
 
 pub struct World {
     pub store: Store,
-    pub path: PathBuf,
-    _folder: tempfile::TempDir,
+    pub place: Place,
+    _keep: Keep,
+}
+
+/// What is taken away with the world.
+enum Keep {
+    Folder(#[expect(dead_code, reason = "dropping it removes it")] tempfile::TempDir),
+    Database { server: String, name: String },
+}
+
+/// The database behind the store's back.
+pub enum Raw {
+    Sqlite(SqliteConnection),
+    Postgres(PgConnection),
+}
+
+/// The server whose databases are used instead of files.
+pub fn server() -> Option<String> {
+    std::env::var("TOOLGATE_POSTGRES").ok().filter(|url| !url.is_empty())
 }
 
 impl World {
     pub async fn new() -> Self {
+        let Some(server) = server() else { return Self::on_file().await };
+        let (name, url) = database(&server).await;
+        let place = Place::Server(url);
+        let store = Store::open(&options(place.clone(), Sync::Os)).await.unwrap();
+        Self { store, place, _keep: Keep::Database { server, name } }
+    }
+
+    /// For what only SQLite does.
+    pub async fn on_file() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("toolgate.db");
-        let store = Store::open(&options(&path, Sync::Os)).await.unwrap();
-        Self { store, path, _folder: folder }
+        let place = Place::File(folder.path().join("toolgate.db"));
+        let store = Store::open(&options(place.clone(), Sync::Os)).await.unwrap();
+        Self { store, place, _keep: Keep::Folder(folder) }
     }
 
-    /// The same file through another connection, as another process has it.
+    /// The file of a world on a file.
+    pub fn path(&self) -> PathBuf {
+        let Place::File(path) = &self.place else { panic!("{} is no file", self.place) };
+        path.clone()
+    }
+
+    /// The same store through another connection, as another process has it.
     pub async fn second(&self) -> Store {
-        Store::open(&StoreOptions { create: None, ..options(&self.path, Sync::Os) }).await.unwrap()
+        Store::open(&StoreOptions { create: None, ..options(self.place.clone(), Sync::Os) }).await.unwrap()
     }
 
-    /// The file behind the store's back.
-    pub async fn raw(&self) -> SqliteConnection {
-        SqliteConnectOptions::new()
-            .filename(&self.path)
-            .busy_timeout(Duration::from_secs(5))
-            .connect()
-            .await
-            .unwrap()
+    /// The database behind the store's back.
+    pub async fn raw(&self) -> Raw {
+        match (&self.place, &self._keep) {
+            (_, Keep::Database { server, name }) => {
+                let options = PgConnectOptions::from_str(server).unwrap().database(name);
+                let options = options.options([("search_path", "toolgate")]);
+                Raw::Postgres(PgConnection::connect_with(&options).await.unwrap())
+            }
+            (Place::File(path), _) => {
+                let options = SqliteConnectOptions::new().filename(path).busy_timeout(Duration::from_secs(5));
+                Raw::Sqlite(options.connect().await.unwrap())
+            }
+            (Place::Server(_), Keep::Folder(_)) => panic!("a server in a folder"),
+        }
     }
 
-    pub async fn execute(&self, sql: &'static str) -> u64 {
-        sqlx::query(sql).execute(&mut self.raw().await).await.unwrap().rows_affected()
+    pub async fn execute(&self, sql: &str) -> u64 {
+        self.raw().await.execute(sql).await.unwrap()
+    }
+
+    pub async fn number(&self, sql: &'static str) -> i64 {
+        match self.raw().await {
+            Raw::Sqlite(mut raw) => sqlx::query_scalar(sql).fetch_one(&mut raw).await.unwrap(),
+            Raw::Postgres(mut raw) => sqlx::query_scalar(sql).fetch_one(&mut raw).await.unwrap(),
+        }
+    }
+
+    /// Lets no row into a table, as a full disk would; or none that `when` says.
+    pub async fn refuse_inserts(&self, table: &str, when: Option<&str>) {
+        let when = when.map_or(String::new(), |when| format!("WHEN ({when})"));
+        let mut raw = self.raw().await;
+        let texts = match &raw {
+            Raw::Sqlite(_) => vec![format!(
+                "CREATE TRIGGER refuse BEFORE INSERT ON {table} {when} BEGIN SELECT RAISE(ABORT, 'no'); END"
+            )],
+            Raw::Postgres(_) => vec![
+                "CREATE OR REPLACE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS \
+                 $$ BEGIN RAISE EXCEPTION 'no' USING ERRCODE = 'check_violation'; END $$"
+                    .to_owned(),
+                format!(
+                    "CREATE TRIGGER refuse BEFORE INSERT ON {table} FOR EACH ROW {when} EXECUTE FUNCTION refuse()"
+                ),
+            ],
+        };
+        for text in texts {
+            raw.execute(&text).await.unwrap();
+        }
+    }
+
+    pub async fn let_inserts(&self, table: &str) {
+        let mut raw = self.raw().await;
+        let text = match &raw {
+            Raw::Sqlite(_) => "DROP TRIGGER refuse".to_owned(),
+            Raw::Postgres(_) => format!("DROP TRIGGER refuse ON {table}"),
+        };
+        raw.execute(&text).await.unwrap();
     }
 
     /// Calls 1 to `calls`, an intent and an outcome each.
@@ -64,9 +144,51 @@ impl World {
     }
 }
 
-pub fn options(path: &std::path::Path, sync: Sync) -> StoreOptions {
+impl Raw {
+    pub async fn execute(&mut self, sql: &str) -> Result<u64, sqlx::Error> {
+        Ok(match self {
+            Self::Sqlite(raw) => sqlx::query(AssertSqlSafe(sql)).execute(raw).await?.rows_affected(),
+            Self::Postgres(raw) => {
+                // Bytes are written differently.
+                let sql = sql.replace(" x'", " '\\x");
+                sqlx::query(AssertSqlSafe(sql)).execute(raw).await?.rows_affected()
+            }
+        })
+    }
+}
+
+impl Drop for Keep {
+    fn drop(&mut self) {
+        let Self::Database { server, name } = self else { return };
+        let (server, drop) = (server.clone(), format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)"));
+        // A test that failed must not fail again here; what is left goes with the server.
+        let _ = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            runtime.block_on(async {
+                let mut raw = PgConnection::connect(&server).await?;
+                sqlx::query(AssertSqlSafe(drop)).execute(&mut raw).await
+            })?;
+            Ok::<(), Box<dyn std::error::Error + Send + std::marker::Sync>>(())
+        })
+        .join();
+    }
+}
+
+/// A new, empty database of the server: its name and its URL.
+pub async fn database(server: &str) -> (String, ServerUrl) {
+    static COUNT: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
+    let count = COUNT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+    let name = format!("contract_{}_{count}", std::process::id());
+    let mut raw = PgConnection::connect(server).await.unwrap();
+    let create = format!("CREATE DATABASE {name} TEMPLATE template0 ENCODING 'UTF8'");
+    sqlx::query(AssertSqlSafe(create)).execute(&mut raw).await.unwrap();
+    let url = PgConnectOptions::from_str(server).unwrap().database(&name).to_url_lossy();
+    (name, ServerUrl::parse(url.as_str()).unwrap())
+}
+
+pub fn options(place: impl Into<Place>, sync: Sync) -> StoreOptions {
     let birth = Birth { install: [7; 16], now: moment(0) };
-    StoreOptions { path: path.into(), sync, create: Some(birth) }
+    StoreOptions { place: place.into(), sync, create: Some(birth) }
 }
 
 pub fn all_done(applied: &[Applied]) {

@@ -1,4 +1,4 @@
-//! `toolgate bridge SERVICE`: a stdio MCP server that forwards every message to the gateway over HTTP.
+//! `toolgate bridge [SERVICE]`: a stdio MCP server that forwards every message to the gateway over HTTP.
 //! It holds no credential, opens no store and judges nothing; the bytes of messages pass as they are.
 
 mod gateway;
@@ -42,7 +42,7 @@ const GOODBYE: Duration = Duration::from_secs(5);
 #[derive(Debug, Args)]
 pub struct Options {
     #[arg(value_name = "SERVICE")]
-    service: ServiceName,
+    service: Option<ServiceName>,
     #[arg(long, value_name = "URL")]
     url: Option<String>,
 }
@@ -63,7 +63,7 @@ pub fn run(options: &Options, output: &Output) -> anyhow::Result<Verdict> {
             "the key goes to {host} unencrypted; use https:// for a gateway on another machine"
         ));
     }
-    let gateway = Gateway::new(&url, &options.service, variable("TOOLGATE_KEY").as_deref());
+    let gateway = Gateway::new(&url, options.service.as_ref(), variable("TOOLGATE_KEY").as_deref());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.context("the machine gives no event loop; check its limits (ulimit -n)")?;
     runtime.block_on(serve(gateway, *output))?;

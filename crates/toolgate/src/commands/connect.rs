@@ -19,7 +19,7 @@ use domain::{
 use store::Snapshot;
 
 use self::{
-    clients::{Client, Configuration, Target, loose},
+    clients::{Client, Configuration, Endpoint, Target, loose},
     merge::{Merged, merge, toml_text},
 };
 use super::{Context, Verdict, read_optional};
@@ -31,6 +31,8 @@ pub struct Options {
     client: Client,
     #[arg(long, value_name = "A")]
     agent: Option<AgentName>,
+    #[arg(long)]
+    one: bool,
     #[arg(long)]
     write: bool,
 }
@@ -55,19 +57,16 @@ pub fn run(context: &Context, options: &Options) -> anyhow::Result<Verdict> {
     }
     let program = std::env::current_exe().context("this program does not find itself; is it still there?")?;
     let gateway = settings.gateway.listener.url();
-    let is_api = |service: &&&Service| matches!(service.upstream, Upstream::Api(_));
-    let names = |services: &mut dyn Iterator<Item = &&Service>| -> Vec<ServiceName> {
-        services.map(|service| service.name.clone()).collect()
+    // A shell calls an HTTP API as it is; for a client that speaks MCP it is a server like the others.
+    let as_api =
+        |service: &&Service| options.client.takes_apis() && matches!(service.upstream, Upstream::Api(_));
+    let (apis, services): (Vec<&Service>, Vec<&Service>) = in_scope.iter().copied().partition(as_api);
+    let apis: Vec<ServiceName> = apis.iter().map(|service| service.name.clone()).collect();
+    let endpoints = match options.one {
+        true => vec![Endpoint::All],
+        false => services.iter().map(|service| Endpoint::Of(service.name.clone())).collect(),
     };
-    let apis = names(&mut in_scope.iter().filter(is_api));
-    let services = names(&mut in_scope.iter().filter(|service| !is_api(service)));
-    let target = Target { gateway: &gateway, services: &services, apis: &apis, program: &program };
-    if services.is_empty() && !options.client.takes_apis() {
-        return Err(anyhow!(
-            "agent `{}` reaches HTTP APIs only, and this client speaks MCP; for its variables: toolgate connect env",
-            agent.name
-        ));
-    }
+    let target = Target { gateway: &gateway, endpoints: &endpoints, apis: &apis, program: &program };
     let configuration = options.client.configuration(&target);
     let file = options.client.file(|name| std::env::var(name).ok().filter(|value| !value.is_empty()));
 
@@ -78,11 +77,6 @@ pub fn run(context: &Context, options: &Options) -> anyhow::Result<Verdict> {
     }
     if let Some(file) = &file {
         warn_about_ways_around(context, options.client, file, &in_scope);
-    }
-    if !apis.is_empty() && !options.client.takes_apis() {
-        let names: Vec<&str> = apis.iter().map(ServiceName::as_str).collect();
-        let env = context.invocation.command("connect env");
-        context.output.talk(format!("HTTP APIs are not for MCP clients: {}; see {env}", names.join(", ")));
     }
     Ok(Verdict::Done)
 }

@@ -16,7 +16,7 @@ use domain::{
     yaml::did_you_mean,
 };
 use pipeline::clock::SystemClock;
-use store::{Birth, Store, StoreError, StoreOptions};
+use store::{Birth, Place, Store, StoreError, StoreOptions};
 use vault::{Pepper, Vault};
 
 use super::Globals;
@@ -118,12 +118,14 @@ impl Context {
     /// # Errors
     /// As [`store`](Self::store).
     pub async fn open_store(&self, settings: &Settings, birth: Option<Birth>) -> anyhow::Result<Store> {
-        self.check_writable()?;
+        if let Place::File(_) = settings.store {
+            self.check_writable()?;
+        }
         let sync = match settings.audit.sync {
             crate::settings::Sync::Flush => store::Sync::Flush,
             crate::settings::Sync::Os => store::Sync::Os,
         };
-        let options = StoreOptions { path: settings.store_file.clone(), sync, create: birth };
+        let options = StoreOptions { place: settings.store.clone(), sync, create: birth };
         Store::open(&options).await.map_err(|error| match error {
             StoreError::Missing { .. } => anyhow!(
                 "there is no home ({}); make one: {}",
@@ -132,6 +134,25 @@ impl Context {
             ),
             other => other.into(),
         })
+    }
+
+    /// Whether the home has a store: the file, or one on the server.
+    ///
+    /// # Errors
+    /// When the server does not say.
+    pub async fn has_store(&self, settings: &Settings) -> anyhow::Result<bool> {
+        let place = settings.store.clone();
+        if let Place::File(path) = &place {
+            return Ok(path.exists());
+        }
+        match Store::open(&StoreOptions { place, sync: store::Sync::Os, create: None }).await {
+            Ok(store) => {
+                store.close().await;
+                Ok(true)
+            }
+            Err(StoreError::Missing { .. }) => Ok(false),
+            Err(other) => Err(other.into()),
+        }
     }
 
     /// Opens the store, and the desk where changes are made.

@@ -12,7 +12,10 @@ use domain::{
     policy,
     service::{ApiUpstream, Service, Upstream},
 };
-use pipeline::dial::{self, DialError};
+use pipeline::{
+    dial::{self, DialError, Dialler},
+    issuers::try_keys,
+};
 use serde_json::{Map, Value, json};
 use store::Store;
 use vault::KeyFileFault;
@@ -20,13 +23,16 @@ use vault::KeyFileFault;
 use super::{Context, Verdict, kill::in_words, read_trusted};
 use crate::{
     output::{Mark, count_of, escape_foreign, milliseconds},
-    settings::Settings,
+    settings::{Issuer, Settings},
     unlock::{Unlocked, unlock},
-    wiring,
+    wiring::{self, issuers},
 };
 
 /// How long an upstream may take to answer a knock.
 const KNOCK_MAX: Duration = Duration::from_secs(5);
+
+/// How long an issuer may take to tell its keys.
+const KEYS_MAX: Duration = Duration::from_secs(10);
 
 /// One thing that was looked at: whether it works, and what is to be known or done.
 struct Finding {
@@ -39,24 +45,30 @@ struct Finding {
 struct Examined {
     findings: Vec<Finding>,
     services: Vec<Finding>,
+    /// Whether the keys of issuers can be fetched; most installs have none.
+    issuers: Vec<Finding>,
     /// The kill switch, while it is on.
     kill: Option<Kill>,
 }
 
 pub fn run(context: &Context) -> anyhow::Result<Verdict> {
     let settings = context.settings()?;
-    let Examined { mut findings, services, kill } =
+    let Examined { mut findings, services, issuers, kill } =
         context.block_on(async { Ok(examine(context, &settings).await) })?;
-    let all_work = findings.iter().chain(&services).all(|finding| finding.works);
+    let all_work = findings.iter().chain(&services).chain(&issuers).all(|finding| finding.works);
     if context.output.json {
         let each = |findings: &[Finding]| -> Map<String, Value> {
             findings.iter().map(|finding| (finding.name.clone(), json!(finding.works))).collect()
         };
         let mut map = each(&findings);
         map.insert("services".to_owned(), Value::Object(each(&services)));
+        if !issuers.is_empty() {
+            map.insert("issuers".to_owned(), Value::Object(each(&issuers)));
+        }
         context.output.json(&map)?;
     } else {
         findings.extend(services);
+        findings.extend(issuers);
         tell(context, &findings, kill.as_ref())?;
     }
     Ok(if all_work { Verdict::Done } else { Verdict::No })
@@ -83,13 +95,17 @@ async fn examine(context: &Context, settings: &Settings) -> Examined {
         };
         knocked.push(finding(stored.service.name.as_str(), works));
     }
+    let mut issuers = Vec::new();
+    for issuer in &settings.gateway.issuers {
+        issuers.push(finding(&issuer.terms.issuer, keys_are_there(issuer).await));
+    }
     let mut kill = None;
     if let Ok(store) = store {
         // A store that cannot say so has its own finding.
         kill = store.kill().await.unwrap_or_default();
         store.close().await;
     }
-    Examined { findings, services: knocked, kill }
+    Examined { findings, services: knocked, issuers, kill }
 }
 
 fn finding(name: &str, result: Result<String, String>) -> Finding {
@@ -114,7 +130,7 @@ async fn store_works(context: &Context, store: &Store) -> Finding {
     let result = store.check(&context.clock).await;
     let note = |check: store::Check| {
         let flush = milliseconds(check.flush.as_secs_f64() * 1000.0);
-        format!("SQLite, schema {}, last flush {flush} ms", check.schema)
+        format!("{}, schema {}, last flush {flush} ms", store.place().kind(), check.schema)
     };
     finding("store", result.map(note).map_err(|error| error.to_string()))
 }
@@ -210,6 +226,16 @@ async fn service_works(service: &Service) -> Result<String, String> {
                 )),
             }
         }
+    }
+}
+
+async fn keys_are_there(issuer: &Issuer) -> Result<String, String> {
+    let settings = issuers(std::slice::from_ref(issuer)).map_err(|error| error.to_string())?;
+    let Some(settings) = settings.first() else { return Ok(String::new()) };
+    match tokio::time::timeout(KEYS_MAX, try_keys(settings, &Dialler::new())).await {
+        Ok(Ok(keys)) => Ok(format!("issuer, {}", count_of(keys, "key"))),
+        Ok(Err(why)) => Err(format!("{}: check gateway.issuers, or the issuer", escape_foreign(&why))),
+        Err(_) => Err("does not answer in 10 s: check gateway.issuers, or the issuer".to_owned()),
     }
 }
 

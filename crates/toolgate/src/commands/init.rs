@@ -12,14 +12,14 @@ use clap::Args;
 use dialoguer::Input;
 use domain::operator::{Email, OperatorRole};
 use serde_json::{Value, json};
-use store::Birth;
+use store::{Birth, Place};
 use vault::{KeyFileFault, RootKey};
 use zeroize::Zeroizing;
 
 use super::{Context, Verdict, context::Desk, operators::new_password};
 use crate::{
     output::{Mark, Style},
-    settings::{RootKeySource, Settings},
+    settings::RootKeySource,
 };
 
 #[derive(Debug, Args)]
@@ -46,7 +46,8 @@ pub fn run(context: &Context, options: &Options) -> anyhow::Result<Verdict> {
     // Settings that are there decide where the rest goes.
     let settings_made = write_new(&context.home.settings_file(), SETTINGS)?;
     let settings = context.settings()?;
-    let password = operator_password(context, options, &settings)?;
+    let had_store = context.block_on(context.has_store(&settings))?;
+    let password = operator_password(context, options, had_store)?;
     let mut parts = vec![Part {
         name: "toolgate.yaml".into(),
         made: settings_made,
@@ -57,12 +58,11 @@ pub fn run(context: &Context, options: &Options) -> anyhow::Result<Verdict> {
         made: write_new(&settings.policy_file, POLICY)?,
         note: "starter: `user`, `readonly` may read from `files`; deletes denied; else no",
     });
-    let had_store = settings.store_file.exists();
     let key_made = match &settings.root_key {
         RootKeySource::File(path) => Some((path, make_vault_key(context, path, had_store)?)),
         RootKeySource::Variable(_) | RootKeySource::Passphrase(_) => None,
     };
-    parts.push(Part { name: file_name(&settings.store_file), made: !had_store, note: "store" });
+    parts.push(Part { name: store_name(&settings.store), made: !had_store, note: "store" });
     if let Some((path, made)) = key_made {
         parts.push(Part {
             name: file_name(path),
@@ -87,12 +87,12 @@ pub fn run(context: &Context, options: &Options) -> anyhow::Result<Verdict> {
 fn operator_password(
     context: &Context,
     options: &Options,
-    settings: &Settings,
+    had_store: bool,
 ) -> anyhow::Result<Option<(Email, Zeroizing<String>)>> {
     let email = match &options.email {
         Some(email) => email.clone(),
         // A home that has a store has been asked before.
-        None if !context.output.can_ask() || settings.store_file.exists() => return Ok(None),
+        None if !context.output.can_ask() || had_store => return Ok(None),
         None => {
             let typed: String = Input::new()
                 .with_prompt("E-mail of the first operator")
@@ -219,6 +219,13 @@ fn make_vault_key(context: &Context, path: &Path, had_store: bool) -> anyhow::Re
         Ok(_) => Ok(true),
         Err(KeyFileFault::Exists { .. }) => RootKey::load(path).map(|_| false).map_err(Into::into),
         Err(fault) => Err(fault.into()),
+    }
+}
+
+fn store_name(store: &Place) -> String {
+    match store {
+        Place::File(path) => file_name(path),
+        Place::Server(url) => url.to_string(),
     }
 }
 

@@ -166,7 +166,8 @@ async fn introduce(
         None => "in memory".to_owned(),
         Some(url) => format!("at {url}"),
     };
-    output.talk(format!("store     SQLite, audit.sync {sync} · counters {counters} · vault open"));
+    let kind = settings.store.kind();
+    output.talk(format!("store     {kind}, audit.sync {sync} · counters {counters} · vault open"));
     let dangers = dangers(context, settings, world.kill.as_ref());
     if dangers.is_empty() {
         output.talk("safety    nothing to report");

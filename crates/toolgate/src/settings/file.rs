@@ -3,6 +3,8 @@
 use domain::yaml::{self, Node, Problem, Source};
 
 use super::{
+    entries::Fault,
+    issuers,
     kind::{Kind, Value},
     notify,
     sources::{Choices, Faults, From},
@@ -65,8 +67,19 @@ impl FileReader<'_> {
         if node.is_null() {
             return; // the default stays
         }
-        if let Kind::Sinks = setting.kind {
-            return self.sinks(setting, node);
+        match setting.kind {
+            Kind::Sinks => {
+                return self.entries(
+                    setting,
+                    node,
+                    notify::read(node).map(Value::Sinks),
+                    notify::without_paths,
+                );
+            }
+            Kind::Issuers => {
+                return self.entries(setting, node, issuers::read(node).map(Value::Issuers), str::to_owned);
+            }
+            _ => {}
         }
         let texts: Option<Vec<String>> = match node.as_list() {
             Some(list) => list.iter().map(|element| element.as_text().map(str::to_owned)).collect(),
@@ -86,16 +99,23 @@ impl FileReader<'_> {
         }
     }
 
-    fn sinks(&mut self, setting: &'static Setting, node: &Node) {
-        match notify::read(node) {
-            Ok(sinks) => {
+    /// Takes a list of mappings, or tells its faults, on lines as they may be shown.
+    fn entries(
+        &mut self,
+        setting: &'static Setting,
+        node: &Node,
+        read: Result<Value, Vec<Fault>>,
+        shown: fn(&str) -> String,
+    ) {
+        match read {
+            Ok(value) => {
                 let from = From::File(self.source.file.to_owned(), node.place.line);
-                self.choices.put_value(setting, Value::Sinks(sinks), "", from);
+                self.choices.put_value(setting, value, "", from);
             }
             Err(faults) => self.problems.extend(faults.into_iter().map(|fault| {
                 let message = format!("{}; {}", fault.what, fault.instead);
                 let mut problem = self.source.error(fault.place, message);
-                problem.line_text = notify::without_paths(&problem.line_text);
+                problem.line_text = shown(&problem.line_text);
                 problem
             })),
         }

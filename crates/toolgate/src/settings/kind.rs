@@ -9,6 +9,7 @@ use std::{
 use domain::{risk::RiskScore, service::UpstreamUrl, yaml::did_you_mean};
 
 use super::{
+    issuers::{self, Issuer},
     notify::{self, NotifySink},
     server::ServerUrl,
 };
@@ -46,10 +47,12 @@ pub enum Kind {
     Ranges,
     /// Receivers of notifications: mappings with members of their own.
     Sinks,
+    /// Issuers of access tokens: mappings with members of their own.
+    Issuers,
     /// One of a few words.
     OneOf(&'static [&'static str]),
-    /// One word so far; what begins like the others is known, and not supported yet.
-    Only(&'static str, &'static [&'static str]),
+    /// `sqlite`, or a server's URL, whose password is not shown.
+    Store,
     /// A word for what this process does itself, or the URL of a server with one of these schemes. It may hold a password,
     /// so it is shown masked.
     Server(&'static str, &'static [&'static str]),
@@ -78,6 +81,10 @@ pub enum Value {
     Server(ServerUrl),
     /// Receivers of notifications.
     Sinks(Vec<NotifySink>),
+    /// A server of stores.
+    Store(Box<store::ServerUrl>),
+    /// Issuers of access tokens.
+    Issuers(Vec<Issuer>),
 }
 
 impl Kind {
@@ -94,8 +101,10 @@ impl Kind {
         if self.is_list() {
             return texts.iter().map(|text| self.element(text)).collect::<Result<_, _>>().map(Value::List);
         }
-        if let (Self::Sinks, []) = (self, texts) {
-            return Ok(Value::Sinks(Vec::new()));
+        match (self, texts) {
+            (Self::Sinks, []) => return Ok(Value::Sinks(Vec::new())),
+            (Self::Issuers, []) => return Ok(Value::Issuers(Vec::new())),
+            _ => {}
         }
         let [text] = texts else {
             return Err(("a list does not belong here".to_owned(), "write one value".to_owned()));
@@ -161,15 +170,15 @@ impl Kind {
                     None => wrong("unknown", &format!("write one of {}", words.join(", "))),
                 },
             },
-            Self::Only(word, _) if text == word => Ok(Value::Text(text.clone())),
-            Self::Only(word, later) => {
-                let scheme = text.split(':').next().unwrap_or_default();
-                let known = later.iter().any(|later| scheme.starts_with(later));
-                let what = if known { "not supported yet" } else { "unknown" };
-                // A URL may carry a password, so only its scheme is repeated.
-                let shown = if text.contains("://") { format!("{scheme}://…") } else { shown };
-                Err((format!("`{shown}` is {what}"), format!("write `{word}`, or leave it out")))
-            }
+            Self::Store if text == "sqlite" => Ok(Value::Text(text.clone())),
+            Self::Store => match store::ServerUrl::parse(text) {
+                Ok(url) => Ok(Value::Store(Box::new(url))),
+                // It may have a password in it.
+                Err(_) => Err((
+                    "what is written here is no store".to_owned(),
+                    "write `sqlite`, or `postgres://user:password@host/database`".to_owned(),
+                )),
+            },
             Self::Server(word, _) if text == word => Ok(Value::None),
             Self::Server(word, schemes) => match ServerUrl::parse(text, schemes) {
                 Some(url) => Ok(Value::Server(url)),
@@ -183,6 +192,7 @@ impl Kind {
                 }
             },
             Self::Sinks => notify::parse(text).map(Value::Sinks),
+            Self::Issuers => issuers::parse(text).map(Value::Issuers),
             Self::Hosts | Self::Origins | Self::Ranges => Ok(Value::List(vec![self.element(text)?])),
         }
     }
@@ -218,10 +228,13 @@ impl Kind {
             Self::Origins => "list of origins".to_owned(),
             Self::Ranges => "list of addresses or CIDR ranges".to_owned(),
             Self::Sinks => "list of `{url, secret_env, format, on}`".to_owned(),
+            Self::Issuers => {
+                "list of `{issuer, agent or agent_claim, agents, audience, scope, network, ca}`".to_owned()
+            }
             Self::OneOf(words) => {
                 words.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(" or ")
             }
-            Self::Only(word, _) => format!("`{word}`"),
+            Self::Store => "`sqlite` or a `postgres://` URL".to_owned(),
             Self::Server(word, schemes) => {
                 let urls: Vec<String> = schemes.iter().map(|scheme| format!("`{scheme}://…`")).collect();
                 format!("`{word}` or {}", urls.join(" or "))
@@ -393,10 +406,15 @@ mod tests {
     }
 
     #[test]
-    fn what_comes_later_says_so_without_repeating_a_password() {
-        let kind = Kind::Only("sqlite", &["postgres"]);
-        let (what, instead) = kind.read(&["postgres://ada:secret@db/toolgate".to_owned()]).unwrap_err();
-        assert_eq!(what, "`postgres://…` is not supported yet");
-        assert_eq!(instead, "write `sqlite`, or leave it out");
+    fn a_store_is_a_file_or_a_server() {
+        assert_eq!(read(Kind::Store, "sqlite"), Some(Value::Text("sqlite".into())));
+        let Some(Value::Store(url)) = read(Kind::Store, "postgres://ada:secret@db:6543/toolgate") else {
+            panic!("a server");
+        };
+        assert_eq!(url.to_string(), "postgres://ada@db:6543/toolgate");
+        for bad in ["mysql://ada:secret@db/toolgate", "postgres://ada:secret@db:x/", "Sqlite", ""] {
+            let (what, instead) = Kind::Store.read(&[bad.to_owned()]).unwrap_err();
+            assert!(!format!("{what}{instead}").contains("secret"), "{what}");
+        }
     }
 }

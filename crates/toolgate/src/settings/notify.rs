@@ -5,11 +5,14 @@ use std::fmt;
 
 use domain::{
     service::UpstreamUrl,
-    yaml::{self, Key, Node, Place, did_you_mean},
+    yaml::{self, Node},
 };
 use pipeline::notify::{Format, Topic, shown};
 
-use super::kind::is_variable;
+use super::{
+    entries::{Fault, fault, unknown, word},
+    kind::is_variable,
+};
 
 /// More receivers are nobody's intention.
 const SINKS_MAX: usize = 20;
@@ -46,13 +49,6 @@ impl fmt::Debug for NotifySink {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
     }
-}
-
-/// Something wrong with the list: where, what, and what to write instead.
-pub struct Fault {
-    pub place: Place,
-    pub what: String,
-    pub instead: String,
 }
 
 /// The list as it may be shown.
@@ -119,10 +115,6 @@ pub fn without_paths(line: &str) -> String {
     shown
 }
 
-fn fault(place: Place, what: String, instead: impl Into<String>) -> Fault {
-    Fault { place, what, instead: instead.into() }
-}
-
 /// One entry; what is wrong with it is told.
 fn sink(entry: &Node, faults: &mut Vec<Fault>) -> Option<NotifySink> {
     let Some(members) = entry.as_map() else {
@@ -143,7 +135,7 @@ fn sink(entry: &Node, faults: &mut Vec<Fault>) -> Option<NotifySink> {
                 }
             }
             "on" => topics = on(value, faults),
-            _ => faults.push(unknown(key)),
+            _ => faults.push(unknown(key, &KEYS)),
         }
     }
     if faults.len() > before {
@@ -160,14 +152,6 @@ fn sink(entry: &Node, faults: &mut Vec<Fault>) -> Option<NotifySink> {
         ));
     }
     Some(NotifySink { url: at?, secret_env, format, topics })
-}
-
-fn unknown(key: &Key) -> Fault {
-    let instead = match did_you_mean(&key.text, KEYS) {
-        Some(near) => format!("did you mean `{near}`?"),
-        None => format!("known: {}", KEYS.join(", ")),
-    };
-    fault(key.place, format!("unknown key `{}`", key.text.escape_debug()), instead)
 }
 
 fn url(value: &Node, faults: &mut Vec<Fault>) -> Option<UpstreamUrl> {
@@ -219,21 +203,6 @@ fn on(value: &Node, faults: &mut Vec<Fault>) -> Vec<Topic> {
     };
     let known = words.iter().filter_map(|node| word(node, &Topic::WORDS, faults)).collect::<Vec<_>>();
     Topic::ALL.into_iter().filter(|topic| known.contains(&topic.as_str())).collect()
-}
-
-/// One of a few words.
-fn word<'n>(value: &'n Node, words: &[&str], faults: &mut Vec<Fault>) -> Option<&'n str> {
-    let text = value.as_text().unwrap_or_default();
-    if words.contains(&text) {
-        return Some(text);
-    }
-    let shown: String = text.chars().take(64).flat_map(char::escape_debug).collect();
-    let instead = match did_you_mean(text, words.iter().copied()) {
-        Some(near) => format!("did you mean `{near}`?"),
-        None => format!("write one of {}", words.join(", ")),
-    };
-    faults.push(fault(value.place, format!("`{shown}` is unknown"), instead));
-    None
 }
 
 #[cfg(test)]

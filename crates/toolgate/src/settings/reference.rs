@@ -49,7 +49,9 @@ fn leaf(setting: &Setting) -> Json {
     let mut leaf = match setting.kind {
         Kind::Truth => json!({ "type": "boolean", "default": setting.default == "true" }),
         Kind::OneOf(words) => json!({ "enum": words, "default": setting.default }),
-        Kind::Only(word, _) => json!({ "const": word, "default": word }),
+        Kind::Store => {
+            json!({ "type": "string", "pattern": "^(sqlite|postgres(ql)?://.+)$", "default": setting.default })
+        }
         Kind::Server(word, schemes) => {
             json!({ "type": "string", "pattern": format!("^({word}|({})://.+)$", schemes.join("|")), "default": word })
         }
@@ -76,6 +78,34 @@ fn leaf(setting: &Setting) -> Json {
                         "items": { "enum": Topic::WORDS },
                         "default": Topic::WORDS
                     }
+                }
+            }
+        }),
+        Kind::Issuers => json!({
+            "type": "array",
+            "default": [],
+            "items": {
+                "type": "object",
+                "additionalProperties": false,
+                "required": ["issuer"],
+                "oneOf": [{ "required": ["agent"] }, { "required": ["agent_claim"] }],
+                "properties": {
+                    "issuer": { "type": "string", "description": "Its identifier, exactly as tokens say it in `iss`." },
+                    "agent": { "type": "string", "description": "The agent that all of its tokens stand for." },
+                    "agent_claim": { "type": "string", "description": "The claim that names the agent." },
+                    "agents": {
+                        "type": "object",
+                        "minProperties": 1,
+                        "additionalProperties": { "type": "string" },
+                        "description": "What the claim says, to the agent's name; without it the claim says the name."
+                    },
+                    "audience": {
+                        "type": "string",
+                        "description": "What `aud` must name; without it the URL of the endpoint that is called."
+                    },
+                    "scope": { "type": "string", "description": "The scope that a token must have." },
+                    "network": { "enum": ["public", "private"], "default": "public" },
+                    "ca": { "type": "string", "description": "A further trust anchor (PEM) for its TLS." }
                 }
             }
         }),

@@ -13,6 +13,7 @@ use domain::{
 
 use super::{
     file,
+    issuers::Issuer,
     kind::Value,
     notify::{self, NotifySink},
     server::ServerUrl,
@@ -180,7 +181,12 @@ impl Choices {
         // As it is written it may have secrets in it.
         let written = match &value {
             Value::Sinks(sinks) => notify::written(sinks),
+            Value::Issuers(issuers) => {
+                let issuers: Vec<String> = issuers.iter().map(ToString::to_string).collect();
+                format!("[{}]", issuers.join(", "))
+            }
             Value::Server(url) => url.to_string(),
+            Value::Store(url) => url.to_string(),
             _ => written.to_owned(),
         };
         if let Some(choice) = self.choices.iter_mut().find(|choice| choice.setting.path == setting.path) {
@@ -251,10 +257,24 @@ impl Choices {
             _ => Vec::new(),
         }
     }
+    /// Issuers of access tokens.
+    pub(super) fn issuers(&self, path: &str) -> Vec<Issuer> {
+        match self.value(path) {
+            Value::Issuers(issuers) => issuers.clone(),
+            _ => Vec::new(),
+        }
+    }
     /// A server; `None` when this process does it itself.
     pub(super) fn server(&self, path: &str) -> Option<ServerUrl> {
         match self.value(path) {
             Value::Server(url) => Some(url.clone()),
+            _ => None,
+        }
+    }
+    /// A server of stores; `None` where it is a file.
+    pub(super) fn store(&self, path: &str) -> Option<&store::ServerUrl> {
+        match self.value(path) {
+            Value::Store(url) => Some(url),
             _ => None,
         }
     }

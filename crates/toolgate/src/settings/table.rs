@@ -98,6 +98,12 @@ pub const SETTINGS: &[Setting] = &[
         "Addresses or ranges of proxies whose `X-Forwarded-For` names the source of a request.",
     ),
     setting(
+        "gateway.issuers",
+        Kind::Issuers,
+        "[]",
+        "Issuers whose access tokens (JWT) stand for agents, beside keys: docs/operations.md.",
+    ),
+    setting(
         "console.listen",
         Kind::Address,
         "127.0.0.1:8485",
@@ -149,9 +155,9 @@ pub const SETTINGS: &[Setting] = &[
     ),
     setting(
         "store.url",
-        Kind::Only("sqlite", &["postgres"]),
+        Kind::Store,
         "sqlite",
-        "Where agents, services and the trail are kept: `sqlite` is `toolgate.db` in the home.",
+        "Where agents, services and the trail are kept: `sqlite` is `toolgate.db` in the home, `postgres://user:password@host/database` a server that several gateways share.",
     ),
     setting(
         "counters.url",

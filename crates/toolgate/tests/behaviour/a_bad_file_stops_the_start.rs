@@ -209,6 +209,20 @@ fn on_a_file_that_this_user_may_not_read() {
 }
 
 #[test]
+fn on_a_store_that_another_gateway_serves() {
+    let gateway = Home::new(POLICY).serve();
+    let ran = gateway.try_serve();
+    let file = gateway.path().join("toolgate.db");
+    let expected = format!(
+        "error: a gateway runs on this store already ({}); stop it, or give each a store on Postgres (store.url)\n",
+        file.display()
+    );
+    assert_eq!((ran.code, ran.stdout.as_str(), ran.stderr.as_str()), (1, "", expected.as_str()));
+    // Commands work beside it.
+    gateway.ok(&["agents", "list"]);
+}
+
+#[test]
 fn on_a_port_that_is_taken() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port();

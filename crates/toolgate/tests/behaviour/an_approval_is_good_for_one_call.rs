@@ -84,7 +84,8 @@ fn however_many_approve_each_call_is_sent_once() {
 }
 
 #[test]
-fn two_gateways_on_one_home_send_each_call_once() {
+#[ignore = "SKIPPED: several gateways need Postgres (TOOLGATE_POSTGRES is not set; cargo xtask test sets it)"]
+fn two_gateways_on_one_store_send_each_call_once() {
     let stage = CountedStage::with(home());
     let twin = stage.gateway.twin();
     let desks = desks(&stage.gateway, 4);
@@ -256,6 +257,7 @@ fn a_storm_of_tool_calls_under_one_key_makes_one_approval_and_one_execution() {
 const SEVERAL_LOOKS: Duration = Duration::from_millis(1_200);
 
 #[test]
+#[ignore = "SKIPPED: several gateways need Postgres (TOOLGATE_POSTGRES is not set; cargo xtask test sets it)"]
 fn nobody_takes_over_what_a_gateway_is_sending_that_stands_still() {
     let stage = CountedStage::with(home());
     let desk = Desk::of(&stage.gateway);
@@ -279,7 +281,8 @@ fn nobody_takes_over_what_a_gateway_is_sending_that_stands_still() {
 }
 
 #[test]
-fn a_gateway_that_starts_while_another_one_sends_sends_nothing_again() {
+#[ignore = "SKIPPED: several gateways need Postgres (TOOLGATE_POSTGRES is not set; cargo xtask test sets it)"]
+fn a_gateway_that_starts_leaves_alone_what_another_one_sends() {
     let stage = CountedStage::with(home());
     let desk = Desk::of(&stage.gateway);
     let call = Counted::new(1, Way::Mcp).that(Does::Hesitates);
@@ -288,12 +291,30 @@ fn a_gateway_that_starts_while_another_one_sends_sends_nothing_again() {
     until("the upstream to hear of it", || stage.hits(1) == 1);
     let twin = stage.gateway.twin();
     std::thread::sleep(SEVERAL_LOOKS);
+    assert_eq!(desk.all()[0].status, Status::Executing, "it is not given up");
     stage.release(1);
-    // The second one takes it for lost; what became of it is not for a gateway to claim any more.
     let ended = settled(&desk).remove(0);
-    assert_eq!(ended.status, Status::Unknown, "{ended:?}");
-    for address in [stage.gateway.address(), twin.address()] {
-        assert_eq!(call.insist(address, &stage.key).verdict(), 409);
-    }
+    assert_eq!(ended.status, Status::Executed, "{ended:?}");
+    let reply = call.insist(twin.address(), &stage.key);
+    assert!(call.is_answered_by(&reply), "{}", reply.text());
     assert_once_each(&stage, 1);
+}
+
+#[test]
+#[ignore = "SKIPPED: several gateways need Postgres (TOOLGATE_POSTGRES is not set; cargo xtask test sets it)"]
+fn what_a_dead_gateway_was_sending_is_unknown_and_sent_by_nobody() {
+    let mut stage = CountedStage::with(home());
+    let desk = Desk::of(&stage.gateway);
+    let call = Counted::new(1, Way::Http).that(Does::Hesitates);
+    let (_connection, held) = stage.hold(&call, &desk, true);
+    desk.approve(held.held.id.as_str());
+    until("the upstream to hear of it", || stage.hits(1) == 1);
+    let twin = stage.gateway.twin();
+    stage.gateway.signal(Signal::SIGKILL);
+    stage.gateway.ended();
+    until("the other one to give it up", || desk.all()[0].status == Status::Unknown);
+    stage.release(1);
+    assert_eq!(call.insist(twin.address(), &stage.key).verdict(), 409);
+    assert_once_each(&stage, 1);
+    drop(twin);
 }

@@ -244,7 +244,7 @@ fn arguments_that_a_tool_wants_in_headers_are_repeated_there() {
         true => json(
             connection,
             "",
-            r#"{"jsonrpc":"2.0","id":0,"result":{"tools":[{"name":"grüßen","inputSchema":{"properties":{"to":{"x-mcp-header":"To"}}}}]}}"#,
+            r#"{"jsonrpc":"2.0","id":0,"result":{"tools":[{"name":"grüßen","inputSchema":{"properties":{"to":{"type":"string","x-mcp-header":"To"}}}}]}}"#,
         ),
         false => json(connection, "", r#"{"jsonrpc":"2.0","id":1,"result":{}}"#),
     });

@@ -137,3 +137,26 @@ fn a_child_gets_the_request_with_an_id_of_ours_and_answers_with_the_clients() {
         );
     }
 }
+
+#[test]
+fn the_newest_version_passes_untouched_too() {
+    let members =
+        format!(r#""arguments":{AWKWARD} ,"name":"read_note","extra":1.00,"requestState":"\\u0041\\/""#);
+    let result = format!("\n {{\"result\":{AWKWARD} ,\"id\":1,\"jsonrpc\":\"2.0\",\"more\":[1.50]}} \n");
+    let stage = answering(result.clone().into_bytes(), "application/json");
+    let request = stage.gateway.modern(&stage.key, "web").post("1", "tools/call", &members);
+    let reply = stage.gateway.send(&request);
+    assert_eq!((reply.status, reply.text()), (200, result));
+    assert_eq!(String::from_utf8(stage.web.last().body).unwrap(), request.text());
+
+    let members = members.replace("read_note", "awkward").replace('\n', " ");
+    let request = stage.gateway.modern(&stage.key, "child").post("\"\\u0061b\"", "tools/call", &members);
+    let reply = stage.gateway.send(&request);
+    let result = r#"{"z" : 12345678901234567890123,"one":1.0,"e":1E5,"m":-0, "s":"\u0041\/é"}"#;
+    let answer = format!(r#"{{"result": {result},"id":"\u0061b" , "jsonrpc":"2.0","more":[1.50]}}"#);
+    assert_eq!(reply.text(), answer);
+    let line = stage.child.noted("in").pop().unwrap().text;
+    let (before, after) = line.split_once("\"id\":").unwrap();
+    let rest = after.trim_start_matches(|letter: char| letter.is_ascii_digit());
+    assert_eq!(format!("{before}\"id\":\"\\u0061b\"{rest}"), request.text());
+}

@@ -33,6 +33,18 @@ fn only_the_services_in_scope_are_printed_and_the_talk_stays_off_stdout() {
 }
 
 #[test]
+fn one_entry_stands_for_all_services_where_that_is_asked_for() {
+    let done = with_agent().run(&["connect", "cursor", "--one"]).ok();
+    assert_eq!(
+        done.stdout,
+        "{ \"mcpServers\": { \"toolgate\": { \"url\": \"http://127.0.0.1:8484/mcp\",\n    \
+             \"headers\": { \"Authorization\": \"Bearer ${env:TOOLGATE_KEY}\" } } } }\n"
+    );
+    let done = with_agent().run(&["connect", "env", "--one"]).ok();
+    assert!(done.stdout.ends_with("# toolgate: $TOOLGATE_URL/mcp\n"), "{}", done.stdout);
+}
+
+#[test]
 fn write_merges_keeps_a_backup_and_names_the_way_around() {
     let terminal = with_agent();
     let before = r#"{"mcpServers":{"filesystem":{"command":"npx","args":["-y","@modelcontextprotocol/server-filesystem","/"]}}}"#;

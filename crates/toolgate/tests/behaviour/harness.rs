@@ -6,12 +6,15 @@ mod api;
 mod child;
 mod console;
 mod counted;
+mod database;
 mod desk;
 mod gateway;
 mod held;
 mod home;
 mod http;
+mod issuer;
 mod lock;
+mod modern;
 mod upstream;
 
 use std::time::Duration;
@@ -21,12 +24,15 @@ pub use api::{API_POLICY, ApiStage, SECRET};
 pub use child::{ChildServer, is_running};
 pub use console::{Browser, PASSWORD};
 pub use counted::{COUNTED_POLICY, Counted, CountedStage, Does, Way};
+pub use database::Database;
 pub use desk::{Desk, is_busy, now};
 pub use gateway::Gateway;
 pub use held::{HELD_POLICY, HeldStage, LONG, SHORT, approval, paged};
 pub use home::{Home, Ran};
 pub use http::{Answer, Reply, Request, attempt, open, send, send_bytes};
+pub use issuer::Issuer;
 pub use lock::Lock;
+pub use modern::{Modern, message_in};
 pub use upstream::{
     ClosedPort, Hit, Latch, Step, TOOLS, Upstream, answer, events, json, mcp, rpc, say, stream_head,
 };

@@ -96,18 +96,20 @@ fn headers_that_say_something_else_are_refused() {
 #[test]
 fn a_version_that_nobody_speaks_is_refused_with_those_that_are() {
     let stage = Stage::new();
-    let unknown = ("MCP-Protocol-Version", "2099-01-01");
-    let reply = stage.gateway.send(&with(&stage, "web", &[unknown, METHOD, NAME]));
-    assert_eq!((reply.status, reply.code()), (400, -32022), "{}", reply.text());
-    let data = &reply.json()["error"]["data"];
-    assert_eq!(data["requested"], "2099-01-01");
-    assert!(data["supported"].as_array().unwrap().contains(&"2026-07-28".into()), "{data}");
-
-    let stated = body("tools/call", r#""name":"read_note","#).replace("2026-07-28", "2099-01-01");
-    let request =
-        Request::post("/mcp/web", stated).key(&stage.key).header(METHOD.0, METHOD.1).header(NAME.0, NAME.1);
-    let reply = stage.gateway.send(&request);
-    assert_eq!((reply.status, reply.code()), (400, -32022), "{}", reply.text());
+    let newest = body("tools/call", r#""name":"read_note","#).replace("2026-07-28", "2099-01-01");
+    for stated in [newest, call(1, "read_note", "{}")] {
+        let request = Request::post("/mcp/web", stated)
+            .key(&stage.key)
+            .header("MCP-Protocol-Version", "2099-01-01")
+            .header(METHOD.0, METHOD.1)
+            .header(NAME.0, NAME.1);
+        let reply = stage.gateway.send(&request);
+        assert_eq!((reply.status, reply.code()), (400, -32022), "{}", reply.text());
+        assert_eq!(reply.json()["id"], 1);
+        let data = &reply.json()["error"]["data"];
+        assert_eq!(data["requested"], "2099-01-01");
+        assert_eq!(data["supported"], serde_json::json!(["2026-07-28"]), "versions that know this code");
+    }
     assert_eq!(stage.web.connections(), 0);
 }
 

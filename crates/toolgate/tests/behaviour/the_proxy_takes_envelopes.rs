@@ -152,7 +152,7 @@ fn an_agent_finds_its_services_and_what_to_read_about_them() {
         json!({ "services": [
             { "name": "api", "kind": "http", "endpoint": "/http/api/", "documentation": "# Billing\nGET /v1/balance\n" },
             { "name": "web", "kind": "mcp", "endpoint": "/mcp/web", "documentation": null },
-        ] })
+        ], "mcp": "/mcp" })
     );
     assert!(!reply.text().contains("127.0.0.1") && !reply.text().contains("secret_key"));
     assert_eq!(gateway.send(&Request::new("GET", "/v1/services")).status, 401);

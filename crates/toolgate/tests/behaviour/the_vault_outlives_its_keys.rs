@@ -29,7 +29,7 @@ impl Inside {
     /// Opens them with the key that lies in the home now.
     fn of(home: &Home) -> Self {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        let options = StoreOptions { path: home.path().join("toolgate.db"), sync: Sync::Os, create: None };
+        let options = StoreOptions { place: home.place(), sync: Sync::Os, create: None };
         let store = runtime.block_on(Store::open(&options)).unwrap();
         let ring = runtime.block_on(store.keyring()).unwrap();
         let ring: Vec<RingKey> = ring.into_iter().map(|term| term.key).collect();

@@ -6,7 +6,7 @@ use std::borrow::Cow;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
-use super::{ActsOn, header, meta, method};
+use super::{ActsOn, Era, header, meta, method};
 use crate::json::Raw;
 use crate::jsonrpc::{Message, Shape};
 use crate::malformed::Excerpt;
@@ -21,19 +21,25 @@ pub enum HeaderMismatch {
     #[error("header `{header}` is missing")]
     Missing {
         /// Its name.
-        header: &'static str,
+        header: Cow<'static, str>,
     },
     /// A header has characters that a value cannot have, or base64 that does not decode to UTF-8.
     #[error("header `{header}` has an invalid value")]
     Invalid {
         /// Its name.
-        header: &'static str,
+        header: Cow<'static, str>,
+    },
+    /// A header repeats a part of the body that is not there.
+    #[error("header `{header}` says what the body does not")]
+    Unfounded {
+        /// Its name.
+        header: Cow<'static, str>,
     },
     /// A header says something else than the body.
     #[error("header `{header}` says `{said}`, the body says `{body}`")]
     Differs {
         /// Its name.
-        header: &'static str,
+        header: Cow<'static, str>,
         /// What the header says, decoded.
         said: Excerpt,
         /// What the body says.
@@ -45,7 +51,8 @@ pub enum HeaderMismatch {
 ///
 /// Give the only value of each header: two values of one header are the caller's to refuse. Header values are
 /// compared exactly, after blanks around them are cut and base64 is decoded. Of a notification the headers
-/// need not be there, and `tasks/…` requests need no name, but what is there must be right. A version that the
+/// need not be there, and `tasks/…` requests and methods of older versions need no name, but what is there must be
+/// right. A version that the
 /// body does not state is for [`super::stated_version`] to refuse.
 ///
 /// # Errors
@@ -66,7 +73,8 @@ pub fn check_headers(
     let mirror = Mirror { header: header::METHOD, required, encoded: false };
     mirror.check(method_header, Some(called))?;
 
-    let (key, required) = match method(called).map(|method| method.acts_on) {
+    let known = method(called).filter(|method| method.eras.include_era(Era::Modern));
+    let (key, required) = match known.map(|method| method.acts_on) {
         Some(ActsOn::Tool | ActsOn::Prompt) => ("name", required),
         Some(ActsOn::Resource) => ("uri", required),
         Some(ActsOn::Task) => ("taskId", false),
@@ -97,9 +105,12 @@ struct Mirror {
 
 impl Mirror {
     fn check(&self, value: Option<&[u8]>, body: Option<&str>) -> Result<(), HeaderMismatch> {
-        let header = self.header;
+        let header = Cow::Borrowed(self.header);
         let said = match value {
-            Some(value) => self.decode(value).ok_or(HeaderMismatch::Invalid { header })?,
+            Some(value) => match decoded(value, self.encoded) {
+                Some(said) => said,
+                None => return Err(HeaderMismatch::Invalid { header }),
+            },
             None if self.required => return Err(HeaderMismatch::Missing { header }),
             None => return Ok(()),
         };
@@ -110,17 +121,19 @@ impl Mirror {
             _ => Ok(()),
         }
     }
+}
 
-    fn decode<'v>(&self, value: &'v [u8]) -> Option<Cow<'v, str>> {
-        let value = str::from_utf8(value).ok()?.trim_matches([' ', '\t']);
-        if !value.bytes().all(|byte| byte == b'\t' || (0x20..=0x7e).contains(&byte)) {
-            return None;
-        }
-        let sentinel = value.strip_prefix(SENTINEL_START).and_then(|rest| rest.strip_suffix(SENTINEL_END));
-        match sentinel.filter(|_| self.encoded) {
-            Some(encoded) => String::from_utf8(STANDARD.decode(encoded).ok()?).ok().map(Cow::Owned),
-            None => Some(Cow::Borrowed(value)),
-        }
+/// The text of a header without blanks around it, and without its base64 where it may be `encoded`. None where it has
+/// characters that a value cannot have, or what is in base64 is no text.
+pub(super) fn decoded(value: &[u8], encoded: bool) -> Option<Cow<'_, str>> {
+    let value = str::from_utf8(value).ok()?.trim_matches([' ', '\t']);
+    if !value.bytes().all(|byte| byte == b'\t' || (0x20..=0x7e).contains(&byte)) {
+        return None;
+    }
+    let sentinel = value.strip_prefix(SENTINEL_START).and_then(|rest| rest.strip_suffix(SENTINEL_END));
+    match sentinel.filter(|_| encoded) {
+        Some(encoded) => String::from_utf8(STANDARD.decode(encoded).ok()?).ok().map(Cow::Owned),
+        None => Some(Cow::Borrowed(value)),
     }
 }
 
@@ -213,7 +226,7 @@ mod tests {
             (Some(VERSION), Some(b"tools/call"), None, header::NAME),
         ] {
             let refusal = check_headers(&call, version, method, name).unwrap_err();
-            assert_eq!(refusal, HeaderMismatch::Missing { header: missing });
+            assert_eq!(refusal, HeaderMismatch::Missing { header: missing.into() });
         }
     }
 

@@ -64,6 +64,13 @@ pub fn stated_version(message: &Message) -> Result<Cow<'_, str>, Malformed> {
     Ok(version)
 }
 
+/// Whether the client of a modern request declares an extension, for this request alone.
+pub fn declares_extension(message: &Message, extension: &str) -> bool {
+    let capabilities = message.meta(meta::CLIENT_CAPABILITIES);
+    let declared = capabilities.and_then(|known| known.get("extensions")?.get(extension));
+    declared.is_some_and(Raw::is_object)
+}
+
 struct Parameters<'m> {
     message: &'m Message,
 }
@@ -216,6 +223,14 @@ mod tests {
             refusal,
             "`params._meta[\"io.modelcontextprotocol/clientCapabilities\"]` must be an object"
         );
+        let declares = |capabilities: &str| {
+            let meta = format!(r#""io.modelcontextprotocol/clientCapabilities":{capabilities}"#);
+            declares_extension(&message("ping", &format!(r#","params":{{"_meta":{{{meta}}}}}"#)), "a.b/c")
+        };
+        assert!(declares(r#"{"extensions":{"a.b/c":{}}}"#));
+        for without in ["{}", r#"{"extensions":{}}"#, r#"{"extensions":{"a.b/c":true}}"#, r#"{"a.b/c":{}}"#] {
+            assert!(!declares(without), "{without}");
+        }
         let refusal = stated(&format!("{{{capabilities}}}")).unwrap_err();
         assert_eq!(refusal, "`params._meta[\"io.modelcontextprotocol/protocolVersion\"]` must be a string");
         assert!(stated("[]").is_err() && stated_version(&message("ping", "")).is_err());

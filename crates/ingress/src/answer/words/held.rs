@@ -17,6 +17,20 @@ const REASON_CHARACTERS_MAX: usize = 500;
 /// What is named as the rule where the risk alone holds a call.
 const RISK_RULE: &str = "risk.approve_at";
 
+/// How a held call stands, for a client that asks after it as a task.
+pub(in crate::answer) fn standing(ticket: &Ticket, call: &Call) -> String {
+    let words = Words::of_ticket(ticket, call);
+    format!("{}{}", words.detail_for_model.unwrap_or(words.detail), due(ticket))
+}
+
+/// Until when people must decide, while they have to.
+fn due(ticket: &Ticket) -> String {
+    match (ticket.status, ticket.expires_at) {
+        (Status::Pending, Some(at)) => format!(" Decision due by {at:.0}."),
+        _ => String::new(),
+    }
+}
+
 impl Words {
     /// A call that waits for people.
     pub(in crate::answer) fn of_ticket(ticket: &Ticket, call: &Call) -> Self {
@@ -32,10 +46,7 @@ impl Words {
                 Some(format!("{} for {}. Nothing was sent yet.", wanted(ticket), named(call))),
             ),
         };
-        let due = match (ticket.status, &expires_at) {
-            (Status::Pending, Some(at)) => format!(" Decision due by {at}."),
-            _ => String::new(),
-        };
+        let due = due(ticket);
         Self {
             code: "approval-required",
             status: 428,

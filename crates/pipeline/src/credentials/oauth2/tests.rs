@@ -347,7 +347,8 @@ async fn a_service_that_answers_401_costs_the_token_and_is_not_asked_again() {
         let injection = bench.credentials.injection(&service, &bench.world().await).await.ok().unwrap();
         let target = wire::Target::parse("/v1/balance", None, wire::OddTargets::Refuse).unwrap();
         let body = CallBody::Whole(bytes::Bytes::new());
-        let exchange = Exchange::Request(ApiRequest { method: Method::GET, target, body });
+        let exchange =
+            Exchange::Request(ApiRequest { method: Method::GET, target, body, reads_answer: false });
         let headers = HeaderMap::from_iter([(header::AUTHORIZATION, HeaderValue::from_static("agent"))]);
         let outbound =
             Outbound { caller: &caller, exchange, session: None, headers, modern: false, freshness };

@@ -11,7 +11,7 @@ use domain::{
     audit::{Event, Kind},
     clock::{Clock, Now},
     credential::{CredentialKind, CredentialSlot},
-    key::{KeyId, KeyMac},
+    key::{KeyId, KeyMac, Proof},
     names::{AgentName, CredentialName, RoleName, ServiceName},
     policy::{self, Policy},
     service::{
@@ -59,7 +59,7 @@ impl Bench {
         let clock = Arc::new(TestClock(Mutex::new(Duration::from_secs(1_000))));
         let birth = Birth { install: [7; 16], now: clock.now().wall };
         let path = folder.path().join("toolgate.db");
-        let options = StoreOptions { path, sync: Sync::Os, create: Some(birth) };
+        let options = StoreOptions { place: path.into(), sync: Sync::Os, create: Some(birth) };
         let store = Arc::new(Store::open(&options).await.unwrap());
         let (vault, _first) = Vault::birth(&RootKey::generate(), *store.install());
         let vault = Arc::new(vault);
@@ -157,7 +157,11 @@ pub fn caller() -> Caller {
         state: AgentState::Active,
         created_at: Timestamp::UNIX_EPOCH,
     };
-    Caller { agent: Arc::new(agent), key: KeyId::parse("7kq2m9xd").unwrap(), mac: KeyMac([0; 32]) }
+    Caller {
+        agent: Arc::new(agent),
+        key: KeyId::parse("7kq2m9xd").unwrap(),
+        proof: Proof::Key(KeyMac([0; 32])),
+    }
 }
 
 pub fn service(upstream: Upstream, slots: &[(&str, CredentialKind)]) -> Service {

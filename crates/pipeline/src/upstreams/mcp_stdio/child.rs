@@ -330,7 +330,7 @@ async fn read_lines(mut stdout: ChildStdout, router: Arc<Router>, line_bytes_max
         {
             let line = buffer.split_to(searched + end + 1).freeze();
             searched = 0;
-            router.deliver(line).await;
+            router.deliver(line);
         }
         searched = buffer.len();
         if buffer.len() > line_bytes_max {

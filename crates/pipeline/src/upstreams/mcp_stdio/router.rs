@@ -84,12 +84,27 @@ struct Pending {
     id: String,
     /// The client's progress token, as it wrote it.
     progress: Option<String>,
+    /// Whether it opened a stream of notifications, which then name it.
+    listens: bool,
+    /// Whether it asked for log messages.
+    wants_log: bool,
     reader: Reader,
     client: mpsc::Sender<Delivered>,
 }
 
+impl Pending {
+    /// Whether somebody reads what is said about it.
+    fn is_open(&self) -> bool {
+        self.reader == Reader::Stream && !self.client.is_closed()
+    }
+}
+
+/// The request that opens a stream of notifications in the newest protocol.
+const LISTEN: &str = "subscriptions/listen";
+
 /// One message on its way to a client.
 pub(super) struct Delivered {
+    /// Empty where a stream ends without a last message.
     pub(super) bytes: Bytes,
     /// Whether it answers the request, so that nothing follows.
     pub(super) is_final: bool,
@@ -140,20 +155,22 @@ impl Router {
     ) -> Posted {
         let broken = || Posted::Broken("the process does not read its input".into());
         match message.shape() {
-            Shape::Request { id, .. } => {
+            Shape::Request { id, method } => {
                 let progress = message.meta(mcp::meta::PROGRESS_TOKEN);
                 let (client, inbox) = mpsc::channel(CLIENT_QUEUE_MAX);
                 let pending = Pending {
                     owner,
                     id: id.text().to_owned(),
                     progress: progress.map(|token| token.text().to_owned()),
+                    listens: method == LISTEN,
+                    wants_log: message.meta(mcp::meta::LOG_LEVEL).is_some(),
                     reader,
                     client,
                 };
                 let Some(number) = self.admit(pending) else { return broken() };
                 let ours = number.to_string();
                 let edits = [Some(id), progress].into_iter().flatten().filter_map(|raw| message.span(raw));
-                let line = splice(message.body(), edits.map(|span| (span, ours.as_str())));
+                let line = line(message.body(), edits.map(|span| (span, ours.as_str())));
                 let delivery = Delivery { router: Arc::clone(self), number, inbox, modern, ended: false };
                 if self.to_child.send(line).await.is_err() {
                     return broken();
@@ -168,13 +185,13 @@ impl Router {
                         None => return Posted::Done,
                     }
                 } else {
-                    splice(message.body(), [])
+                    line(message.body(), [])
                 };
                 if self.to_child.send(line).await.is_ok() { Posted::Done } else { broken() }
             }
             // Only a session's client is ever asked anything, so only it can answer.
             Shape::Response { .. } if self.attribution == Attribution::Session => {
-                if self.to_child.send(splice(message.body(), [])).await.is_ok() {
+                if self.to_child.send(line(message.body(), [])).await.is_ok() {
                     Posted::Done
                 } else {
                     broken()
@@ -199,7 +216,7 @@ impl Router {
     }
 
     /// Takes one line from the child to whom it is for.
-    pub(super) async fn deliver(&self, line: Bytes) {
+    pub(super) fn deliver(&self, line: Bytes) {
         let text = line.trim_ascii();
         if text.is_empty() {
             return;
@@ -224,8 +241,9 @@ impl Router {
                 };
                 if let Some(mut no) = answer_for_nobody(&message, why) {
                     no.push('\n');
-                    // A child that does not read is noticed by the next request.
-                    let _ = self.to_child.send(no.into()).await;
+                    // One that asks without end and reads nothing gets no more answers. To wait for it would be to wait
+                    // for each other: it may not read before we have.
+                    let _ = self.to_child.try_send(no.into());
                 }
             }
         }
@@ -253,27 +271,64 @@ impl Router {
     }
 
     fn deliver_response(&self, message: &Message, id: Option<Raw<'_>>) {
-        let Some(pending) = id.and_then(Raw::as_u64).and_then(|number| self.lock().pending.remove(&number))
-        else {
+        let number = id.and_then(Raw::as_u64);
+        let pending = number.and_then(|number| self.lock().pending.remove(&number));
+        let (Some(id), Some(pending)) = (id, pending) else {
             tracing::warn!("a child answered a request that nobody made, it is ignored");
             return;
         };
-        let bytes = message.with_id(&pending.id);
+        // The answer that ends a stream names it once more.
+        let meta = message.root().get("result").and_then(|result| result.get("_meta"));
+        let subscription = meta.and_then(|meta| meta.get(mcp::meta::SUBSCRIPTION_ID));
+        let subscription = subscription.filter(|named| pending.listens && named.as_u64() == number);
+        let spans = [Some(id), subscription].into_iter().flatten().filter_map(|raw| message.span(raw));
+        let bytes = spliced(message.body(), spans.map(|span| (span, pending.id.as_str()))).freeze();
         // The client may have hung up.
         let _ = pending.client.try_send(Delivered { bytes, is_final: true });
     }
 
     fn deliver_notification(&self, message: &Message) {
-        let Some(params) = message.params() else { return self.deliver_unrelated(message.body().clone()) };
-        if message.method() == Some("notifications/progress") {
-            let Some(token) = params.get(mcp::meta::PROGRESS_TOKEN) else { return };
-            return self.deliver_related(message, token, |pending| pending.progress.clone());
+        let named = |key| message.params().and_then(|params| params.get(key));
+        match message.method() {
+            Some("notifications/progress") => {
+                let Some(token) = named(mcp::meta::PROGRESS_TOKEN) else { return };
+                return self.deliver_related(message, token, |pending| pending.progress.clone());
+            }
+            // In the older protocols it is about a request of the child's own.
+            Some("notifications/cancelled") if self.attribution != Attribution::Session => {
+                return self.end_stream(named("requestId"));
+            }
+            Some("notifications/message") if self.attribution == Attribution::Key => {
+                return self.deliver_log(message.body());
+            }
+            _ => {}
         }
         match message.meta(mcp::meta::SUBSCRIPTION_ID) {
-            Some(subscription) => {
-                self.deliver_related(message, subscription, |pending| Some(pending.id.clone()))
-            }
+            Some(subscription) => self.deliver_related(message, subscription, |pending| {
+                pending.listens.then(|| pending.id.clone())
+            }),
             None => self.deliver_unrelated(message.body().clone()),
+        }
+    }
+
+    /// The child ends a stream of notifications; nothing else of a client's is a child's to cancel.
+    fn end_stream(&self, id: Option<Raw<'_>>) {
+        let mut state = self.lock();
+        let Some(number) = id.and_then(Raw::as_u64) else { return };
+        if state.pending.get(&number).is_some_and(|pending| pending.listens)
+            && let Some(pending) = state.pending.remove(&number)
+        {
+            // The client may have hung up.
+            let _ = pending.client.try_send(Delivered { bytes: Bytes::new(), is_final: true });
+        }
+    }
+
+    /// Delivers a log message of a child that serves one key: to the latest request that asked for any.
+    fn deliver_log(&self, bytes: &Bytes) {
+        let state = self.lock();
+        let asked = state.pending.iter().filter(|(_, pending)| pending.wants_log && pending.is_open());
+        if let Some((_, pending)) = asked.max_by_key(|(number, _)| **number) {
+            let _ = pending.client.try_send(Delivered { bytes: bytes.clone(), is_final: false });
         }
     }
 
@@ -301,7 +356,7 @@ impl Router {
         let latest = state
             .pending
             .iter()
-            .filter(|(_, pending)| pending.reader == Reader::Stream && !pending.client.is_closed())
+            .filter(|(_, pending)| pending.is_open())
             .max_by_key(|(number, _)| **number)
             .map(|(_, pending)| pending.client.clone());
         let delivered = |client: &mpsc::Sender<Delivered>, bytes: &Bytes| {
@@ -326,7 +381,7 @@ impl Router {
             let theirs = |pending: &Pending| pending.owner == *owner && pending.id == id.text();
             state.pending.iter().find(|(_, pending)| theirs(pending)).map(|(number, _)| *number)?
         };
-        Some(splice(message.body(), [(message.span(id)?, number.to_string().as_str())]))
+        Some(line(message.body(), [(message.span(id)?, number.to_string().as_str())]))
     }
 
     /// The client of a stateless request hung up, which cancels it.
@@ -414,6 +469,9 @@ impl Body for Events {
         if let (true, Source::Request(delivery)) = (message.is_final, &mut this.source) {
             delivery.ended = true;
         }
+        if message.bytes.is_empty() {
+            return Poll::Ready(None);
+        }
         let text = String::from_utf8_lossy(&message.bytes);
         Poll::Ready(Some(Ok(Frame::data(sse::encode(&text)))))
     }
@@ -421,20 +479,26 @@ impl Body for Events {
 
 /// The bytes with some spans replaced, as one line. Line breaks between tokens become blanks; inside strings
 /// the strict reader has refused them.
-fn splice<'a>(body: &Bytes, edits: impl IntoIterator<Item = (Range<usize>, &'a str)>) -> Bytes {
-    let mut edits: Vec<(Range<usize>, &str)> = edits.into_iter().collect();
-    edits.sort_by_key(|(span, _)| span.start);
-    let mut line = BytesMut::with_capacity(body.len() + 24);
-    let mut copied = 0;
-    for (span, new) in edits {
-        line.extend_from_slice(body.get(copied..span.start).unwrap_or_default());
-        line.extend_from_slice(new.as_bytes());
-        copied = span.end;
-    }
-    line.extend_from_slice(body.get(copied..).unwrap_or_default());
+fn line<'a>(body: &Bytes, edits: impl IntoIterator<Item = (Range<usize>, &'a str)>) -> Bytes {
+    let mut line = spliced(body, edits);
     for byte in line.iter_mut().filter(|byte| matches!(byte, b'\n' | b'\r')) {
         *byte = b' ';
     }
     line.extend_from_slice(b"\n");
     line.freeze()
+}
+
+/// The bytes with some spans replaced.
+fn spliced<'a>(body: &Bytes, edits: impl IntoIterator<Item = (Range<usize>, &'a str)>) -> BytesMut {
+    let mut edits: Vec<(Range<usize>, &str)> = edits.into_iter().collect();
+    edits.sort_by_key(|(span, _)| span.start);
+    let mut whole = BytesMut::with_capacity(body.len() + 24);
+    let mut copied = 0;
+    for (span, new) in edits {
+        whole.extend_from_slice(body.get(copied..span.start).unwrap_or_default());
+        whole.extend_from_slice(new.as_bytes());
+        copied = span.end;
+    }
+    whole.extend_from_slice(body.get(copied..).unwrap_or_default());
+    whole
 }

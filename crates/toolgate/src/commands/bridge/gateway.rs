@@ -44,7 +44,7 @@ const RESUMES_MAX: u32 = 5;
 /// After the answer a stream may still be closed properly, which keeps the connection.
 const AFTER_ANSWER: Duration = Duration::from_secs(1);
 
-/// A gateway's endpoint for one service.
+/// A gateway's endpoint, for one service or for all of them.
 pub struct Gateway {
     client: Client<Connector, Full<Bytes>>,
     /// How people know it.
@@ -72,11 +72,11 @@ enum Streamed {
 }
 
 impl Gateway {
-    /// The endpoint of `service` at the gateway `url`, with an agent's key.
+    /// The endpoint of `service`, or of all services, at the gateway `url`, with an agent's key.
     ///
     /// # Errors
     /// No key, or one that no header can carry; an address that is none.
-    pub fn new(url: &str, service: &ServiceName, key: Option<&str>) -> Result<Self, Trouble> {
+    pub fn new(url: &str, service: Option<&ServiceName>, key: Option<&str>) -> Result<Self, Trouble> {
         let key = key.ok_or(Trouble::NoKey)?.trim();
         let mut authorization =
             HeaderValue::from_str(&format!("Bearer {key}")).map_err(|_| Trouble::NotAKey)?;
@@ -84,7 +84,8 @@ impl Gateway {
         let bad_url = |error: &dyn std::fmt::Display| Trouble::BadUrl(error.to_string());
         let base = url.trim_end_matches('/').to_owned();
         let parsed = UpstreamUrl::parse(&base).map_err(|error| bad_url(&error))?;
-        let endpoint = format!("{base}/mcp/{service}").parse().map_err(|error| bad_url(&error))?;
+        let path = service.map(|service| format!("/{service}")).unwrap_or_default();
+        let endpoint = format!("{base}/mcp{path}").parse().map_err(|error| bad_url(&error))?;
         let upstream = HttpUpstream { url: parsed, network: Network::Private, ca_pem: None };
         let connector =
             Dialler::new().connector(&upstream, Versions::Http1, None).map_err(|error| bad_url(&error))?;

@@ -5,27 +5,18 @@ use std::collections::HashMap;
 
 use http::{HeaderName, HeaderValue};
 use wire::{
-    json::{Kind, Raw},
+    json::Raw,
     jsonrpc::Message,
-    mcp::{encode_header, header},
+    mcp::{RepeatedArgument, encode_header, repeated_arguments},
 };
 
-/// Deeper schemas are not looked at.
-const DEPTH_MAX: usize = 8;
 /// So many tools are remembered; a service has tens, not thousands.
 const TOOLS_MAX: usize = 4_096;
 
 /// Which arguments of which tools are repeated, as far as lists have told.
 #[derive(Debug, Default)]
 pub struct Mirrors {
-    tools: HashMap<String, Vec<Mirror>>,
-}
-
-/// One argument and its header.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Mirror {
-    path: Vec<String>,
-    header: HeaderName,
+    tools: HashMap<String, Vec<RepeatedArgument>>,
 }
 
 impl Mirrors {
@@ -34,14 +25,16 @@ impl Mirrors {
         let tools = answer.root().get("result").and_then(|result| result.get("tools"));
         for tool in tools.into_iter().flat_map(Raw::elements) {
             let Some(name) = tool.get("name").and_then(Raw::as_str) else { continue };
-            let mut mirrors = Vec::new();
-            if let Some(schema) = tool.get("inputSchema") {
-                find(schema, &mut Vec::new(), &mut mirrors);
-            }
-            if mirrors.is_empty() {
-                self.tools.remove(name.as_ref());
-            } else if self.tools.len() < TOOLS_MAX {
-                self.tools.insert(name.into_owned(), mirrors);
+            // Where annotations mean nothing, nothing is repeated.
+            let repeated = tool.get("inputSchema").and_then(|schema| repeated_arguments(schema).ok());
+            match repeated.filter(|repeated| !repeated.is_empty()) {
+                Some(repeated) if self.tools.len() < TOOLS_MAX => {
+                    self.tools.insert(name.into_owned(), repeated);
+                }
+                Some(_) => {}
+                None => {
+                    self.tools.remove(name.as_ref());
+                }
             }
         }
     }
@@ -53,39 +46,13 @@ impl Mirrors {
         }
         let Some(params) = call.params() else { return Vec::new() };
         let name = params.get("name").and_then(Raw::as_str).unwrap_or_default();
-        let mirrors = self.tools.get(name.as_ref()).map(Vec::as_slice).unwrap_or_default();
-        mirrors
-            .iter()
-            .filter_map(|mirror| {
-                let arguments = params.get("arguments")?;
-                let value = mirror.path.iter().try_fold(arguments, |value, key| value.get(key))?;
-                Some((mirror.header.clone(), HeaderValue::from_str(&text(value)?).ok()?))
-            })
-            .collect()
-    }
-}
-
-/// Walks `properties` only: what other keywords reach is not always there.
-fn find(schema: Raw<'_>, path: &mut Vec<String>, mirrors: &mut Vec<Mirror>) {
-    let properties = schema.get("properties").filter(|_| path.len() < DEPTH_MAX);
-    for (key, property) in properties.into_iter().flat_map(Raw::members) {
-        path.push(key.decoded().into_owned());
-        let name = property.get("x-mcp-header").and_then(Raw::as_str);
-        let header = name.and_then(|name| format!("{}{name}", header::PARAM_PREFIX).parse().ok());
-        if let Some(header) = header {
-            mirrors.push(Mirror { path: path.clone(), header });
-        }
-        find(property, path, mirrors);
-        path.pop();
-    }
-}
-
-/// A value as a header has it; `None` where it is not repeated.
-fn text(value: Raw<'_>) -> Option<String> {
-    match value.kind() {
-        Kind::String => Some(encode_header(&value.as_str()?)),
-        Kind::Object | Kind::Array | Kind::Null => None,
-        _ => Some(value.text().to_owned()),
+        let repeated = self.tools.get(name.as_ref()).map(Vec::as_slice).unwrap_or_default();
+        let Some(arguments) = params.get("arguments") else { return Vec::new() };
+        let header = |argument: &RepeatedArgument| {
+            let value = encode_header(&argument.value_in(arguments)?);
+            Some((argument.header.parse().ok()?, HeaderValue::from_str(&value).ok()?))
+        };
+        repeated.iter().filter_map(header).collect()
     }
 }
 
@@ -132,7 +99,7 @@ mod tests {
             ))
         };
         let mut mirrors = Mirrors::default();
-        mirrors.learn(&tool(r#"{"properties":{"a":{"x-mcp-header":"A"}}}"#));
+        mirrors.learn(&tool(r#"{"properties":{"a":{"type":"string","x-mcp-header":"A"}}}"#));
         mirrors.learn(&tool("{}"));
         assert!(mirrors.tools.is_empty());
     }

@@ -28,13 +28,39 @@ pub enum Client {
     Curl,
 }
 
+/// An MCP endpoint of the gateway: one entry of a configuration.
+#[derive(Debug)]
+pub enum Endpoint {
+    /// One service's.
+    Of(ServiceName),
+    /// That of all services in scope.
+    All,
+}
+
+impl Endpoint {
+    /// What the entry is called.
+    fn name(&self) -> &str {
+        match self {
+            Self::Of(service) => service.as_str(),
+            Self::All => "toolgate",
+        }
+    }
+
+    fn path(&self) -> String {
+        match self {
+            Self::Of(service) => format!("/mcp/{service}"),
+            Self::All => "/mcp".to_owned(),
+        }
+    }
+}
+
 /// What a configuration is made from.
 #[derive(Debug)]
 pub struct Target<'a> {
     /// The gateway, without a slash at the end.
     pub gateway: &'a str,
-    /// The MCP services in the agent's scope.
-    pub services: &'a [ServiceName],
+    /// The MCP endpoints for the agent's scope.
+    pub endpoints: &'a [Endpoint],
     /// The HTTP APIs in the agent's scope.
     pub apis: &'a [ServiceName],
     /// The whole path of this program, for clients that start it.
@@ -65,20 +91,20 @@ pub const PLACEHOLDER: &str = "agt_…";
 impl Client {
     /// The configuration for `target`.
     pub fn configuration(self, target: &Target<'_>) -> Configuration {
-        let url = |service: &ServiceName| format!("{}/mcp/{service}", target.gateway);
-        let each = |entry: &dyn Fn(&ServiceName) -> Value| -> Map<String, Value> {
-            target.services.iter().map(|service| (service.to_string(), entry(service))).collect()
+        let url = |endpoint: &Endpoint| format!("{}{}", target.gateway, endpoint.path());
+        let each = |entry: &dyn Fn(&Endpoint) -> Value| -> Map<String, Value> {
+            target.endpoints.iter().map(|endpoint| (endpoint.name().to_owned(), entry(endpoint))).collect()
         };
         let headers = |key: &str| json!({ "Authorization": format!("Bearer {key}") });
         let servers = if self == Self::Vscode { "servers" } else { "mcpServers" };
         let (entries, inputs) = match self {
             Self::ClaudeCode => {
                 let headers = headers("${TOOLGATE_KEY}");
-                (each(&|service| json!({ "type": "http", "url": url(service), "headers": headers })), vec![])
+                (each(&|at| json!({ "type": "http", "url": url(at), "headers": headers })), vec![])
             }
             Self::Cursor => {
                 let headers = headers("${env:TOOLGATE_KEY}");
-                (each(&|service| json!({ "url": url(service), "headers": headers })), vec![])
+                (each(&|at| json!({ "url": url(at), "headers": headers })), vec![])
             }
             Self::Vscode => {
                 let headers = headers("${input:TOOLGATE_KEY}");
@@ -86,19 +112,16 @@ impl Client {
                     "type": "promptString", "id": "TOOLGATE_KEY",
                     "description": "Key of the agent (agt_…)", "password": true
                 });
-                (
-                    each(&|service| json!({ "type": "http", "url": url(service), "headers": headers })),
-                    vec![input],
-                )
+                (each(&|at| json!({ "type": "http", "url": url(at), "headers": headers })), vec![input])
             }
-            Self::ClaudeDesktop => (each(&|service| bridge(target, service)), vec![]),
+            Self::ClaudeDesktop => (each(&|at| bridge(target, at)), vec![]),
             Self::Codex => {
-                let tables = target.services.iter().map(|service| (service.to_string(), url(service)));
+                let tables = target.endpoints.iter().map(|at| (at.name().to_owned(), url(at)));
                 return Configuration::Toml(tables.collect());
             }
             Self::Env => return Configuration::Shell(variables(target)),
             Self::Curl => {
-                let mcp = target.services.iter().map(|service| curl(&url(service)));
+                let mcp = target.endpoints.iter().map(|at| curl(&url(at)));
                 return Configuration::Shell(
                     mcp.chain(target.apis.iter().map(|api| curl_api(target, api))).collect(),
                 );
@@ -150,9 +173,13 @@ impl Client {
     }
 }
 
-fn bridge(target: &Target<'_>, service: &ServiceName) -> Value {
+fn bridge(target: &Target<'_>, endpoint: &Endpoint) -> Value {
     let program = target.program.display().to_string();
-    let mut entry = json!({ "command": program, "args": ["bridge", service.as_str()] });
+    let mut arguments = vec!["bridge"];
+    if let Endpoint::Of(service) = endpoint {
+        arguments.push(service.as_str());
+    }
+    let mut entry = json!({ "command": program, "args": arguments });
     let mut variables = json!({ "TOOLGATE_KEY": PLACEHOLDER });
     if let Some(variables) = variables.as_object_mut() {
         variables.insert("TOOLGATE_URL".to_owned(), target.gateway.into());
@@ -169,7 +196,7 @@ fn variables(target: &Target<'_>) -> Vec<String> {
         ": \"${TOOLGATE_KEY:?make a key: toolgate keys create}\"".to_owned(),
         "export TOOLGATE_KEY".to_owned(),
     ];
-    lines.extend(target.services.iter().map(|service| format!("# {service}: $TOOLGATE_URL/mcp/{service}")));
+    lines.extend(target.endpoints.iter().map(|at| format!("# {}: $TOOLGATE_URL{}", at.name(), at.path())));
     lines.extend(target.apis.iter().map(|api| format!("# {api}: $TOOLGATE_URL/http/{api}/")));
     lines
 }
@@ -248,10 +275,14 @@ mod tests {
     use super::*;
 
     fn shown(client: Client, services: &[&str]) -> String {
-        let services: Vec<_> = services.iter().map(|name| ServiceName::parse(name).unwrap()).collect();
+        let one = |name: &&str| match *name {
+            "" => Endpoint::All,
+            name => Endpoint::Of(ServiceName::parse(name).unwrap()),
+        };
+        let endpoints: Vec<_> = services.iter().map(one).collect();
         let target = Target {
             gateway: "http://127.0.0.1:8484",
-            services: &services,
+            endpoints: &endpoints,
             apis: &[],
             program: Path::new("/usr/local/bin/toolgate"),
         };
@@ -285,6 +316,12 @@ mod tests {
             shown(Client::Codex, &["files"]),
             "[mcp_servers.files]\nurl = \"http://127.0.0.1:8484/mcp/files\"\nbearer_token_env_var = \"TOOLGATE_KEY\""
         );
+        assert_eq!(
+            shown(Client::ClaudeDesktop, &[""]),
+            r#"{ "mcpServers": { "toolgate": { "command": "/usr/local/bin/toolgate", "args": ["bridge"],
+    "env": { "TOOLGATE_KEY": "agt_…", "TOOLGATE_URL": "http://127.0.0.1:8484" } } } }"#
+        );
+        assert!(shown(Client::Cursor, &[""]).contains(r#""url": "http://127.0.0.1:8484/mcp","#));
         assert!(shown(Client::Vscode, &["files"]).contains("Bearer ${input:TOOLGATE_KEY}"));
         assert!(shown(Client::Env, &["files"]).contains("export TOOLGATE_URL=http://127.0.0.1:8484\n"));
     }
@@ -293,7 +330,7 @@ mod tests {
     fn shells_get_http_apis_too() {
         let names = ["billing"].map(|name| ServiceName::parse(name).unwrap());
         let gateway = "http://127.0.0.1:8484";
-        let target = Target { gateway, services: &[], apis: &names, program: Path::new("toolgate") };
+        let target = Target { gateway, endpoints: &[], apis: &names, program: Path::new("toolgate") };
         let lines = |client: Client| match client.configuration(&target) {
             Configuration::Shell(lines) => lines,
             _ => panic!("no shell"),

@@ -240,7 +240,7 @@ impl Stage {
             let name = format!("toolgate.db{suffix}");
             std::fs::copy(self.home.join(&name), folder.join(&name))?;
         }
-        let options = StoreOptions { path: copy.clone(), sync: store::Sync::Os, create: None };
+        let options = StoreOptions { place: copy.clone().into(), sync: store::Sync::Os, create: None };
         // Opening and closing brings the log into the file, where the byte is altered.
         Store::open(&options).await?.close().await;
         let mut bytes = std::fs::read(&copy)?;

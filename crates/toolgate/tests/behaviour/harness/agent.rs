@@ -1,22 +1,22 @@
-//! An agent at one service: a small MCP client over the raw one.
+//! An agent at one service, or at all of its: a small MCP client over the raw one.
 
 use std::net::SocketAddr;
 
 use super::{Reply, Request, send};
 
-/// An agent at one service.
+/// An agent at one MCP endpoint.
 #[derive(Clone)]
 pub struct Agent {
     address: SocketAddr,
     key: String,
-    service: String,
+    target: String,
     /// Its session of the older protocol.
     pub session: Option<String>,
 }
 
 impl Agent {
-    pub(super) fn new(address: SocketAddr, key: &str, service: &str) -> Self {
-        Self { address, key: key.to_owned(), service: service.to_owned(), session: None }
+    pub(super) fn new(address: SocketAddr, key: &str, target: &str) -> Self {
+        Self { address, key: key.to_owned(), target: target.to_owned(), session: None }
     }
 
     /// With a session: what a client of the older protocols does first.
@@ -73,9 +73,9 @@ impl Agent {
         self.address
     }
 
-    /// The path of the service.
+    /// The path of the service, or of all of them.
     pub fn target(&self) -> String {
-        format!("/mcp/{}", self.service)
+        self.target.clone()
     }
 
     fn dressed(&self, request: Request) -> Request {

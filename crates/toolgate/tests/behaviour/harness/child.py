@@ -12,8 +12,10 @@ import time
 
 LOG, OPTIONS = sys.argv[1], sys.argv[2:]
 AWKWARD = r'{"result": {"z" : 12345678901234567890123,"one":1.0,"e":1E5,"m":-0, "s":"\u0041\/é"},'
+SUBSCRIPTION = "io.modelcontextprotocol/subscriptionId"
 pair = []
 asked = {}
+streams = {}
 
 
 def note(kind, text):
@@ -45,6 +47,40 @@ def progress(request, done):
     if token is not None:
         params = {"progressToken": token, "progress": done}
         say({"jsonrpc": "2.0", "method": "notifications/progress", "params": params})
+
+
+def told(stream, method, **params):
+    """A notification on a stream of the newest version."""
+    say({"jsonrpc": "2.0", "method": method, "params": {"_meta": {SUBSCRIPTION: stream}, **params}})
+
+
+def cancel(stream):
+    say({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": stream}})
+
+
+def listen(request):
+    wishes = request["params"]["notifications"]
+    streams[request["id"]] = wishes
+    told(request["id"], "notifications/subscriptions/acknowledged", notifications=wishes)
+
+
+def forge(request):
+    """Says whatever nobody has asked for."""
+    changed = "notifications/tools/list_changed"
+    for stream in [request["id"], request["id"] + 1000, -1, 1.0, "1", str(request["id"]), None, {}, [1]]:
+        told(stream, changed)
+        cancel(stream)
+    say({"jsonrpc": "2.0", "method": "notifications/cancelled"})
+    say({"jsonrpc": "2.0", "method": "notifications/progress", "params": {"progressToken": "t", "progress": 9}})
+    for ident in [request["id"] + 1000, -1, str(request["id"]), "forged"]:
+        say({"jsonrpc": "2.0", "id": ident, "result": {"forged": True}})
+    say({"jsonrpc": "2.0", "id": None, "error": {"code": 1, "message": "forged"}})
+    for ident in ["forged-1", request["id"]]:
+        say({"jsonrpc": "2.0", "id": ident, "method": "sampling/createMessage", "params": {"forged": True}})
+    for number in range(5000):
+        say({"jsonrpc": "2.0", "id": f"ping-{number}", "method": "ping"})
+    text(request, "said it all")
+    text(request, "forged: and again")
 
 
 def call(request):
@@ -90,6 +126,26 @@ def call(request):
         asked["question-1"] = request
         params = {"messages": [], "maxTokens": 1}
         say({"jsonrpc": "2.0", "id": "question-1", "method": "sampling/createMessage", "params": params})
+    elif name == "announce":
+        for stream, wishes in streams.items():
+            if wishes.get("toolsListChanged"):
+                told(stream, "notifications/tools/list_changed")
+        text(request, "announced")
+    elif name == "teardown":
+        for stream in [stream for stream, wishes in streams.items() if wishes.get("promptsListChanged")]:
+            del streams[stream]
+            cancel(stream)
+        text(request, "torn down")
+    elif name == "finish":
+        for stream in list(streams):
+            del streams[stream]
+            answer({"id": stream}, {"resultType": "complete", "_meta": {SUBSCRIPTION: stream, "x": 1}})
+        text(request, "finished")
+    elif name == "chatter":
+        say({"jsonrpc": "2.0", "method": "notifications/message", "params": {"level": "info", "data": "chatter"}})
+        text(request, "chattered")
+    elif name == "forge":
+        forge(request)
     elif name == "pair":
         # Answers only when two such calls are under way, the later one first.
         pair.append(request)
@@ -107,14 +163,18 @@ def received(message):
     method = message.get("method")
     if method == "initialize":
         server = {"name": "child", "version": "1"}
-        capabilities = {"tools": {}, "resources": {}, "prompts": {}}
+        capabilities = {"tools": {"listChanged": True} if "tells" in OPTIONS else {}, "resources": {}, "prompts": {}}
         answer(message, {"protocolVersion": "2025-11-25", "capabilities": capabilities, "serverInfo": server})
     elif method == "tools/list":
         names = ["read_note", "delete_note", "echo", "write_note", "read_all"]
         answer(message, {"tools": [{"name": name} for name in names]})
     elif method == "tools/call":
         call(message)
-    elif method is None and message.get("id") in asked:
+    elif method == "subscriptions/listen":
+        listen(message)
+    elif method == "notifications/cancelled":
+        streams.pop(message["params"]["requestId"], None)
+    elif method is None and isinstance(message.get("id"), str) and message["id"] in asked:
         text(asked.pop(message["id"]), json.dumps(message.get("result")))
     elif "id" in message and method is not None:
         answer(message, {})

@@ -27,7 +27,7 @@ impl ChildServer {
         Self::that_is("")
     }
 
-    /// A server that is `stubborn` (ends on nothing but SIGKILL) or `dies-at-once`.
+    /// A server that is `stubborn` (ends on nothing but SIGKILL), `dies-at-once`, or `tells` when its tools change.
     pub fn that_is(options: &'static str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("server.py"), include_str!("child.py")).unwrap();

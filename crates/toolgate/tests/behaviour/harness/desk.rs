@@ -51,7 +51,7 @@ impl Desk {
     pub fn again(home: &Home, name: &str) -> Self {
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-        let options = StoreOptions { path: home.path().join("toolgate.db"), sync: Sync::Os, create: None };
+        let options = StoreOptions { place: home.place(), sync: Sync::Os, create: None };
         let email = Email::parse(&format!("{name}@example.com")).unwrap();
         let admin = Admin::new(Arc::new(runtime.block_on(Store::open(&options)).unwrap()));
         let operator = runtime.block_on(admin.sign_in(now(), &email, PASSWORD)).unwrap();

@@ -16,7 +16,7 @@ use nix::{
 };
 use serde_json::Value;
 
-use super::{Agent, Answer, Home, Reply, Request, eventually, http, is_running, open, send, until};
+use super::{Agent, Answer, Home, Modern, Reply, Request, eventually, http, is_running, open, send, until};
 
 /// What the last line of the introduction has in it.
 const READY: &str = "ready in";
@@ -143,7 +143,17 @@ impl Gateway {
 
     /// An agent with this key at this service.
     pub fn agent(&self, key: &str, service: &str) -> Agent {
-        Agent::new(self.address(), key, service)
+        Agent::new(self.address(), key, &format!("/mcp/{service}"))
+    }
+
+    /// An agent with this key at the endpoint of all its services.
+    pub fn agent_of_all(&self, key: &str) -> Agent {
+        Agent::new(self.address(), key, "/mcp")
+    }
+
+    /// An agent of the newest version with this key at this service.
+    pub fn modern(&self, key: &str, service: &str) -> Modern {
+        Modern::new(self.address(), key, service)
     }
 
     /// What `serve` said on stderr so far.

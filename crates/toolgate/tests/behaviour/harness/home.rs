@@ -11,7 +11,7 @@ use std::{
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::{Gateway, eventually};
+use super::{Database, Gateway, eventually};
 
 /// A temporary home.
 pub struct Home {
@@ -20,6 +20,7 @@ pub struct Home {
     variables: Vec<(String, String)>,
     cramped: bool,
     pub(super) keys: Mutex<Vec<String>>,
+    database: Option<Database>,
 }
 
 /// How a command ended.
@@ -46,8 +47,9 @@ impl Home {
         let folder = tempfile::tempdir().unwrap();
         let settings =
             ["gateway", "console"].map(|listener| format!("{listener}.listen=127.0.0.1:0")).to_vec();
-        let variables = Vec::new();
-        Self { folder, settings, variables, cramped: false, keys: Mutex::default() }
+        let database = Database::new();
+        let variables = database.iter().flat_map(Database::variables).collect();
+        Self { folder, settings, variables, cramped: false, keys: Mutex::default(), database }
     }
 
     /// With this setting on the command line of `serve`.
@@ -92,6 +94,14 @@ impl Home {
     /// The folder.
     pub fn path(&self) -> &Path {
         self.folder.path()
+    }
+
+    /// Where its store is.
+    pub fn place(&self) -> store::Place {
+        match &self.database {
+            Some(database) => database.url().into(),
+            None => self.path().join("toolgate.db").into(),
+        }
     }
 
     /// Writes a file of the home.

@@ -42,6 +42,11 @@ impl Request {
         self
     }
 
+    /// Its body.
+    pub fn text(&self) -> String {
+        String::from_utf8(self.body.clone()).unwrap()
+    }
+
     /// A GET of an event stream.
     pub fn listen(target: &str) -> Self {
         Self::new("GET", target).header("Accept", "text/event-stream")

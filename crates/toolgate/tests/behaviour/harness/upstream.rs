@@ -24,6 +24,7 @@ pub struct Upstream {
 struct State {
     hits: Mutex<Vec<Hit>>,
     connections: AtomicUsize,
+    closed: AtomicUsize,
     over: AtomicBool,
 }
 
@@ -116,6 +117,7 @@ impl Upstream {
         let state = Arc::new(State {
             hits: Mutex::default(),
             connections: AtomicUsize::new(0),
+            closed: AtomicUsize::new(0),
             over: AtomicBool::new(false),
         });
         let (shared, answer) = (Arc::clone(&state), Arc::new(answer));
@@ -126,7 +128,10 @@ impl Upstream {
                 }
                 shared.connections.fetch_add(1, Ordering::SeqCst);
                 let (shared, answer) = (Arc::clone(&shared), Arc::clone(&answer));
-                std::thread::spawn(move || serve(stream, &shared, &*answer));
+                std::thread::spawn(move || {
+                    serve(stream, &shared, &*answer);
+                    shared.closed.fetch_add(1, Ordering::SeqCst);
+                });
             }
         });
         Self { address, state }
@@ -167,6 +172,11 @@ impl Upstream {
     /// How many connections were opened, with or without a request on them.
     pub fn connections(&self) -> usize {
         self.state.connections.load(Ordering::SeqCst)
+    }
+
+    /// How many connections have ended, whoever closed them.
+    pub fn closed(&self) -> usize {
+        self.state.closed.load(Ordering::SeqCst)
     }
 
     /// The last request that arrived.

@@ -1,10 +1,12 @@
 //! A tour of one server with the Rust SDK's client; prints what it saw as one line of JSON.
-//! Usage: `rmcp-tour legacy|auto http URL [KEY]`, or `rmcp-tour legacy|auto stdio COMMAND [ARGUMENT…]`.
+//! Usage: `rmcp-tour legacy|auto|task http URL [KEY]`, or `rmcp-tour legacy|auto|task stdio COMMAND [ARGUMENT…]`.
+//! `task` takes no tour: it makes one call, as a client that takes tasks, and follows its task to the end.
 
 #![expect(deprecated, reason = "servers of 2025-11-25 still ask for sampling")]
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use rmcp::model::*;
@@ -24,10 +26,10 @@ fn main() -> Result<()> {
 
 async fn tour(arguments: &[String]) -> Result<Value> {
     let [mode, kind, target, rest @ ..] = arguments else { bail!("see the top of main.rs") };
-    let visitor = Visitor::default();
+    let visitor = Visitor { takes_tasks: mode == "task", ..Visitor::default() };
     let heard_progress = Arc::clone(&visitor.heard_progress);
     let lifecycle = match mode.as_str() {
-        "auto" => ClientLifecycleMode::Auto {
+        "auto" | "task" => ClientLifecycleMode::Auto {
             preferred_versions: vec![ProtocolVersion::V_2026_07_28],
             legacy_version: Some(ProtocolVersion::V_2025_11_25),
         },
@@ -44,6 +46,11 @@ async fn tour(arguments: &[String]) -> Result<Value> {
         }
         visitor.serve_with_lifecycle(StreamableHttpClientTransport::from_config(config), lifecycle).await?
     };
+    if mode == "task" {
+        let seen = follow_task(&client).await?;
+        client.cancel().await?;
+        return Ok(seen);
+    }
     let mut seen = json!({});
     let tools = serde_json::to_value(client.list_all_tools().await?)?;
     seen["tools"] = pick(&tools, "name");
@@ -61,6 +68,23 @@ async fn tour(arguments: &[String]) -> Result<Value> {
 }
 
 type Client = RunningService<RoleClient, Visitor>;
+
+/// Calls `echo`, and asks after the task that the call has become until it has ended.
+async fn follow_task(client: &Client) -> Result<Value> {
+    let offered = client.peer_info().context("no handshake")?.capabilities.extensions.clone();
+    let params =
+        CallToolRequestParams::new("echo").with_arguments(object(json!({"text": "a task's h\u{e9}llo"})));
+    let CallToolResponse::Task(created) = client.call_tool_once(params).await? else { bail!("no task") };
+    // Two minutes at most.
+    for _ in 0..600 {
+        let task = client.get_task(GetTaskParams::new(created.task.task_id.as_str())).await?.task;
+        if task.status().is_terminal() {
+            return Ok(json!({ "offered": offered, "created": created, "ended": task }));
+        }
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    bail!("the task does not end")
+}
 
 async fn visit_probe(client: &Client, seen: &mut Value, modern: bool) -> Result<()> {
     seen["echo"] = call(client, "echo", json!({"text": "héllo"})).await?["content"][0]["text"].take();
@@ -130,6 +154,7 @@ fn object(value: Value) -> Map<String, Value> {
 #[derive(Clone, Default)]
 struct Visitor {
     heard_progress: Arc<AtomicBool>,
+    takes_tasks: bool,
 }
 
 impl ClientHandler for Visitor {
@@ -160,7 +185,10 @@ impl ClientHandler for Visitor {
     }
 
     fn get_info(&self) -> ClientConfig {
-        let declared = json!({"elicitation": {}, "sampling": {}});
+        let mut declared = json!({"elicitation": {}, "sampling": {}});
+        if self.takes_tasks {
+            declared["extensions"] = json!({ TASKS_EXTENSION_ID: {} });
+        }
         let capabilities = serde_json::from_value(declared).unwrap_or_default();
         ClientConfig::new(capabilities, Implementation::new("tour", "1"))
     }

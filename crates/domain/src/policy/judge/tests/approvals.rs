@@ -267,3 +267,33 @@ fn requests_weigh_what_their_methods_weigh() {
         assert!(may(request, weight) && !may(request, weight + 1), "{request}");
     }
 }
+
+#[test]
+fn an_agent_is_shown_how_to_make_a_request_only_where_it_may_make_one() {
+    let may = |rules: &str| {
+        let world = world(&format!("version: 1\n{rules}\n"), &["billing"]);
+        let agent = agent("user", &["billing"]);
+        Rights::of(&world, &agent, "billing").unwrap().may_request()
+    };
+    let user = |rule: &str| format!("roles: {{ user: {{ {rule} }} }}");
+    let gets = user("allow: [{ service: billing, requests: [\"GET /v1/**\"] }]");
+    assert!(may(&gets));
+    assert!(may(&user("allow: [{ service: billing, requests: [\"GET /v1/**\"], when: query.a == '1' }]")));
+    assert!(may(&user("approve: [{ service: billing, requests: [\"GET /v1/**\"] }]")), "after approval");
+    assert!(!may(&user("allow: [{ service: billing, tools: [\"*\"] }]")), "a tool is no request");
+    assert!(!may(&user("allow: [{ service: other, requests: [\"GET /**\"] }]")));
+    assert!(!may("approve: [{ service: billing, requests: [\"GET /v1/**\"] }]"), "it grants nothing");
+    for (deny, left) in [
+        ("GET /**", false),
+        ("* /v1/**", false),
+        ("GET /v1/x", true),
+        ("POST /**", true),
+        ("GET /v1/*", true),
+    ] {
+        let denied = format!("{gets}\ndeny: [{{ service: \"*\", requests: [\"{deny}\"] }}]");
+        assert_eq!(may(&denied), left, "{deny}");
+    }
+    let conditional =
+        format!("{gets}\ndeny: [{{ service: billing, requests: [\"GET /**\"], when: query.a == '1' }}]");
+    assert!(may(&conditional), "not all of them are denied");
+}

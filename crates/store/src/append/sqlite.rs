@@ -1,4 +1,4 @@
-//! The multi-row insert: one prepared statement for each power of two of rows, unused places left empty.
+//! The multi-row insert of SQLite: one prepared statement for each power of two of rows, unused places left empty.
 //!
 //! A statement for each number of rows would keep 128 programs in memory; one row a statement would need a
 //! transaction, and so three hops to SQLite's thread instead of one.
@@ -6,13 +6,12 @@
 use std::sync::Arc;
 
 use domain::{audit::Kind, names::AgentName};
-use sqlx::{Arguments as _, AssertSqlSafe, SqlSafeStr as _, SqlStr, sqlite::SqliteArguments};
+use sqlx::{
+    Arguments as _, AssertSqlSafe, SqlSafeStr as _, SqlStr, Sqlite, query::Query, sqlite::SqliteArguments,
+};
 
-use super::{Linked, Statement};
+use super::{GROUP_MAX, Linked};
 use crate::row::micros;
-
-/// The most rows of one statement.
-pub const GROUP_MAX: usize = 128;
 
 /// Values bound for each row.
 const COLUMNS: usize = 10;
@@ -32,7 +31,7 @@ impl Inserts {
     }
 
     /// The statement that inserts these rows: at least one, at most [`GROUP_MAX`].
-    pub fn statement(&self, rows: Vec<Linked<'_>>) -> Statement<'static> {
+    pub fn statement(&self, rows: Vec<Linked<'_>>) -> Query<'static, Sqlite, SqliteArguments> {
         let size = rows.len().next_power_of_two();
         let text = self.texts.get(size.ilog2() as usize).or(self.texts.last()).cloned();
         let mut values = SqliteArguments::default();

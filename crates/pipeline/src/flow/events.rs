@@ -1,4 +1,5 @@
-//! An event stream whose list answers are cut. Frames that need no cut pass as the bytes they came in.
+//! An event stream whose messages are edited on their way. Frames that need no edit pass as the bytes they came in; news
+//! of our own go in between frames, never inside one.
 
 use std::{
     collections::VecDeque,
@@ -9,28 +10,27 @@ use std::{
 use bytes::Bytes;
 use http_body::{Body, Frame};
 use http_body_util::BodyExt;
-use wire::sse::Decoder;
+use wire::sse::{self, Decoder};
 
 use super::{Broken, Flow};
-use crate::listing::Catalog;
+use crate::edit::Edit;
 
-/// Cuts every list answer that travels on `inner` down to what `catalog` shows.
-pub(crate) fn cut_events(inner: Flow, catalog: Catalog, event_bytes_max: usize) -> Flow {
+/// Edits every message that travels on `inner`, and tells between them what `edit` has to tell.
+pub(crate) fn edit_events(inner: Flow, edit: Edit, event_bytes_max: usize) -> Flow {
     let decoder = Decoder::new(event_bytes_max);
-    CutEvents { inner, decoder, catalog, event_bytes_max, ready: VecDeque::new(), ended: false }
-        .boxed_unsync()
+    EditEvents { inner, decoder, edit, event_bytes_max, ready: VecDeque::new(), ended: false }.boxed_unsync()
 }
 
-struct CutEvents {
+struct EditEvents {
     inner: Flow,
     decoder: Decoder,
-    catalog: Catalog,
+    edit: Edit,
     event_bytes_max: usize,
     ready: VecDeque<Bytes>,
     ended: bool,
 }
 
-impl CutEvents {
+impl EditEvents {
     fn take_frames(&mut self) -> Result<(), Broken> {
         let too_large = |_| Broken::TooLarge(self.event_bytes_max as u64);
         while let Some(frame) = self.decoder.next_frame().map_err(too_large)? {
@@ -38,11 +38,11 @@ impl CutEvents {
                 self.ready.push_back(frame.raw);
                 continue;
             };
-            match self.catalog.cut(data) {
+            match self.edit.apply(data) {
                 Ok(None) => self.ready.push_back(frame.raw),
-                Ok(Some(cut)) => {
-                    // The cut of valid UTF-8 at JSON borders is valid UTF-8.
-                    self.ready.push_back(frame.with_data(&String::from_utf8_lossy(&cut)));
+                Ok(Some(edited)) => {
+                    // Valid UTF-8 that is edited at JSON borders is valid UTF-8.
+                    self.ready.push_back(frame.with_data(&String::from_utf8_lossy(&edited)));
                 }
                 Err(malformed) => {
                     return Err(Broken::Upstream(format!("an event cannot be read: {malformed}")));
@@ -53,7 +53,7 @@ impl CutEvents {
     }
 }
 
-impl Body for CutEvents {
+impl Body for EditEvents {
     type Data = Bytes;
     type Error = Broken;
 
@@ -67,6 +67,9 @@ impl Body for CutEvents {
             }
             if self.ended {
                 return Poll::Ready(None);
+            }
+            if let Poll::Ready(news) = self.edit.poll_news(context) {
+                return Poll::Ready(Some(Ok(Frame::data(sse::encode(&news)))));
             }
             match ready!(Pin::new(&mut self.inner).poll_frame(context)) {
                 Some(Ok(frame)) => {

@@ -1,0 +1,17 @@
+//! Takes over what other gateways change as soon as the store says so. It makes things quick and nothing else: the lease
+//! rests on polling ([`crate::freshness`]).
+
+use std::sync::Arc;
+
+use crate::gateway::Gateway;
+
+/// Listens for ever. Run it as a task of its own.
+pub async fn run(gateway: Arc<Gateway>) {
+    let mut changes = gateway.store.changes();
+    loop {
+        changes.next().await;
+        gateway.approvals.tell();
+        // A store that does not answer is told of by who polls it.
+        let _ = gateway.freshness.refresh().await;
+    }
+}
