@@ -17,6 +17,7 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import NamedTuple
 
+import console
 import report
 import subjects
 from subjects import MODERN, VERSION, Nginx, Subject, Toolgate, ToolgateApproving, ToolgateHttp, ToolgateWatched, Upstream
@@ -76,7 +77,7 @@ class Rig:
 
     def measure(self) -> dict:
         tables = [self.calls, self.requests, self.approvals, self.watched, self.refusals, self.large, self.downloads, self.streams,
-                  self.lists, self.held]
+                  self.lists, self.held, self.console]
         only = [name for name in self.options.only.split(",") if name]
         measured = {table.__name__: table() for table in tables if not only or table.__name__ in only}
         return {
@@ -162,6 +163,11 @@ class Rig:
         )
         assert len(took) == HELD, f"{len(took)} of {HELD} were sent"
         return {"count": HELD, "median_ms": statistics.median(took), "most_ms": took[-1]}
+
+    def console(self) -> dict:
+        """What the console takes when the trail has a million events."""
+        note("the console, a trail of a million events")
+        return console.measure(self.folder, self.options.toolgate, self.options.upstream)
 
     def http(self, jobs: list, kinds: list[tuple[str, bool]], stream: bool = False, also: list = ()) -> list[dict]:
         """Requests to the API of the upstream: direct, through nginx, through gateways of these kinds."""

@@ -21,7 +21,7 @@ HELD = 20
 PAGES = [
     "/", "/?range=day", "/?range=week", "/approvals", "/approvals?show=decided", "/calls", "/calls?time=all",
     "/calls?time=all&agent=agent-7", "/calls?time=all&agent=nobody", "/calls?time=all&service=service-3&decision=rate-limited",
-    "/calls?time=all&decision=denied", "/calls?time=all&decision=under-way", "/calls?time=all&q=nowhere", "/calls?time=week&q=things/77",
+    "/calls?time=all&decision=denied", "/calls?time=all&decision=held", "/calls?time=all&decision=unknown", "/calls?time=all&decision=under-way", "/calls?time=all&q=nowhere", "/calls?time=week&q=things/77",
     "/calls?time=all&before=500000", "/agents", "/agents/bench", "/services", "/services/bench", "/policy", "/settings",
     "/api/overview?range=week", "/api/audit?limit=500", "/api/audit?action=nowhere",
 ]

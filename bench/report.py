@@ -35,6 +35,7 @@ def markdown(measured: dict, options: argparse.Namespace) -> str:
         "CPU is the process's own (user and system) for each request; p50 and p99 are wrk's.",
         *[f"## {title}\n\n" + table(measured[name], **more) for name, title, more in TABLES if name in measured],
         *([held(measured["held"])] if "held" in measured else []),
+        *([console(measured["console"])] if "console" in measured else []),
         "## The process\n\n"
         f"- start to first forwarded call: {measured['start']['first_call_ms']:.0f} ms (median of 5)\n"
         f"- resident memory after one call: {measured['start']['idle_mb']:.1f} MB\n"
@@ -49,6 +50,20 @@ def held(measured: dict) -> str:
     return (
         f"## Held calls\n\n{measured['count']} calls approved one after the other with `toolgate approvals approve`: from the "
         f"decision to the intent in the trail {measured['median_ms']:.0f} ms (median), {measured['most_ms']:.0f} ms at most."
+    )
+
+
+def console(measured: dict) -> str:
+    """The pages of the console, the slowest first."""
+    pages = sorted(measured["pages"].items(), key=lambda page: -page[1]["median"])
+    lines = [f"| `{path}` | {took['median']:.1f} | {took['most']:.1f} |" for path, took in pages]
+    news = measured["news_ms"]
+    return (
+        f"## The console, {measured['events']:,} events in the trail\n\n"
+        f"A held call is in the inbox {news['median']:.0f} ms after the trail has it (median), {news['most']:.0f} ms at most; the "
+        f"first paint of the inbox is {measured['first_paint_bytes'] / 1e3:.1f} KB with heads; the overview counted a trail that "
+        f"it had never seen in {measured['counted_s']:.0f} s.\n\n"
+        "| page | ms, median | ms, most |\n|---|---|---|\n" + "\n".join(lines)
     )
 
 

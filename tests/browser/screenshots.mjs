@@ -23,6 +23,11 @@ async function shoot(stage, email, pages, prepare) {
     for (const [name, path, act] of pages) {
       await page.goto(path);
       await act?.(page);
+      // A head that stays in sight would stand in the middle of a long picture.
+      await page.evaluate(() => {
+        document.activeElement?.blur();
+        scrollTo(0, 0);
+      });
       await page.screenshot({ path: join(folder, `${name}-${look}.png`), fullPage: true });
     }
     await page.context().close();
@@ -58,6 +63,7 @@ await shoot(stage, OWNER, [
   ["agent", "/agents/support-refunds"],
   ["services", "/services"],
   ["service", "/services/billing"],
+  ["tools", "/services/notes"],
   ["policy", "/policy?agent=support-refunds&service=billing&action=POST%20/v1/refunds"],
   ["settings", "/settings"],
 ]);

@@ -83,16 +83,45 @@ async function upstream() {
   return { hits, port: server.address().port, stop: () => new Promise((done) => server.close(done)) };
 }
 
+// An MCP server over Streamable HTTP (2025-11-25, without sessions) that has these tools, and counts what it is asked.
+async function toolServer(tools) {
+  const calls = [];
+  const answers = {
+    initialize: () => ({ protocolVersion: "2025-11-25", capabilities: { tools: {} }, serverInfo: { name: "tools", version: "1" } }),
+    "tools/list": () => ({ tools }),
+    "tools/call": (params) => {
+      calls.push(params);
+      return { content: [{ type: "text", text: "done" }] };
+    },
+  };
+  const server = createServer((asked, answer) => {
+    const parts = [];
+    asked.on("data", (part) => parts.push(part));
+    asked.on("end", () => {
+      if (asked.method !== "POST") return answer.writeHead(405).end();
+      const { id, method, params } = JSON.parse(Buffer.concat(parts).toString());
+      if (id === undefined) return answer.writeHead(202).end();
+      answer.writeHead(200, { "content-type": "application/json" });
+      answer.end(JSON.stringify({ jsonrpc: "2.0", id, result: answers[method](params) }));
+    });
+  });
+  await new Promise((done) => server.listen(0, "127.0.0.1", done));
+  return { tools, calls, port: server.address().port, stop: () => new Promise((done) => server.close(done)) };
+}
+
 export class Stage {
-  static async open({ services = true, agents = true, operators = true, policy = POLICY } = {}) {
+  // `newcomer`: a home that `init` made, and nothing else; its first owner comes with the link that `serve` prints.
+  static async open({ newcomer = false, services = true, agents = true, operators = true, policy = POLICY } = {}) {
+    if (newcomer) services = agents = operators = false;
     const stage = new Stage();
     // Paths below the user's own folder are shown as `~/…`.
     stage.folder = await mkdtemp(join(tmpdir(), "toolgate-browser-"));
     stage.home = join(stage.folder, "toolgate");
     stage.api = await upstream();
     stage.ports = [await freePort(), await freePort()];
-    await stage.toolgate(["init", "--email", OWNER, "--password-stdin"], PASSWORD);
-    await writeFile(join(stage.home, "policy.yaml"), policy);
+    stage.servers = [];
+    await (newcomer ? stage.toolgate(["init"]) : stage.toolgate(["init", "--email", OWNER, "--password-stdin"], PASSWORD));
+    if (!newcomer) await stage.govern(policy);
     if (operators) {
       for (const [email, role] of [[APPROVER, "approver"], [SECOND, "approver"], [VIEWER, "viewer"]]) {
         await stage.toolgate(["operators", "create", email, "--role", role, "--password-stdin"], PASSWORD);
@@ -127,12 +156,62 @@ export class Stage {
     return `http://127.0.0.1:${this.ports[1]}`;
   }
 
+  // The link for the first owner.
+  get welcome() {
+    return this.output.match(/http:\S+\/welcome\?token=\S+/)[0];
+  }
+
+  // Another policy; a running gateway reads it by itself.
+  async govern(policy) {
+    await writeFile(join(this.home, "policy.yaml"), policy);
+  }
+
+  // A service of this name: an MCP server that has these tools.
+  async serveTools(tools, name = "tools") {
+    const server = await toolServer(tools);
+    this.servers.push(server);
+    const file = join(this.home, `${name}.yaml`);
+    await writeFile(file, `services:\n  - { name: ${name}, kind: mcp, url: "http://127.0.0.1:${server.port}/mcp", network: private }\n`);
+    await this.toolgate(["services", "apply", "-f", file]);
+    return server;
+  }
+
+  // An agent's client of that service: sends a request and gives the answer.
+  async client(agent, service = "tools") {
+    const post = async (message, session) =>
+      fetch(`http://127.0.0.1:${this.ports[0]}/mcp/${service}`, {
+        method: "POST",
+        headers: {
+          authorization: `Bearer ${this.keys[agent]}`,
+          "content-type": "application/json",
+          accept: "application/json, text/event-stream",
+          "mcp-protocol-version": "2025-11-25",
+          ...(session ? { "mcp-session-id": session } : {}),
+        },
+        body: JSON.stringify({ jsonrpc: "2.0", ...message }),
+      });
+    const about = { protocolVersion: "2025-11-25", capabilities: {}, clientInfo: { name: "test", version: "1" } };
+    const hello = await post({ id: 0, method: "initialize", params: about });
+    if (!hello.ok) throw new Error(`${hello.status} ${await hello.text()}`);
+    const session = hello.headers.get("mcp-session-id");
+    await hello.text();
+    await (await post({ method: "notifications/initialized" }, session)).text();
+    let id = 0;
+    return async (method, params = {}) => {
+      const answer = await (await post({ id: (id += 1), method, params }, session)).text();
+      const line = answer.startsWith("{") ? answer : answer.match(/^data: ?(\{.*"id":.*)$/m)[1];
+      return JSON.parse(line);
+    };
+  }
+
   async key(agent, role, scope) {
     return (await this.toolgate(["keys", "create", agent, "--role", role, "--scope", scope])).trim();
   }
 
   async toolgate(words, input) {
     const running = run(BIN, [...words, "--home", this.home], { encoding: "utf8", env: { ...process.env, HOME: this.folder, TOOLGATE_HOME: "" } });
+    // A command that wants no input may be gone before it is there.
+    running.child.stdin.on("error", () => {});
     running.child.stdin.end(input ?? "");
     return (await running).stdout;
   }
@@ -203,7 +282,7 @@ export class Stage {
       this.process.kill("SIGTERM");
       await ended;
     }
-    await this.api.stop();
+    for (const server of [this.api, ...this.servers]) await server.stop();
     await rm(this.folder, { recursive: true, force: true });
   }
 }
@@ -228,6 +307,8 @@ export async function openBrowser() {
 // policy had to stop.
 export async function visit(browser, stage, email, options = {}) {
   const context = await browser.newContext({ baseURL: stage.url, ...options });
+  // A slow machine waits longer; only a broken promise waits in vain.
+  context.setDefaultTimeout(90_000);
   const page = await context.newPage();
   page.faults = [];
   page.on("pageerror", (error) => page.faults.push(`error: ${error.message}`));

@@ -6,7 +6,7 @@ use anyhow::{Result, anyhow};
 use crate::postgres::Postgres;
 use crate::steps::Steps;
 use crate::workspace::{self, cargo};
-use crate::{check, conformance, peers, toolchain};
+use crate::{browser, check, conformance, peers, toolchain};
 
 /// How many tests run at once, in each test program.
 const TEST_THREADS: &str = "4";
@@ -18,7 +18,8 @@ pub fn run(steps: &mut Steps, arguments: &[String]) -> Result<()> {
     let fetching = std::thread::spawn(|| {
         let mut fetching = Steps::begin();
         peers::fetch(&mut fetching)?;
-        conformance::fetch(&mut fetching).map(|()| fetching)
+        conformance::fetch(&mut fetching)?;
+        browser::fetch(&mut fetching).map(|()| fetching)
     });
     let checked = check::run(steps, arguments);
     let fetched = fetching.join().map_err(|_| anyhow!("fetching the peers ended by itself"))?;
@@ -52,6 +53,7 @@ pub fn run(steps: &mut Steps, arguments: &[String]) -> Result<()> {
             .env("TOOLGATE_PEERS", workspace::peers()),
     )?;
     conformance::test(steps)?;
+    browser::test(steps)?;
     steps.command("demo", workspace::command(workspace::binary()).args(["demo", "--check"]))?;
     steps.summary();
     Ok(())

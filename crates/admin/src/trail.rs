@@ -14,6 +14,8 @@ use crate::{Admin, AdminError};
 const LOOK_MAX: i64 = 40_000;
 /// The same for a text, which every event has to be read for.
 const READ_MAX: i64 = 20_000;
+/// The same for calls whose end no column tells: each has to be read whole.
+const WHOLE_MAX: i64 = 6_000;
 /// How many events are read at once.
 const READ: u32 = 256;
 /// Events of one moment may stand in another order than their times.
@@ -87,8 +89,8 @@ impl CallEnd {
         match self {
             Self::Forwarded => (None, Some("forwarded")),
             Self::Approved => (None, Some("executed-approved")),
-            // Approved by some of several, it still waits.
-            Self::Held => (None, None),
+            // Approved by some of several, it still waits; but it was held first.
+            Self::Held => (Some("held"), None),
             Self::Denied => (Some("decision"), None),
             Self::Refused | Self::Limited => (None, Some("refused")),
             Self::Replayed => (None, Some("replayed")),
@@ -291,11 +293,17 @@ impl Admin {
         if let Some(until) = filter.until {
             end = end.min(self.store.seq_at(until).await?.saturating_add(DISORDER));
         }
-        let oldest = match filter.since {
+        // What is older is not under way any more.
+        let young = (filter.end == Some(CallEnd::UnderWay)).then(|| now.checked_sub(UNDER_WAY_MAX).ok());
+        let oldest = match filter.since.max(young.flatten()) {
             Some(since) => self.store.seq_at(since).await?.saturating_sub(DISORDER).max(1),
             None => 1,
         };
-        let looks = if filter.text.is_some() { READ_MAX } else { LOOK_MAX };
+        let looks = match filter.end {
+            Some(CallEnd::Unknown) => WHOLE_MAX,
+            _ if filter.text.is_some() => READ_MAX,
+            _ => LOOK_MAX,
+        };
         let bottom = end.saturating_sub(looks).max(oldest);
         let text = filter.text.as_deref().map(as_recorded);
         let mut page = CallsPage { rows: Vec::new(), next: None, gave_up: None };
@@ -306,10 +314,11 @@ impl Admin {
             let last = events.last().map(|event| event.seq);
             let fitting: Vec<EventRow> =
                 events.into_iter().filter(|event| has(event, text.as_deref())).collect();
-            let wholes = self.wholes_of(&fitting, text.as_deref()).await?;
+            let kind = filter.end.and_then(|end| end.columns().0);
+            let wholes = self.wholes_of(&fitting, kind, text.as_deref()).await?;
             for event in fitting {
                 let whole = event.call_id.as_ref().and_then(|id| wholes.get(id));
-                // Of a call only its newest event that has the text makes a row.
+                // Of a call only its newest event of that kind that has the text makes a row.
                 if whole.is_some_and(|whole| whole.fits != event.seq) {
                     continue;
                 }
@@ -360,7 +369,7 @@ impl Admin {
         let next = events.last().filter(|_| events.len() == READ as usize).map(|last| last.seq);
         if filter.end.is_some() || filter.text.is_some() {
             let text = filter.text.as_deref().map(as_recorded);
-            let wholes = self.wholes_of(&events, text.as_deref()).await?;
+            let wholes = self.wholes_of(&events, None, text.as_deref()).await?;
             events.retain(|event| {
                 let whole = event.call_id.as_ref().and_then(|id| wholes.get(id));
                 let newest = whole.and_then(|whole| whole.events.last()).unwrap_or(event);
@@ -375,6 +384,7 @@ impl Admin {
     async fn wholes_of(
         &self,
         events: &[EventRow],
+        kind: Option<&str>,
         text: Option<&str>,
     ) -> Result<HashMap<String, Whole>, AdminError> {
         let ids: HashSet<String> = events.iter().filter_map(|event| event.call_id.clone()).collect();
@@ -383,7 +393,7 @@ impl Admin {
         for event in self.store.events_of_calls(&ids).await? {
             let Some(id) = event.call_id.clone() else { continue };
             let whole = wholes.entry(id).or_default();
-            if has(&event, text) {
+            if kind.is_none_or(|kind| kind == event.kind) && has(&event, text) {
                 whole.fits = event.seq;
             }
             whole.events.push(event);
@@ -469,7 +479,7 @@ impl Admin {
 /// The events of a call, in their order.
 #[derive(Default)]
 struct Whole {
-    /// The newest of them that has the text that is looked for.
+    /// The newest of them that is of the kind and has the text that is looked for.
     fits: i64,
     events: Vec<EventRow>,
 }

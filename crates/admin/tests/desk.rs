@@ -99,8 +99,9 @@ async fn a_first_key_makes_its_agent_and_is_stored_as_a_mac_only() {
         desk.trail().await,
         ["services.create files", "agents.create laptop", "keys.create laptop", "keys.create laptop"]
     );
-    let file = std::fs::read(desk.store.path()).unwrap();
-    let log = std::fs::read(desk.store.path().with_extension("db-wal")).unwrap();
+    let store::Place::File(path) = desk.store.place() else { panic!("it is a file") };
+    let file = std::fs::read(path).unwrap();
+    let log = std::fs::read(path.with_extension("db-wal")).unwrap();
     let secret = &made.key.reveal().as_bytes()[13..56];
     assert!(!file.windows(43).any(|bytes| bytes == secret) && !log.windows(43).any(|bytes| bytes == secret));
 }

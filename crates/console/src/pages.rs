@@ -13,6 +13,7 @@ mod policy;
 mod refused;
 mod services;
 mod settings;
+mod tools;
 mod ui;
 
 use http::{HeaderValue, Method, Response, StatusCode, header};
@@ -54,6 +55,7 @@ pub(crate) const ROUTES: &[Route] = &[
     form("/services/{name}", OWNER, |asked| Box::pin(services::update(asked))),
     form("/services/{name}/credentials", OWNER, |asked| Box::pin(services::set_credential(asked))),
     form("/services/{name}/credentials/remove", OWNER, |asked| Box::pin(services::drop_value(asked))),
+    form("/services/{name}/tools", OWNER, |asked| Box::pin(tools::accept(asked))),
     form("/services/{name}/remove", OWNER, |asked| Box::pin(services::remove(asked))),
     page("/policy", VIEWER, |asked| Box::pin(policy::show(asked))),
     form("/policy/explain", VIEWER, |asked| Box::pin(policy::explain(asked))),

@@ -160,6 +160,8 @@ function listen() {
   source.addEventListener("approval", () => soon(20));
   source.addEventListener("reset", () => soon(20));
   source.addEventListener("change", () => soon(500));
+  // A service was seen to have other tools.
+  source.addEventListener("system", () => soon(500));
   let first = true;
   source.addEventListener("health", () => {
     // The first one tells what the page shows already.

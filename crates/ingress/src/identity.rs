@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use domain::{
-    key::{KeyId, PresentedKey},
+    key::PresentedKey,
     oauth::{AccessToken, Resource},
 };
 use http::{HeaderMap, HeaderName, Uri, header};

@@ -76,7 +76,7 @@ async fn whole(
         (unusual(&page))
         div.split {
             div { (sent(&page)) (before(&page, frame)) }
-            div { (why(&page)) (purpose(&page, frame)) }
+            div { (why(&page)) (tool(&page)) (purpose(&page, frame)) }
         }
         div id="end-of-call" {}
         div data-live="decide" { (decision(&page, frame, open, reason)) }
@@ -346,6 +346,23 @@ fn why(page: &ApprovalPage) -> Markup {
                     @if let Some(place) = &page.rule_place { a href="/policy" { (marked(place)) } ", " }
                     "policy " code { (held.policy.short()) }
                 }
+            }
+        }
+    }
+}
+
+/// What the tool's server says of it, as it is defined now, and what has changed since somebody looked.
+fn tool(page: &ApprovalPage) -> Markup {
+    let Some(tool) = &page.tool else { return html! {} };
+    html! {
+        section.panel aria-labelledby="tool" {
+            header { h2 id="tool" { "The tool" } p { "its server’s words" } }
+            div.body {
+                @match &tool.description {
+                    Some(words) => { p.quote.server.small { (marked(words)) } }
+                    None => { p.small.muted { "It does not say what it does." } }
+                }
+                @for line in &tool.notes { (note(Tone::Look, "alert", &html! { (marked(line)) })) }
             }
         }
     }

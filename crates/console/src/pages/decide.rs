@@ -137,6 +137,9 @@ pub(super) fn said(query: &Pairs) -> Option<Markup> {
             "check",
             format!("{calls} {were} denied. Nothing was sent; the agent gets your reason."),
         ),
+        "accepted" => {
+            (Tone::Good, "check", "The tool is accepted. Agents see and call it within a second.".to_owned())
+        }
         "resolved" => (Tone::Good, "check", "The outcome is noted. The agent is told so.".to_owned()),
         _ => return None,
     };

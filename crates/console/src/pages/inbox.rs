@@ -15,6 +15,7 @@ use pipeline::flow::Flow;
 use super::{
     decide::{choice, said},
     layout::{Frame, Tab},
+    tools,
     ui::{
         Tone, ago, badge, code, count, foreign, foreign_cut, icon, length, marked, moment, note, number,
         part, risk, seconds,
@@ -54,12 +55,16 @@ pub(super) async fn show(asked: Asked) -> Result<Response<Flow>, Problem> {
         }
         List::Decided | List::Unknown => decided(&approvals, list, now),
     };
+    let held_back = match list {
+        List::Waiting => tools::inbox(&asked, &frame).await?,
+        List::Decided | List::Unknown => html! {},
+    };
     let content = html! {
         div.head data-live="head" {
             div {
                 h1 { "Inbox" }
                 p {
-                    @if frame.waiting == 0 { "Nothing waits. " }
+                    @if frame.waiting == 0 { (if frame.tools == 0 { "Nothing waits. " } else { "No call waits. " }) }
                     @else { (count(frame.waiting, "call")) (if frame.waiting == 1 { " waits" } else { " wait" }) " for a person, most urgent first. " }
                     "Nothing is sent until you decide."
                 }
@@ -72,6 +77,7 @@ pub(super) async fn show(asked: Asked) -> Result<Response<Flow>, Problem> {
         }
         @if let Some(said) = said { (said) }
         (rows)
+        (held_back)
         @if let Some((at, id)) = next {
             p.row {
                 a.btn href=(format!("/approvals?show={}&after={}.{}", list.word(), at.as_microsecond(), id)) {

@@ -41,6 +41,8 @@ const TABS: [(Tab, &str, &str, &str); 7] = [
 pub(super) struct Frame {
     /// How many calls wait for people.
     pub waiting: u64,
+    /// How many tools are held back until an owner has looked at them.
+    pub tools: u64,
     /// The kill switch, while it is on.
     pub kill: Option<Kill>,
     /// Who looks.
@@ -60,6 +62,7 @@ impl Frame {
         let admin = &asked.desk.admin;
         Ok(Self {
             waiting: admin.count_waiting().await?,
+            tools: asked.desk.held_back(),
             kill: admin.kill().await?,
             who: who.operator.clone(),
             now: asked.now.wall,
@@ -123,14 +126,15 @@ impl Frame {
                 main.page id="main" tabindex="-1" { (content) }
             }
         };
-        answer::of(status, HTML, document(title, self.waiting, true, &body).into_string())
+        answer::of(status, HTML, document(title, self.waiting + self.tools, true, &body).into_string())
     }
 
     /// The number beside the inbox.
     fn badge(&self, spoken: bool) -> Markup {
         html! {
-            @if self.waiting > 0 {
-                span.count { (number(self.waiting)) @if spoken { span.vh { " waiting" } } }
+            @let waiting = self.waiting + self.tools;
+            @if waiting > 0 {
+                span.count { (number(waiting)) @if spoken { span.vh { " waiting" } } }
             }
         }
     }

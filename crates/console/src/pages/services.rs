@@ -21,7 +21,7 @@ use vault::Secret;
 use super::{
     agents::wrong,
     layout::{Frame, Tab},
-    see,
+    see, tools,
     ui::{Tone, badge, count, foreign, foreign_cut, icon, moment, note, number, part},
 };
 use crate::{
@@ -178,6 +178,7 @@ pub(super) async fn one(asked: Asked) -> Result<Response<Flow>, Problem> {
         ),
         Some("saved") => Some("Saved. Running gateways know within a second."),
         Some("sealed") => Some("Sealed. Running gateways use it within a second; nobody reads it back."),
+        Some("accepted") => Some("Accepted. Agents see and call the tool within a second."),
         Some("dropped") => Some("The value is dropped. The service is not called without it."),
         _ => None,
     };
@@ -196,7 +197,11 @@ pub(super) async fn one(asked: Asked) -> Result<Response<Flow>, Problem> {
     single(&asked, said, StatusCode::OK).await
 }
 
-async fn single(asked: &Asked, said: Option<Markup>, code: StatusCode) -> Result<Response<Flow>, Problem> {
+pub(super) async fn single(
+    asked: &Asked,
+    said: Option<Markup>,
+    code: StatusCode,
+) -> Result<Response<Flow>, Problem> {
     let frame = Frame::of(asked).await?;
     let admin = &asked.desk.admin;
     let service = admin.show_service(asked.part("name")).await?;
@@ -215,6 +220,7 @@ async fn single(asked: &Asked, said: Option<Markup>, code: StatusCode) -> Result
         }
         @if let Some(said) = said { (said) }
         (facts(&service))
+        (tools::panel(asked, &frame, &service).await?)
         (credential_panel(&frame, &service, &credentials, owner))
         @if let (Some(http), true) = (service.upstream.http(), owner) { (edit(&frame, &service, http, documentation.as_deref())) }
         @else { (read_documentation(documentation.as_deref())) }
