@@ -229,24 +229,6 @@ fn under_review_nothing_is_there_until_it_is_accepted() {
 }
 
 #[test]
-fn what_one_gateway_learns_every_gateway_knows() {
-    let stage = Pinned::new("first-use", &[read_note(), echo()]);
-    let twin = stage.gateway.twin();
-    assert_eq!(stage.listed(), ["read_note", "echo"]);
-    stage.reaches("echo", "first-use");
-    stage.shop.set(&[poisoned(), echo()]);
-    assert_eq!(stage.listed(), ["echo"]);
-    let call = |tool: &str| {
-        let request = stage.agent().post(call(1, tool, "{}"));
-        send(twin.address(), &request).verdict()
-    };
-    until("the other gateway holds it back too", || call("read_note") == 403);
-    assert_eq!(call("echo"), 200);
-    stage.gateway.ok(&["services", "tools", "web", "--accept", "read_note"]);
-    until("the other gateway lets it through", || call("read_note") == 200);
-}
-
-#[test]
 fn a_server_that_cannot_be_listed_is_not_called() {
     let web = Upstream::start(|hit| match hit.rpc_method().as_str() {
         "tools/list" => answer("500 Internal Server Error", "", "out of order"),
