@@ -182,8 +182,9 @@ async fn a_token_needs_the_password_and_is_stored_as_a_mac_only() {
     assert!(matches!(refused, Err(AdminError::WrongCredentials)));
     let made = desk.token("ada").await;
     assert_eq!(desk.admin.list_tokens().await.unwrap().len(), 1);
-    let file = std::fs::read(desk.store.path()).unwrap();
-    let log = std::fs::read(desk.store.path().with_extension("db-wal")).unwrap();
+    let store::Place::File(path) = desk.store.place() else { panic!("it is a file") };
+    let file = std::fs::read(path).unwrap();
+    let log = std::fs::read(path.with_extension("db-wal")).unwrap();
     let secret = &made.token.reveal().as_bytes()[13..56];
     assert!(!file.windows(43).any(|bytes| bytes == secret) && !log.windows(43).any(|bytes| bytes == secret));
     assert_eq!(desk.trail().await, ["operators.create os:ada", "operators.token.create ada@example.com"]);
