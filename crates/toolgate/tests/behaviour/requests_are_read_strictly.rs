@@ -233,7 +233,6 @@ fn other_methods_and_paths_lead_nowhere() {
     }
     for path in [
         "/",
-        "/mcp",
         "/mcp/",
         "/mcp/web/",
         "/mcp/web/x",

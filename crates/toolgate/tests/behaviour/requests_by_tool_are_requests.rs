@@ -232,6 +232,23 @@ fn a_held_one_is_approved_once_and_told_at_every_door() {
 }
 
 #[test]
+fn a_held_one_is_no_task() {
+    let stage = HeldStage::new(SHORT);
+    let agent = stage.gateway.agent(&stage.key, "api");
+    let arguments = json!({ "method": "POST", "path": "/v1/refunds", "body": { "amount": 5000 } });
+    let params = json!({ "name": "request", "arguments": arguments, "_meta": {
+        "io.modelcontextprotocol/protocolVersion": "2026-07-28",
+        "io.modelcontextprotocol/clientCapabilities": { "extensions": { "io.modelcontextprotocol/tasks": {} } },
+    } });
+    let body = json!({ "jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params });
+    let request = agent.post(body.to_string()).header("MCP-Protocol-Version", "2026-07-28");
+    let request = request.header("Mcp-Method", "tools/call").header("Mcp-Name", "request");
+    let held = stage.gateway.send(&request);
+    assert_eq!((held.status, held.code(), held.proxy_status()), (200, 428, "held"), "{}", held.text());
+    assert_eq!(stage.result(&approval(&held)).status, 409);
+}
+
+#[test]
 fn whoever_waits_is_told_and_may_take_it_back() {
     let stage = HeldStage::new(LONG);
     let agent = stage.gateway.agent(&stage.key, "api");

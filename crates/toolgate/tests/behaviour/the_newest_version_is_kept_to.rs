@@ -129,3 +129,51 @@ fn clients_that_repeat_no_arguments_see_the_tools_that_ask_for_it_wrongly() {
     let tools = stage.at_web().request("tools/list", "{}").json()["result"]["tools"].clone();
     assert_eq!(tools.as_array().map(Vec::len), Some(2), "{tools}");
 }
+
+/// A server with one tool that wants an argument in a header too.
+fn regional(hit: &Hit) -> Vec<Step> {
+    let schema =
+        r#"{"type":"object","properties":{"region":{"type":"string","x-mcp-header":"Region"},"n":{}}}"#;
+    let listed =
+        format!(r#"{{"resultType":"complete","tools":[{{"name":"read_region","inputSchema":{schema}}}]}}"#);
+    let result = if hit.rpc_method() == "tools/list" { listed } else { r#"{"content":[]}"#.into() };
+    json(format!(r#"{{"jsonrpc":"2.0","id":{},"result":{result}}}"#, hit.id().unwrap_or_default()))
+}
+
+#[test]
+fn arguments_that_a_tool_wants_in_headers_stand_there_as_in_the_body() {
+    let stage = Stage::behind(Home::new(POLICY), Upstream::start(regional));
+    let agent = stage.gateway.modern(&stage.key, "web");
+    assert_eq!(agent.request("tools/list", "").verdict(), 200);
+    let call = |arguments: &str, headers: &[(&str, &str)]| {
+        let members = format!(r#""name":"read_region","arguments":{arguments}"#);
+        let request = agent.post("1", "tools/call", &members);
+        let request = headers.iter().fold(request, |request, (name, value)| request.header(name, value));
+        stage.gateway.send(&request)
+    };
+    for (arguments, headers) in [
+        (r#"{"region":"eu"}"#, &[("Mcp-Param-Region", "eu"), ("Mcp-Param-Other", "1")][..]),
+        (r#"{"region":"é"}"#, &[("mcp-param-region", "=?base64?w6k=?=")]),
+        (r#"{"region":null,"n":1}"#, &[]),
+    ] {
+        let reply = call(arguments, headers);
+        assert_eq!(reply.verdict(), 200, "{arguments} {headers:?}: {}", reply.text());
+        let hit = stage.web.last();
+        for (name, value) in headers {
+            assert_eq!(hit.header(name), Some(*value));
+        }
+    }
+    let before = stage.web.count();
+    for (arguments, headers) in [
+        (r#"{"region":"eu"}"#, &[][..]),
+        (r#"{"region":"eu"}"#, &[("Mcp-Param-Region", "us")]),
+        (r#"{"region":"eu"}"#, &[("Mcp-Param-Region", "eu"), ("mcp-param-region", "us")]),
+        (r#"{"region":"eu"}"#, &[("Mcp-Param-Region", "=?base64?ZXU?=")]),
+        ("{}", &[("Mcp-Param-Region", "eu")]),
+    ] {
+        let reply = call(arguments, headers);
+        assert_eq!((reply.status, reply.code()), (400, -32020), "{arguments} {headers:?}: {}", reply.text());
+        assert_eq!(reply.json()["id"], 1);
+    }
+    assert_eq!(stage.web.count(), before, "the upstream was reached");
+}

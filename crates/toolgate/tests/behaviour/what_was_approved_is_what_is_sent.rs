@@ -80,7 +80,7 @@ const CASES: [Case; 18] = [
     case("the origin", "laptop", "moving", "approved for another address"),
     case("the service", "laptop", "going", "not in scope"),
     case("a byte of the call digest", "laptop", "api", "it is another call"),
-    case("a byte of the approval digest", "laptop", "api", "what was shown is another call"),
+    case("a byte of the approval digest", "laptop", "api", "is not what was shown"),
     case("the sealed call is another's", "laptop", "api", "cannot be read"),
     case("the sealed call is the other's", "laptop", "web", "cannot be read"),
     case("a byte of the sealed call", "laptop", "web", "cannot be read"),
