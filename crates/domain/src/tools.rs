@@ -118,6 +118,16 @@ impl ServiceTools {
     pub fn unseen(place: [u8; 32]) -> Self {
         Self { place, revision: 0, listed: false, tools: HashMap::new() }
     }
+
+    /// Why nobody may call a tool of this service, if that is so: see [`Catalogue::held_back`].
+    #[must_use]
+    pub fn held_back(&self, service: &Service, tool: &str) -> Option<HeldBack> {
+        match self.tools.get(tool) {
+            _ if service.pins == Pins::Off => None,
+            Some(tool) => tool.held_back(service.pins),
+            None => (service.pins == Pins::Review || self.listed).then_some(HeldBack::New),
+        }
+    }
 }
 
 impl Catalogue {
@@ -160,11 +170,9 @@ impl Catalogue {
         if service.pins == Pins::Off || matches!(service.upstream, Upstream::Api(_)) {
             return None;
         }
-        let known = self.0.get(&service.name);
-        match known.and_then(|known| known.tools.get(tool)) {
-            Some(tool) => tool.held_back(service.pins),
-            None if service.pins == Pins::Review => Some(HeldBack::New),
-            None => known.filter(|known| known.listed).map(|_| HeldBack::New),
+        match self.0.get(&service.name) {
+            Some(known) => known.held_back(service, tool),
+            None => (service.pins == Pins::Review).then_some(HeldBack::New),
         }
     }
 

@@ -88,7 +88,8 @@ impl Form {
 /// Whether an answer is the gateway's own word: a refusal, a fault, or about a held call. What an upstream answered is
 /// not, nor is what we say as a server.
 pub(crate) fn is_of_ours(headers: &HeaderMap) -> bool {
-    headers.get(PROXY_STATUS).is_some_and(|status| status != "forwarded" && status != "executed-approved")
+    const OF_UPSTREAMS: [&str; 3] = ["forwarded", "executed-approved", "replayed"];
+    headers.get(PROXY_STATUS).is_some_and(|status| !OF_UPSTREAMS.iter().any(|word| status == word))
 }
 
 /// Whether it says that the call waits for people.

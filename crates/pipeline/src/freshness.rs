@@ -102,17 +102,16 @@ impl Freshness {
     }
 
     /// Takes over what a list says, at once and for this node. It moves no change: whoever waits for those has it from
-    /// the store, a moment later.
-    pub(crate) fn sight(&self, service: &Service, sighting: &Sighting) {
+    /// the store, a moment later. What is known with this list; `None`: the service is elsewhere by now.
+    pub(crate) fn sight(&self, service: &Service, sighting: &Sighting) -> Option<Arc<ServiceTools>> {
         let name = &service.name;
         let place = place_of(&service.upstream);
         // A list may come late: what another upstream has said must not take the place of this one's.
         if !self.is_at(name, place) {
-            return;
+            return None;
         }
         let known = || self.current().tools.service(name.as_str()).cloned();
-        self.unsaved.sight(service, sighting, known, |tools| {
-            let tools = Arc::new(tools);
+        Some(self.unsaved.sight(service, sighting, known, |tools| {
             self.world.rcu(|world| {
                 let mut fresh = copy(world);
                 if is_at(world, name, place) {
@@ -120,7 +119,7 @@ impl Freshness {
                 }
                 fresh
             });
-        });
+        }))
     }
 
     /// Whether the service is there, and where it was.

@@ -119,6 +119,11 @@ impl Issuers {
         Ok(Self { list, base: base.trim_end_matches('/').to_owned(), verified: Verified::default(), clock })
     }
 
+    /// The time, after somebody has waited for keys.
+    pub(crate) fn now(&self) -> Now {
+        self.clock.now()
+    }
+
     /// Whether no token of anybody is taken.
     #[must_use]
     pub fn is_empty(&self) -> bool {

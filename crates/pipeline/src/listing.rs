@@ -104,11 +104,13 @@ impl Catalog {
         if present.is_empty() {
             return Ok(None);
         }
+        // Tools are cut by what is known with this very list: another one may come at the same moment.
+        let mut learned = None;
         for (kind, list) in &present {
             if *kind == Tools {
                 let is_whole = self.from_start && is_last_page(result);
                 let extent = if is_whole { Extent::Whole } else { Extent::Part };
-                self.tools.learn(&self.service, *list, extent);
+                learned = self.tools.learn(&self.service, *list, extent);
             }
             self.lists.learn(&self.service, *kind, *list);
         }
@@ -120,7 +122,11 @@ impl Catalog {
         let mut kept: Option<Vec<u8>> = None;
         let can_wait = rights.is_some_and(|rights| rights.may_hold(self.approve_at, self.has_model));
         for (kind, _) in present {
-            kept = edited(root, kept, |root| cut_one(root, kind, rights, is_modern))?;
+            let is_held_back = |name: &str| {
+                kind == Tools
+                    && learned.as_ref().is_none_or(|learned| learned.held_back(&self.service, name).is_some())
+            };
+            kept = edited(root, kept, |root| cut_one(root, kind, rights, is_modern, &is_held_back))?;
             if kind == Tools && can_wait {
                 kept = edited(root, kept, with_wait_tool)?;
             }
@@ -192,9 +198,16 @@ fn cached_briefly(root: Raw<'_>) -> Option<Vec<u8>> {
     graft::set(root, &["result", "ttlMs"], &lasts.to_string())
 }
 
-fn cut_one(root: Raw<'_>, kind: ListKind, rights: Option<Rights<'_>>, is_modern: bool) -> Option<Vec<u8>> {
+fn cut_one(
+    root: Raw<'_>,
+    kind: ListKind,
+    rights: Option<Rights<'_>>,
+    is_modern: bool,
+    is_held_back: &dyn Fn(&str) -> bool,
+) -> Option<Vec<u8>> {
     list::cut(root, &["result", kind.result_member()], &mut |element| {
-        shows(rights, kind, element) && !(is_modern && kind == Tools && is_annotated_wrongly(element))
+        shows(rights, kind, element, is_held_back)
+            && !(is_modern && kind == Tools && is_annotated_wrongly(element))
     })
 }
 
@@ -211,11 +224,16 @@ fn with_wait_tool(root: Raw<'_>) -> Option<Vec<u8>> {
 }
 
 /// An element without a readable name cannot be called, so it is not shown.
-fn shows(rights: Option<Rights<'_>>, kind: ListKind, element: Raw<'_>) -> bool {
+fn shows(
+    rights: Option<Rights<'_>>,
+    kind: ListKind,
+    element: Raw<'_>,
+    is_held_back: &dyn Fn(&str) -> bool,
+) -> bool {
     element
         .get(kind.element_name())
         .and_then(Raw::as_str)
-        .is_some_and(|name| shows_named(rights, kind, &name))
+        .is_some_and(|name| shows_named(rights, kind, &name) && !is_held_back(&name))
 }
 
 fn shows_named(rights: Option<Rights<'_>>, kind: ListKind, name: &str) -> bool {

@@ -48,10 +48,16 @@ impl Tools {
         Arc::new(Self { freshness: Arc::clone(freshness), looks: Mutex::default(), seen: Mutex::default() })
     }
 
-    /// Takes over what a list says, before anybody sees it.
-    pub(crate) fn learn(&self, service: &Service, tools: Raw<'_>, extent: Extent) {
+    /// Takes over what a list says, before anybody sees it. What is known with this very list, by which it must be cut:
+    /// another list may have come since. `None`: the service is elsewhere by now.
+    pub(crate) fn learn(
+        &self,
+        service: &Service,
+        tools: Raw<'_>,
+        extent: Extent,
+    ) -> Option<Arc<ServiceTools>> {
         if matches!(service.upstream, Upstream::Api(_)) {
-            return;
+            return None;
         }
         let list = (Sha256::digest(tools.text()).into(), extent);
         let name = &service.name;
@@ -59,21 +65,19 @@ impl Tools {
         if let Some(known) = world.tools.service(name.as_str())
             && self.lock_seen().get(name).is_some_and(|seen| seen.has(known, &list))
         {
-            return;
+            return Some(Arc::clone(known));
         }
         let sighting = Sighting { extent, tools: Definition::of_list(tools) };
-        self.freshness.sight(service, &sighting);
+        let known = self.freshness.sight(service, &sighting)?;
         if extent == Extent::Whole {
             self.look_of(name).forget_news();
         }
-        let world = self.freshness.current();
-        if let Some(known) = world.tools.service(name.as_str()) {
-            let mut all = self.lock_seen();
-            let seen = all
-                .entry(name.clone())
-                .or_insert_with(|| Seen { known: Arc::clone(known), lists: Vec::new() });
-            seen.add(known, list);
-        }
+        let mut all = self.lock_seen();
+        all.entry(name.clone())
+            .or_insert_with(|| Seen { known: Arc::clone(&known), lists: Vec::new() })
+            .add(&known, list);
+        drop(all);
+        Some(known)
     }
 
     /// A server says that its tools are others by now (`notifications/tools/list_changed`): the next call looks first.

@@ -21,7 +21,7 @@ pub struct News {
 
 impl Store {
     /// How far each of these sinks has been told, in their order. One that is new starts at the newest event; what is
-    /// known of others is forgotten, so that one that comes back is not flooded with what it missed.
+    /// known of others is forgotten where no other gateway could have them, so that one that comes back is not flooded with what it missed.
     ///
     /// # Errors
     /// [`StoreError`] when the store does not answer; nothing is changed then.
@@ -30,7 +30,9 @@ impl Store {
         let mut transaction = writer.begin().await?;
         let known: Vec<String> =
             sql::query_scalar("SELECT sink FROM notify_cursors").fetch_all(&mut transaction).await?;
-        for gone in known.iter().filter(|known| !sinks.contains(known)) {
+        // On a server another gateway may have other sinks.
+        let alone = matches!(self.place, crate::Place::File(_));
+        for gone in known.iter().filter(|known| alone && !sinks.contains(known)) {
             let delete = "DELETE FROM notify_cursors WHERE sink = $1";
             sql::query(delete).bind(gone).execute(&mut transaction).await?;
         }

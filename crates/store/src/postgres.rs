@@ -149,7 +149,18 @@ fn pool(connections_max: u32) -> PgPoolOptions {
                 Ok(about.idle_for < ASKED_AFTER || in_time(connection.ping()).await.is_ok())
             })
         })
-        .after_release(|connection, _| Box::pin(async move { in_time(is_idle(connection)).await }))
+        .after_release(|connection, _| {
+            Box::pin(async move {
+                // A gateway's number lives on its connection: what was left open is undone, not hung up on.
+                match in_time(is_idle(connection)).await {
+                    Ok(true) => Ok(true),
+                    Err(error @ sqlx::Error::Io(_)) => Err(error),
+                    Ok(false) | Err(_) => {
+                        in_time(connection.execute(sqlx::raw_sql("ROLLBACK"))).await.map(|_| true)
+                    }
+                }
+            })
+        })
 }
 
 /// Connections that read, so many at most.
@@ -204,10 +215,14 @@ pub async fn disown(
 ) -> Result<bool, StoreError> {
     let mut found = false;
     for (table, unfinished) in tables {
-        let select =
-            format!("SELECT DISTINCT node FROM {table} WHERE {unfinished} AND node <> 0 AND node <> $1");
+        let select = format!("SELECT DISTINCT node FROM {table} WHERE {unfinished} AND node <> $1");
         for row in sql::assembled(select).bind(own).fetch_all(&mut *connection).await? {
             let node: i64 = row.try_get(0)?;
+            if node == 0 {
+                // Given up before, and not told yet.
+                found = true;
+                continue;
+            }
             // Held until the end of the transaction: nobody takes the number meanwhile.
             let lock = "SELECT pg_try_advisory_xact_lock(CAST($1 AS int), CAST($2 AS int))";
             let query = sql::query_scalar::<bool>(lock).bind(i64::from(GATEWAYS)).bind(node);
@@ -221,7 +236,7 @@ pub async fn disown(
 }
 
 /// Whether the connection is in no transaction. Who is dropped while one begins leaves it open, and sqlx does not know: what
-/// is written there next would never be committed, what is read would be old. Such a connection is closed.
+/// is written there next would never be committed, what is read would be old.
 async fn is_idle(connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
     // Sent as one message, so that outside a transaction both are the moment it came.
     let asked = sqlx::raw_sql("SELECT now() = statement_timestamp()");

@@ -133,6 +133,8 @@ async fn vouched(
         // Nobody can say whether it is good: the client should come back with it.
         Err(Unvouched::Unavailable) => return Err(Fault::StaleAuthorization.into()),
     };
+    // The issuer's keys may have been waited for.
+    *world = freshness.world(issuers.now()).await?;
     let key = vouched.key(pepper);
     let Vouched { grant, issuer, proof, lacks, is_new } = vouched;
     if !world.agents.contains_key(&grant.agent) && freshness.catch_up(at).await {

@@ -22,7 +22,7 @@ use wire::{
     mcp::{self, Class, PARAM_ANNOTATION, repeated_arguments},
 };
 
-use super::{g10_authenticate::Authenticated, g70_record::Draft};
+use super::{g10_authenticate::Authenticated, g30_rate_limit::charge_housekeeping, g70_record::Draft};
 use crate::{
     arguments,
     arrival::{Caller, Exchange},
@@ -72,7 +72,7 @@ pub(crate) async fn authorize(
     gateway: &Gateway,
     draft: &mut Draft,
 ) -> Result<Authorized, Stop> {
-    let (caller, arrival) = call.into_parts();
+    let (mut caller, arrival) = call.into_parts();
     world.check_kill_switch()?;
     // What was wrong with a request is told only to somebody with a key.
     let mut exchange = arrival.exchange?;
@@ -118,6 +118,9 @@ pub(crate) async fn authorize(
     if let Action::Tool(tool) = &call.action
         && gateway.tools.wants_look(&service, tool, world)
     {
+        // It is a list that this call has made.
+        let listing = Call { class: Class::Housekeeping, ..Call::clone(&call) };
+        charge_housekeeping(&caller, &listing, world, arrival.at.monotonic, &gateway.counters).await?;
         let asking = Asking {
             caller: &caller,
             service: &service,
@@ -128,7 +131,13 @@ pub(crate) async fn authorize(
             modern: arrival.modern,
         };
         gateway.tools.look_first(&asking, gateway).await?;
-        *world = gateway.freshness.current();
+        // It took its time: who calls, and what they may, is asked again.
+        let now = gateway.clock.now();
+        *world = gateway.freshness.world(now).await?;
+        world.check_kill_switch()?;
+        let (agent, _) = caller.still(world, now).map_err(Refusal::Unauthorized)?;
+        caller.agent = Arc::clone(agent);
+        draft.caller(caller.key, &caller.agent);
         verdict = judge_whole(world, &caller, &call, &exchange, &arrival.headers, at);
         draft.judged(&verdict, world.policy.hash());
         let now = world.services.get(call.service.as_str()).ok_or(Refusal::NotInScope)?;
@@ -138,8 +147,10 @@ pub(crate) async fn authorize(
         }
         service = Arc::clone(now);
     }
-    if let Verdict::Never(refused) = verdict {
-        return Err(refused.into_refusal(&caller.agent.role).into());
+    match &verdict {
+        Verdict::Never(refused) => return Err(refused.clone().into_refusal(&caller.agent.role).into()),
+        Verdict::Depends => return Err(Refused::Silence.into_refusal(&caller.agent.role).into()),
+        Verdict::Allow { .. } | Verdict::Ask(_) => {}
     }
     // Behind the look: a tool that was listed just now has its schema.
     if arrival.modern {
@@ -152,7 +163,7 @@ pub(crate) async fn authorize(
         }
         Verdict::Ask(wants) => (wants.risk, Some(wants)),
         Verdict::Allow { risk, .. } => (risk, None),
-        Verdict::Never(_) | Verdict::Depends => (RuleRisk::default(), None),
+        Verdict::Never(_) | Verdict::Depends => return Err(Fault::Internal.into()),
     };
     let repeatable = arrival.repeatable.filter(|_| call.class == Class::Call);
     Ok(Authorized {

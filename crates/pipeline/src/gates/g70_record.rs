@@ -8,7 +8,7 @@ use domain::{
     agent::Agent,
     approval::Approval,
     audit::{Decision, Effect, Event, Kind, ResultWord, redact},
-    call::Call,
+    call::{Action, Call},
     clock::{Clock, Now},
     key::KeyId,
     names::ApprovalId,
@@ -288,6 +288,11 @@ impl Record {
         let world = freshness.current();
         world.check_kill_switch()?;
         call.caller.still(&world, self.clock.now()).map_err(Refusal::Unauthorized)?;
+        if let Action::Tool(tool) = &call.call.action
+            && let Some(held_back) = world.tools.held_back(&call.service, tool)
+        {
+            return Err(Refusal::ToolHeldBack(held_back).into());
+        }
         Ok(())
     }
 

@@ -10,7 +10,7 @@ use std::{
 
 use arc_swap::ArcSwapOption;
 use domain::clock::{Clock, Now};
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, Semaphore};
 use vault::{Algorithm, PublicKey};
 use wire::jws::Jws;
 
@@ -26,6 +26,8 @@ const FETCH_PAUSE: Duration = Duration::from_secs(10);
 const FETCH_MAX: Duration = Duration::from_secs(10);
 /// Keys that could not be fetched again for so long are not believed any more.
 const BELIEVED_FOR: Duration = Duration::from_secs(3_600);
+/// How many may wait for keys: strangers can make us wait, and each holds a place in the trail's queue meanwhile.
+const WAITING_MAX: usize = 64;
 /// A token without `kid`, or with one that several keys have, is tried with so many.
 const TRIES_MAX: usize = 4;
 
@@ -47,6 +49,7 @@ pub(super) struct Keyring {
     /// When the last fetch began (monotonic); one at a time, and whoever comes meanwhile waits for it.
     turn: Mutex<Option<Duration>>,
     failing: AtomicBool,
+    waiting: Semaphore,
 }
 
 struct KeySet {
@@ -66,7 +69,7 @@ impl KeySet {
 impl Keyring {
     pub(super) fn new(source: Source, clock: Arc<dyn Clock>) -> Self {
         let (set, turn, failing) = (ArcSwapOption::empty(), Mutex::new(None), AtomicBool::new(false));
-        Self { source, clock, set, turn, failing }
+        Self { source, clock, set, turn, failing, waiting: Semaphore::new(WAITING_MAX) }
     }
 
     /// Whether what was proven with these keys still is.
@@ -88,8 +91,10 @@ impl Keyring {
         if fitting.any(|key| signed(&key.key)) { Ok(set.generation) } else { Err(NoProof::Wrong) }
     }
 
-    /// Fetches the keys, unless that was tried a moment ago. It ends by itself, whoever waits for it.
+    /// Fetches the keys, unless that was tried a moment ago, or as many as may wait for it already. It ends by itself,
+    /// whoever waits for it.
     pub(super) async fn renew(self: &Arc<Self>) {
+        let Ok(_place) = self.waiting.try_acquire() else { return };
         let keyring = Arc::clone(self);
         // A panic leaves everything as it was.
         let _ = tokio::spawn(async move { keyring.fetch().await }).await;
@@ -98,7 +103,7 @@ impl Keyring {
     /// Fetches the keys again and again.
     pub(super) async fn keep(self: &Arc<Self>) {
         loop {
-            self.renew().await;
+            self.fetch().await;
             let pause = if self.failing.load(Ordering::Relaxed) { RETRY_AFTER } else { FETCH_EVERY };
             tokio::time::sleep(pause).await;
         }

@@ -80,17 +80,26 @@ impl Tools {
     async fn keep(&self, name: &ServiceName, store: &Store, at: Timestamp) -> Result<(), StoreError> {
         let unsaved = self.freshness.unsaved();
         let Some(waiting) = unsaved.of(name) else { return Ok(()) };
+        let mut is_kept = false;
         for _ in 0..TRIES_MAX {
             if !self.freshness.is_at(name, waiting.place) {
+                // Nobody's any more.
+                is_kept = true;
                 break;
             }
             let stored = store.tools(name).await?;
-            let Some((put, news)) = step(name, &waiting, stored, at) else { break };
+            let Some((put, news)) = step(name, &waiting, stored, at) else {
+                is_kept = true;
+                break;
+            };
             let entry =
                 Entry { change: Some(Change::PutTools(Box::new(put))), event: event(name, &news, at) };
             match store.append(&[entry]).await?.pop() {
                 Some(Applied::Failed(error)) => return Err(error),
-                Some(Applied::Done) => break,
+                Some(Applied::Done) => {
+                    is_kept = true;
+                    break;
+                }
                 // Another node was quicker, or the service is gone by now.
                 Some(Applied::ConditionFailed) | None => {
                     self.freshness.refresh().await?;
@@ -99,7 +108,9 @@ impl Tools {
         }
         // Known from the store before it is forgotten here, so that nobody forgets it in between.
         self.freshness.refresh().await?;
-        unsaved.settle(name, &waiting);
+        if is_kept {
+            unsaved.settle(name, &waiting);
+        }
         Ok(())
     }
 }

@@ -20,6 +20,7 @@ use domain::{
 };
 use http::HeaderMap;
 use http_body_util::BodyExt;
+use tokio::sync::{Mutex, Semaphore};
 use wire::{Limits, Message, Raw, canonical, json, mcp};
 
 use super::Tools;
@@ -38,15 +39,25 @@ const AFTER_NEWS: Duration = Duration::from_secs(5);
 /// How long a tool that stands in no list is refused without another look.
 const AFTER_UNKNOWN: Duration = Duration::from_secs(60);
 
+/// How many calls of one service may wait for a look at the same time.
+const WAITING_MAX: usize = 256;
+
 /// Who the client is, in `_meta` of the newest protocol.
 const CLIENT_INFO: &str = "io.modelcontextprotocol/clientInfo";
 
 /// The looks at one service.
-#[derive(Default)]
 pub(super) struct Look {
     /// Whether its server has said that its tools are others by now.
     news: AtomicBool,
-    turn: tokio::sync::Mutex<Last>,
+    turn: Mutex<Last>,
+    /// How many calls may wait for one.
+    waiting: Semaphore,
+}
+
+impl Default for Look {
+    fn default() -> Self {
+        Self { news: AtomicBool::default(), turn: Mutex::default(), waiting: Semaphore::new(WAITING_MAX) }
+    }
 }
 
 /// How the last look went.
@@ -117,6 +128,8 @@ impl Tools {
     /// [`Fault::UpstreamUnreachable`] when there is no list to be had; what a call would meet without its credential.
     pub(crate) async fn look_first(&self, asking: &Asking<'_>, gateway: &Gateway) -> Result<(), Stop> {
         let look = self.look_of(&asking.service.name);
+        // Whoever waits here holds a place in the trail's queue, which all services share.
+        let Ok(_place) = look.waiting.try_acquire() else { return Err(Fault::UpstreamBusy.into()) };
         let waited = look.turn.try_lock().is_err();
         let mut last = look.turn.lock().await;
         let world = gateway.freshness.current();
@@ -143,8 +156,8 @@ impl Tools {
             Ok(list) => {
                 last.failure = None;
                 let list = json::read(list.as_bytes(), &Limits::of_bytes(list.len()));
-                self.learn(asking.service, list.map_err(|_| Fault::Internal)?, Extent::Whole);
-                Ok(())
+                let known = self.learn(asking.service, list.map_err(|_| Fault::Internal)?, Extent::Whole);
+                known.map(|_| ()).ok_or_else(|| Fault::StaleAuthorization.into())
             }
             Err(stop) => {
                 if had_news {
@@ -224,8 +237,9 @@ async fn list(asking: &Asking<'_>, world: &World, gateway: &Gateway) -> Result<S
         let Ok(page) = page else { return Err(broken(&format!("it answered {}", status.as_u16()))) };
         let Some(result) = page.get("result") else {
             let code = page.get("error").and_then(|error| error.get("code")).map(Raw::text);
+            // Who lists no tools has none that could be pinned; it is no list that others are held to.
             if code == Some(&mcp::code::METHOD_NOT_FOUND.to_string()) {
-                return Ok("[]".to_owned());
+                return Err(broken("it lists no tools"));
             }
             return Err(broken(&format!("it answered {}", status.as_u16())));
         };

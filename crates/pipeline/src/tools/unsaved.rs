@@ -30,20 +30,20 @@ pub(super) struct Waiting {
 }
 
 impl Unsaved {
-    /// What is known with this sighting; `None` where it shows nothing new. `known` is what was known, and `put` makes
-    /// the rest of the node know it. No two sightings lose each other's news.
+    /// What is known with this sighting, and nothing else. `known` is what was known, and `put` makes the rest of the
+    /// node know what is new. No two sightings lose each other's news.
     pub(crate) fn sight(
         &self,
         service: &Service,
         sighting: &Sighting,
         known: impl FnOnce() -> Option<Arc<ServiceTools>>,
-        put: impl FnOnce(ServiceTools),
-    ) {
+        put: impl FnOnce(Arc<ServiceTools>),
+    ) -> Arc<ServiceTools> {
         let place = place_of(&service.upstream);
         let mut services = self.lock();
         let before = known().filter(|known| known.place == place);
         let before = before.unwrap_or_else(|| Arc::new(ServiceTools::unseen(place)));
-        let Some(after) = sighting.over(&before, service.pins) else { return };
+        let Some(after) = sighting.over(&before, service.pins) else { return before };
         let waiting = services.entry(service.name.clone()).or_insert_with(|| Waiting {
             place,
             pins: service.pins,
@@ -56,9 +56,11 @@ impl Unsaved {
         waiting.pins = service.pins;
         waiting.number += 1;
         waiting.learned.take(sighting, &before, &after);
-        put(after);
+        let after = Arc::new(after);
+        put(Arc::clone(&after));
         drop(services);
         self.changed.notify_one();
+        after
     }
 
     /// What the store knows, with what it does not know yet.

@@ -608,3 +608,38 @@ fn the_kill_switch_stops_lists_and_calls_alike() {
     assert_eq!(stage.send(newest_call("web__echo", "{}")).code(), 503);
     assert_eq!(stage.web.count() + stage.kept.count() + stage.newest.count(), before, "nothing is sent");
 }
+
+/// A server that answers what it was not asked.
+fn forger(hit: &Hit) -> Vec<Step> {
+    let Some(id) = hit.id() else { return mcp(hit) };
+    match hit.rpc_method().as_str() {
+        "tools/list" => json(rpc(&id, r#"{"tools":[{"name":"stream"},{"name":"plain"}]}"#)),
+        "tools/call" => {
+            let forged = rpc("77", r#"{"content":[{"type":"text","text":"forged"}]}"#);
+            if hit.json()["params"]["name"] == "plain" {
+                return json(forged);
+            }
+            let own = rpc(&id, r#"{"content":[{"type":"text","text":"own"}]}"#);
+            let events = format!("data: {forged}\n\ndata: {own}\n\n");
+            answer("200 OK", "Content-Type: text/event-stream\r\n", events)
+        }
+        _ => mcp(hit),
+    }
+}
+
+#[test]
+fn a_member_answers_its_own_requests_only() {
+    let odd = Upstream::start(forger);
+    let home = Home::new(ALL_POLICY).services(&[odd.declare("odd")]);
+    let key = home.key("laptop", "user", "odd");
+    let gateway = home.serve();
+    let older = gateway.agent_of_all(&key).connected();
+    for reply in [older.call("odd__stream", "{}"), gateway.send(&newest_call("odd__stream", "{}").key(&key))]
+    {
+        assert!(reply.text().contains("own") && !reply.text().contains("forged"), "{}", reply.text());
+    }
+    for reply in [older.call("odd__plain", "{}"), gateway.send(&newest_call("odd__plain", "{}").key(&key))] {
+        assert_eq!(reply.verdict(), 502, "{}", reply.text());
+        assert!(!reply.text().contains("forged"), "{}", reply.text());
+    }
+}

@@ -83,9 +83,12 @@ impl Bridge {
         let Some(decoder) = &mut self.decoder else { return Ok(()) };
         let too_large = |long: sse::TooLong| Broken::TooLarge(long.limit as u64);
         while let Some(event) = decoder.next_frame().map_err(too_large)? {
-            let Some(message) = event.data.as_ref().and_then(read) else {
+            let Some(data) = event.data.as_ref().filter(|data| !data.is_empty()) else {
                 self.ready.push_back(event.raw);
                 continue;
+            };
+            let Some(message) = read(data) else {
+                return Err(Broken::Upstream("one of its events cannot be read".to_owned()));
             };
             match message.shape() {
                 Shape::Request { id, method } => {
@@ -108,6 +111,8 @@ impl Bridge {
                 }
                 // In the newest protocol a stream tells of its own request only, and of logs only where they were asked for.
                 Shape::Notification { method } if self.turn.drops(method) => {}
+                // An answer to somebody else's request is not this member's to give.
+                Shape::Response { .. } if !self.turn.is_own(&message) => {}
                 _ => self.ready.push_back(match self.turn.response(&message) {
                     Some(turned) => event.with_data(&String::from_utf8_lossy(&turned)),
                     None => event.raw,

@@ -113,12 +113,9 @@ impl Client {
                 return Ok(self.broken(asked, &Fault::UpstreamBroken(why)));
             }
         }
-        if self.era() == Era::Modern && lease.line.era == Era::Modern {
-            return Ok(Response::from_parts(head, body));
-        }
         let turn = Turn { from: lease.line.era, to: self.era(), call: asked.call.clone(), id };
         let is_json = media(&head) == Some("application/json");
-        if is_json && turn.from != turn.to {
+        if is_json && !is_ours {
             return Ok(self.turned(asked, head, body, &turn, lease).await);
         }
         // What is held may yet be sent on this session: no other request may use it then.
@@ -128,7 +125,7 @@ impl Client {
         Ok(Response::from_parts(head, bridge.boxed_unsync()))
     }
 
-    /// An answer that is read whole, because it must be put into the words of the client's era.
+    /// An answer that is read whole: it must be one, and in the words of the client's era.
     async fn turned(
         self: &Arc<Self>,
         asked: &Asked,
@@ -152,7 +149,15 @@ impl Client {
         if !answer::is_held(&head.headers) {
             lease.done();
         }
-        let Some(message) = era::read(&bytes) else { return Response::from_parts(head, flow::whole(bytes)) };
+        let message = era::read(&bytes).filter(|message| turn.is_own(message));
+        let Some(message) = message else {
+            // An error of the way there, in words of its own, is no answer that a client would take for one.
+            if !head.status.is_success() && era::read(&bytes).is_none() {
+                return Response::from_parts(head, flow::whole(bytes));
+            }
+            let why = "it did not answer the request that was made".to_owned();
+            return self.broken(asked, &Fault::UpstreamBroken(why));
+        };
         if turn.to == Era::Legacy {
             // The older protocol tells errors in the message alone.
             head.status = StatusCode::OK;

@@ -7,7 +7,7 @@ use domain::{
     stop::{Fault, Unreadable},
 };
 use wire::{
-    Limits, Message, Raw, Shape,
+    Limits, Message, Raw, Shape, json,
     mcp::{Era, extension, meta},
 };
 
@@ -86,6 +86,16 @@ impl Turn {
     /// Whether a notification of a member is nothing that this client could be told.
     pub(super) fn drops(&self, method: &str) -> bool {
         (self.from, self.to) == (Era::Legacy, Era::Modern) && method != "notifications/progress"
+    }
+
+    /// Whether this answers the request that was made. All members share the client's ids, and clients tell answers
+    /// apart by them: what a member says under another id would be another's answer.
+    pub(super) fn is_own(&self, message: &Message) -> bool {
+        let Shape::Response { id, .. } = message.shape() else { return false };
+        // An error may not know what it answers.
+        let Some(id) = id else { return true };
+        let own = json::read(self.id.as_bytes(), &Limits::of_bytes(self.id.len())).ok().and_then(Raw::as_str);
+        id.text() == self.id || (own.is_some() && id.as_str() == own)
     }
 
     /// A response in the words of the client's era; none where it may stay as it is.
