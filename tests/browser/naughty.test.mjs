@@ -60,10 +60,13 @@ async function leaf(page, path) {
   }
 }
 
+// `cargo xtask test` types every fifth string into the forms, `cargo xtask browser` each of them.
+const EVERY = Number(process.env.NAUGHTY_EVERY ?? 1);
 const PHONE = { viewport: { width: 390, height: 844 } };
 
 test("naughty tools: names and descriptions that an upstream chose", async () => {
-  const names = [...new Set(naughty)].filter((line) => line.length);
+  // A name of over 256 bytes is not pinned, and so not shown.
+  const names = [...new Set(naughty)].filter((line) => line.length && Buffer.byteLength(line) <= 256);
   const tools = names.map((name, place) => ({
     name,
     title: naughty[place],
@@ -102,7 +105,7 @@ test("naughty names: typed into the forms for agents and services", async () => 
   await on(PHONE, async (page) => {
     for (const [path, field, more] of [["/agents", "name", "scope"], ["/services", "name", "url"]]) {
       await page.goto(path);
-      for (const line of naughty) {
+      for (const line of naughty.filter((_, place) => place % EVERY === 0)) {
         const landed = page.waitForNavigation({ waitUntil: "domcontentloaded" });
         await page.evaluate(
           ([path, field, more, line]) => {

@@ -68,14 +68,15 @@ def probe_url(work):
 @pytest.fixture(scope="session")
 def gateway(work, folder, everything_url, probe_url):
     """One gateway in front of every server, with limits that no test meets. Clients differ in what they can do, and some
-    servers show more tools to those that can do more; what memory calls destructive would wait for people."""
+    servers show more tools to those that can do more; what memory calls destructive would wait for people; what time does
+    not list is its own to refuse."""
     declared = f"""\
 services:
   - {{ name: everything, kind: mcp, pins: off, command: {servers.everything()} }}
   - {{ name: everything-http, kind: mcp, pins: off, url: "{everything_url}", network: private }}
   - {{ name: files, kind: mcp, command: {servers.filesystem(folder)} }}
   - {{ name: memory, kind: mcp, pins: off, command: {servers.memory()}, env: {{ MEMORY_FILE_PATH: "{work}/gateway-memory.json" }} }}
-  - {{ name: time, kind: mcp, command: {servers.time()} }}
+  - {{ name: time, kind: mcp, pins: off, command: {servers.time()} }}
   - {{ name: probe, kind: mcp, command: {servers.probe(work / 'gateway-probe.journal')} }}
   - {{ name: probe-http, kind: mcp, url: "{probe_url}", network: private }}
 """

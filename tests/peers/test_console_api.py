@@ -106,6 +106,7 @@ class Desk:
             "/api/audit/{call}": [self.call, "c_000000000000"],
             "/api/operators/{email}": ["leaver@example.com", "stranger@example.com"],
             "/api/sessions/{id}": ["no-session", "1"],
+            "/api/tokens/{id}": ["00000000", "1"],
         }
         described, document["paths"] = document["paths"], {}
         assert described.pop(ENDLESS)

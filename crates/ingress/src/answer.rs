@@ -314,6 +314,7 @@ fn speaks_rpc(stop: &Stop) -> bool {
             Refusal::NotInScope
             | Refusal::Stopped
             | Refusal::Forbidden { .. }
+            | Refusal::ToolHeldBack(_)
             | Refusal::InProgress
             | Refusal::KeyReused
             | Refusal::OutcomeUnknown

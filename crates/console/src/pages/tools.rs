@@ -153,7 +153,7 @@ fn entry(frame: &Frame, view: &ToolsView, tool: &ToolView, from: &str) -> Markup
     html! {
         article.tool id=(id) {
             h3 {
-                a href={ "/services/" (part(view.service.as_str())) "#tools" } { (view.service) } " " span.arrow { "→" } " " code { (foreign(&kept.name)) } " "
+                a.u href={ "/services/" (part(view.service.as_str())) "#tools" } { (view.service) } " " span.arrow { "→" } " " code { (foreign(&kept.name)) } " "
                 (badge(Tone::Look, "alert", if changed { "Changed" } else { "New" }))
             }
             @if !tool.flags.is_empty() {

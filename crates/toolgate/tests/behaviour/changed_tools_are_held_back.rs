@@ -129,7 +129,7 @@ fn a_rug_pull_is_stopped_shown_and_accepted() {
     stage.shop.set(&[echo(), poisoned()]);
     assert_eq!(stage.listed(), ["echo"], "the words never reach a model");
     let refused = stage.agent().call("read_note", "{}");
-    assert_eq!(refused.verdict(), 403, "{}", refused.text());
+    assert_eq!((refused.status, refused.verdict()), (200, 403), "{}", refused.text());
     let message = refused.text();
     assert!(message.contains("has changed since it was accepted"), "{message}");
     assert!(message.contains("Do not retry") && message.contains("toolgate services tools web"), "{message}");
