@@ -40,12 +40,14 @@ async function on(options, act) {
 // Nothing sticks out, and nothing on the page is made of what others wrote.
 async function fits(page) {
   const path = page.url();
-  const [wide, view, ours] = await page.evaluate(() => {
+  const [wide, view, ours, culprit] = await page.evaluate(() => {
     const scripts = [...document.querySelectorAll("script")].every((one) => one.src.includes("/assets/app-"));
     const foreign = document.querySelector("iframe, object, embed, img, base, marquee, video, audio");
-    return [document.documentElement.scrollWidth, innerWidth, scripts && !foreign];
+    const wide = [...document.querySelectorAll("body *")].findLast((one) => one.getBoundingClientRect().right > innerWidth + 1);
+    const culprit = wide && `${wide.parentElement.className} > ${wide.outerHTML.slice(0, 120)}`;
+    return [document.documentElement.scrollWidth, innerWidth, scripts && !foreign, culprit];
   });
-  assert.ok(wide <= view, `${path} is ${wide} wide on ${view}`);
+  assert.ok(wide <= view, `${path} is ${wide} wide on ${view}: ${culprit}`);
   assert.ok(ours, path);
 }
 
