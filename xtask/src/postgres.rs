@@ -25,11 +25,11 @@ pub struct Postgres {
 }
 
 impl Postgres {
-    /// Makes a cluster and starts its server.
+    /// Makes a cluster and starts its server. `None`: whoever it must run as cannot reach the programs.
     ///
     /// # Errors
     /// When the folder, the cluster or the server cannot be made.
-    pub fn start(steps: &mut Steps) -> Result<Self> {
+    pub fn start(steps: &mut Steps) -> Result<Option<Self>> {
         // A socket's name has room for a hundred characters, which a build folder may fill.
         let folder = std::env::temp_dir().join(format!("toolgate-postgres-{}", std::process::id()));
         let as_nobody = fs::metadata("/proc/self").context("there is no /proc")?.uid() == 0;
@@ -38,6 +38,11 @@ impl Postgres {
         fs::set_permissions(&postgres.folder, fs::Permissions::from_mode(0o700))?;
         if as_nobody {
             chown(&postgres.folder, Some(NOBODY), Some(NOBODY))?;
+        }
+        let mut look = postgres.command("initdb");
+        look.arg("--version").stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null());
+        if !look.status().is_ok_and(|status| status.success()) {
+            return Ok(None);
         }
         let data = postgres.data();
         let mut initdb = postgres.command("initdb");
@@ -49,7 +54,7 @@ impl Postgres {
         start.arg("--options").arg(format!("-k {} {SETTINGS}", postgres.folder.display()));
         start.arg("--pgdata").arg(&data).arg("start").stdout(std::process::Stdio::null());
         steps.command("postgres", &mut start)?;
-        Ok(postgres)
+        Ok(Some(postgres))
     }
 
     /// The URL of its own database, for tests that make others.
