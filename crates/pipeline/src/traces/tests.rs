@@ -1,3 +1,5 @@
+//! Which spans a call has, what they are part of, and what they cost.
+
 use domain::{
     audit::{Event, Kind, ResultWord},
     call::Action,
