@@ -5,7 +5,7 @@ import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
 import { after, before, test } from "node:test";
 
-import { eventually, openBrowser, OWNER, PASSWORD, POLICY, Stage, text, visit } from "./stage.mjs";
+import { bringIntoView, eventually, openBrowser, OWNER, PASSWORD, POLICY, Stage, text, visit } from "./stage.mjs";
 
 const PHONE = { viewport: { width: 390, height: 844 }, hasTouch: true, isMobile: true };
 
@@ -66,7 +66,7 @@ test("the empty console leads to a first agent, a first call, a first yes", asyn
   await eventually("the inbox is marked", async () => (await page.title()).startsWith("(1)"));
   await page.goto("/approvals");
   await page.locator(`#${id}`).getByRole("link", { name: "Open" }).click();
-  await page.locator("#decide").scrollIntoViewIfNeeded();
+  await bringIntoView(page, "#decide");
   const before = stage.api.hits.length;
   await page.getByRole("radio", { name: "Approve" }).check();
   await page.getByRole("button", { name: "Approve and send once" }).click();
@@ -76,7 +76,7 @@ test("the empty console leads to a first agent, a first call, a first yes", asyn
   // In the trail, with its hashes.
   await page.goto("/calls?decision=executed-approved");
   await page.locator("tbody a").first().click();
-  await page.getByText("Previous, then own hash").waitFor();
+  await page.getByRole("heading", { name: "Events" }).waitFor();
   const shown = await page.content();
   await page.goto("/calls?decision=executed-approved");
   const waiting = page.waitForEvent("download");

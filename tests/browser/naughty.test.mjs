@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { createRequire } from "node:module";
 import { after, before, test } from "node:test";
 
-import { decide, openBrowser, OWNER, POLICY, Stage, visit } from "./stage.mjs";
+import { decide, openBrowser, OWNER, POLICY, Stage, visited, widths } from "./stage.mjs";
 
 const require = createRequire(import.meta.url);
 // What is no text cannot be sent as JSON, nor typed.
@@ -29,24 +29,19 @@ after(async () => {
   await stage?.close();
 });
 
-// A page that is closed again, and on which nothing went wrong.
-async function on(options, act) {
-  const page = await visit(browser, stage, OWNER, options);
-  await act(page);
-  assert.deepEqual(page.faults, []);
-  await page.context().close();
-}
+const on = (options, act) => visited(browser, stage, OWNER, options, act);
 
 // Nothing sticks out, and nothing on the page is made of what others wrote.
 async function fits(page) {
   const path = page.url();
-  const [wide, view, ours, culprit] = await page.evaluate(() => {
+  const [wide, view] = await widths(page);
+  const [ours, culprit] = await page.evaluate((view) => {
     const scripts = [...document.querySelectorAll("script")].every((one) => one.src.includes("/assets/app-"));
     const foreign = document.querySelector("iframe, object, embed, img, base, marquee, video, audio");
-    const wide = [...document.querySelectorAll("body *")].findLast((one) => one.getBoundingClientRect().right > innerWidth + 1);
+    const wide = [...document.querySelectorAll("body *")].findLast((one) => one.getBoundingClientRect().right > view + 1);
     const culprit = wide && `${wide.parentElement.className} > ${wide.outerHTML.slice(0, 120)}`;
-    return [document.documentElement.scrollWidth, innerWidth, scripts && !foreign, culprit];
-  });
+    return [scripts && !foreign, culprit];
+  }, view);
   assert.ok(wide <= view, `${path} is ${wide} wide on ${view}: ${culprit}`);
   assert.ok(ours, path);
 }
@@ -111,7 +106,7 @@ test("naughty names: typed into the forms for agents and services", async () => 
         const landed = page.waitForNavigation({ waitUntil: "domcontentloaded" });
         await page.evaluate(
           ([path, field, more, line]) => {
-            const form = document.querySelector(`form[action="${path}"][method="post"]`);
+            const form = document.querySelector(`form[action="${path}#new"][method="post"]`);
             form.elements[field].value = line;
             form.elements[more].value = line;
             // Past what the browser itself would refuse.
@@ -168,4 +163,37 @@ test("naughty texts: arguments, paths, intents, documentation, reasons", async (
     await decide(page, id, "deny", naughty.slice(20, 60).join(" ").replaceAll("\0", "").slice(0, 480));
     await fits(page);
   });
+});
+
+test("naughty reasons: of decisions, and of the kill switch", async () => {
+  // As many at once as a reason takes.
+  const reasons = [""];
+  for (const line of naughty.map((line) => [...line.replaceAll("\0", "")].slice(0, 480).join(""))) {
+    if ([...`${reasons.at(-1)}${line}`].length < 490) reasons[reasons.length - 1] += `${line} `;
+    else reasons.push(`${line} `);
+  }
+  const operator = await stage.operator(OWNER);
+  const denied = [];
+  // An agent has so many waiting at most.
+  for (let first = 0; first < reasons.length; first += 15) {
+    const some = reasons.slice(first, first + 15).filter((reason) => reason.trim());
+    const held = await Promise.all(some.map((_, place) => stage.hold("support-refunds", "POST", "billing", "/v1/refunds", { amount: 7, first, place })));
+    for (const [place, id] of held.entries()) {
+      assert.equal((await operator("POST", `/approvals/${id}/deny`, { reason: some[place] })).status, "denied");
+    }
+    denied.push(...held);
+  }
+  await operator("PUT", "/kill", { on: true, reason: reasons[1] });
+  try {
+    await on(PHONE, async (page) => {
+      for (const path of ["/approvals?show=decided", "/settings", ...denied.filter((_, place) => place % EVERY === 0).map((id) => `/approvals/${id}`)]) {
+        await page.goto(path, { waitUntil: "domcontentloaded" });
+        await fits(page);
+      }
+      const shown = await page.locator("#main").innerText();
+      assert.ok(shown.includes("denied this call"), shown.slice(0, 400));
+    });
+  } finally {
+    await operator("PUT", "/kill", { on: false });
+  }
 });

@@ -1,6 +1,7 @@
 // The stage of the browser tests: the real binary on a home of its own, an HTTP API that counts, agents that call, and
 // Debian's Chromium. What is started here is stopped here, by its id.
 
+import assert from "node:assert/strict";
 import { execFile, spawn } from "node:child_process";
 import { existsSync } from "node:fs";
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
@@ -66,25 +67,41 @@ async function freePort() {
   return port;
 }
 
-// An HTTP API that answers with what it was asked, and counts.
-async function upstream() {
-  const hits = [];
+// Listens where it is wanted, if that port is free.
+async function listening(server, wanted = 0) {
+  const listen = (port) =>
+    new Promise((done, fail) => {
+      server.once("error", fail);
+      server.listen(port, "127.0.0.1", done);
+    });
+  await listen(wanted).catch(() => listen(0));
+  return { port: server.address().port, stop: () => new Promise((done) => server.close(done)) };
+}
+
+// An HTTP API that answers with what it was asked, and counts. `takes` says how long an answer to a request takes (ms),
+// and `null` that there is none.
+async function upstream(port) {
+  const api = { hits: [], takes: () => 0 };
   const server = createServer((asked, answer) => {
     const parts = [];
     asked.on("data", (part) => parts.push(part));
     asked.on("end", () => {
-      hits.push({ method: asked.method, path: asked.url, body: Buffer.concat(parts).toString() });
-      const fails = asked.url.includes("/broken");
-      answer.writeHead(fails ? 500 : asked.method === "POST" ? 201 : 200, { "content-type": "application/json" });
-      answer.end(JSON.stringify({ id: `re_${hits.length}`, status: "pending", seen: asked.url }));
+      const count = api.hits.push({ method: asked.method, path: asked.url, body: Buffer.concat(parts).toString() });
+      const long = api.takes(asked);
+      if (long === null) return asked.destroy();
+      const told = () => {
+        answer.writeHead(asked.method === "POST" ? 201 : 200, { "content-type": "application/json" });
+        answer.end(JSON.stringify({ id: `re_${count}`, status: "pending", seen: asked.url }));
+      };
+      if (long) setTimeout(told, long);
+      else told();
     });
   });
-  await new Promise((done) => server.listen(0, "127.0.0.1", done));
-  return { hits, port: server.address().port, stop: () => new Promise((done) => server.close(done)) };
+  return Object.assign(api, await listening(server, port));
 }
 
 // An MCP server over Streamable HTTP (2025-11-25, without sessions) that has these tools, and counts what it is asked.
-async function toolServer(tools) {
+async function toolServer(tools, port) {
   const calls = [];
   const answers = {
     initialize: () => ({ protocolVersion: "2025-11-25", capabilities: { tools: {} }, serverInfo: { name: "tools", version: "1" } }),
@@ -105,19 +122,21 @@ async function toolServer(tools) {
       answer.end(JSON.stringify({ jsonrpc: "2.0", id, result: answers[method](params) }));
     });
   });
-  await new Promise((done) => server.listen(0, "127.0.0.1", done));
-  return { tools, calls, port: server.address().port, stop: () => new Promise((done) => server.close(done)) };
+  return { tools, calls, ...(await listening(server, port)) };
 }
 
 export class Stage {
   // `newcomer`: a home that `init` made, and nothing else; its first owner comes with the link that `serve` prints.
-  static async open({ newcomer = false, services = true, agents = true, operators = true, policy = POLICY } = {}) {
+  // `around`: more of the environment of the gateway and its commands; `domain`: services have names of their own in it;
+  // `port`: where the HTTP API listens, if it is free.
+  static async open({ newcomer = false, services = true, agents = true, operators = true, policy = POLICY, around = {}, domain, port } = {}) {
     if (newcomer) services = agents = operators = false;
     const stage = new Stage();
+    Object.assign(stage, { around, domain });
     // Paths below the user's own folder are shown as `~/…`.
     stage.folder = await mkdtemp(join(tmpdir(), "toolgate-browser-"));
     stage.home = join(stage.folder, "toolgate");
-    stage.api = await upstream();
+    stage.api = await upstream(port);
     stage.ports = [await freePort(), await freePort()];
     stage.servers = [];
     await (newcomer ? stage.toolgate(["init"]) : stage.toolgate(["init", "--email", OWNER, "--password-stdin"], PASSWORD));
@@ -130,7 +149,7 @@ export class Stage {
     if (services) {
       const file = join(stage.home, "services.yaml");
       const service = (name, path) =>
-        `  - name: ${name}\n    kind: http\n    url: http://127.0.0.1:${stage.api.port}${path}\n    network: private\n` +
+        `  - name: ${name}\n    kind: http\n    url: http://${stage.host(name)}:${stage.api.port}${path}\n    network: private\n` +
         `    credentials:\n      - { name: secret_key, kind: bearer }\n`;
       await writeFile(file, `services:\n${service("billing", "")}${service("crm", "/crm")}`);
       await stage.toolgate(["services", "apply", "-f", file]);
@@ -156,6 +175,10 @@ export class Stage {
     return `http://127.0.0.1:${this.ports[1]}`;
   }
 
+  host(service) {
+    return this.domain ? `${service}.${this.domain}` : "127.0.0.1";
+  }
+
   // The link for the first owner.
   get welcome() {
     return this.output.match(/http:\S+\/welcome\?token=\S+/)[0];
@@ -168,10 +191,10 @@ export class Stage {
 
   // A service of this name: an MCP server that has these tools.
   async serveTools(tools, name = "tools") {
-    const server = await toolServer(tools);
+    const server = await toolServer(tools, this.domain && 8090 + this.servers.length);
     this.servers.push(server);
     const file = join(this.home, `${name}.yaml`);
-    await writeFile(file, `services:\n  - { name: ${name}, kind: mcp, url: "http://127.0.0.1:${server.port}/mcp", network: private }\n`);
+    await writeFile(file, `services:\n  - { name: ${name}, kind: mcp, url: "http://${this.host(name)}:${server.port}/mcp", network: private }\n`);
     await this.toolgate(["services", "apply", "-f", file]);
     return server;
   }
@@ -209,7 +232,8 @@ export class Stage {
   }
 
   async toolgate(words, input) {
-    const running = run(BIN, [...words, "--home", this.home], { encoding: "utf8", env: { ...process.env, HOME: this.folder, TOOLGATE_HOME: "" } });
+    const env = { ...process.env, HOME: this.folder, TOOLGATE_HOME: "", ...this.around };
+    const running = run(BIN, [...words, "--home", this.home], { encoding: "utf8", env });
     // A command that wants no input may be gone before it is there.
     running.child.stdin.on("error", () => {});
     running.child.stdin.end(input ?? "");
@@ -230,6 +254,7 @@ export class Stage {
           TOOLGATE_GATEWAY_LISTEN: `127.0.0.1:${gateway}`,
           TOOLGATE_CONSOLE_LISTEN: `127.0.0.1:${console}`,
           TOOLGATE_GATEWAY_HOLD: "1s",
+          ...this.around,
         },
         stdio: ["ignore", "pipe", "pipe"],
       },
@@ -274,6 +299,18 @@ export class Stage {
     const answer = await this.call(agent, method, service, path, body, headers);
     if (answer.status !== 428) throw new Error(`not held: ${answer.status} ${answer.text}`);
     return answer.text.match(/ap_[0-9a-z]{10}/)[0];
+  }
+
+  // Somebody at the API: sends a request and gives the answer.
+  async operator(email) {
+    const ask = async (method, path, body, headers = {}) => {
+      const sent = body && { body: JSON.stringify(body), headers: { "content-type": "application/json", ...headers } };
+      const answer = await fetch(`${this.url}/api${path}`, { method, headers, ...sent });
+      if (!answer.ok) throw new Error(`${method} ${path}: ${answer.status} ${await answer.text()}`);
+      return answer.json();
+    };
+    const { access_token } = await ask("POST", "/login", { email, password: PASSWORD });
+    return (method, path, body) => ask(method, path, body, { authorization: `Bearer ${access_token}` });
   }
 
   async close() {
@@ -323,6 +360,14 @@ export async function visit(browser, stage, email, options = {}) {
   return page;
 }
 
+// Somebody visits, and nothing goes wrong on the page.
+export async function visited(browser, stage, email, options, act) {
+  const page = await visit(browser, stage, email, options);
+  await act(page);
+  assert.deepEqual(page.faults, []);
+  await page.context().close();
+}
+
 export async function logIn(page, email, password = PASSWORD) {
   await page.goto("/login");
   await page.getByLabel("E-mail").fill(email);
@@ -331,10 +376,13 @@ export async function logIn(page, email, password = PASSWORD) {
   await page.waitForURL((url) => url.pathname !== "/login");
 }
 
+// In one step: what is found first and scrolled to then may have been replaced by news in between.
+export const bringIntoView = (page, selector) => page.evaluate((found) => document.querySelector(found).scrollIntoView(), selector);
+
 // Reads a held call to its end, then decides.
 export async function decide(page, id, decision, reason) {
   await page.goto(`/approvals/${id}`);
-  await page.locator("#decide").scrollIntoViewIfNeeded();
+  await bringIntoView(page, "#decide");
   await page.getByRole("radio", { name: decision === "approve" ? "Approve" : "Deny" }).check();
   if (reason) await page.getByRole("textbox", { name: "Reason" }).fill(reason);
   await page.getByRole("button", { name: decision === "approve" ? "Approve and send once" : "Deny this call" }).click();
@@ -342,3 +390,9 @@ export async function decide(page, id, decision, reason) {
 }
 
 export const text = (path) => readFile(path, "utf8");
+
+// How wide a page is and how wide its window. Not innerWidth: a phone zooms out until a page that is too wide fits.
+export const widths = async (page) => [
+  await page.evaluate(() => document.documentElement.scrollWidth),
+  page.viewportSize().width,
+];

@@ -12,31 +12,42 @@ use crate::workspace;
 /// The folder of Postgres' programs.
 pub const POSTGRES: &str = "usr/lib/postgresql/15/bin";
 
-/// Packages, each with the program that says that it is there.
-const PACKAGES: [(&str, &str); 8] = [
+/// A package, and the file that says that it is there.
+pub type Package = (&'static str, &'static str);
+
+/// What tests need.
+pub const TESTED: &[Package] = &[
     ("postgresql-15", "usr/lib/postgresql/15/bin/postgres"),
     ("nginx", "usr/sbin/nginx"),
     ("haproxy", "usr/sbin/haproxy"),
     ("apache2-bin", "usr/sbin/apache2"),
     ("curl", "usr/bin/curl"),
     ("redis-server", "usr/bin/redis-server"),
+    ("libfaketime", "usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1"),
     ("chromium", "usr/lib/chromium/chromium"),
     ("fonts-dejavu-core", "usr/share/fonts/truetype/dejavu/DejaVuSans.ttf"),
 ];
 
-/// Fetches and unpacks what is missing, with the libraries that this machine does not have.
+/// What pictures need besides: names for services, the letters that most people see, fewer colours.
+pub const PICTURED: &[Package] = &[
+    ("libnss-wrapper", "usr/lib/x86_64-linux-gnu/libnss_wrapper.so"),
+    ("fonts-inter", "usr/share/fonts/opentype/inter/Inter-Regular.otf"),
+    ("pngquant", "usr/bin/pngquant"),
+];
+
+/// Fetches and unpacks what is missing of them, with the libraries that this machine does not have.
 ///
 /// # Errors
 /// When there is no `apt-get`, or a package cannot be fetched or unpacked.
-pub fn install(steps: &mut Steps) -> Result<()> {
+pub fn install(steps: &mut Steps, packages: &[Package]) -> Result<()> {
     let folder = workspace::peers().join("debian");
-    if PACKAGES.iter().all(|(_, program)| folder.join(program).exists()) {
+    let missing: Vec<&str> =
+        packages.iter().filter(|(_, file)| !folder.join(file).exists()).map(|(name, _)| *name).collect();
+    if missing.is_empty() {
         return Ok(());
     }
     if workspace::command("apt-get").arg("--version").output().is_err() {
-        bail!(
-            "`apt-get` was not found; tests need the postgresql-15, nginx, haproxy, apache2-bin, curl, redis-server and chromium of Debian 12"
-        );
+        bail!("`apt-get` was not found; this needs {} of Debian 12", missing.join(", "));
     }
     let apt = workspace::peers().join("apt");
     for part in ["lists/partial", "archives/partial"] {
@@ -54,7 +65,7 @@ pub fn install(steps: &mut Steps) -> Result<()> {
                 "--reinstall",
                 "install",
             ])
-            .args(PACKAGES.map(|(name, _)| name)),
+            .args(missing),
     )?;
     steps.work("unpack debian packages", "dpkg-deb --extract … target/peers/debian", || {
         unpack(&apt.join("archives"), &folder)

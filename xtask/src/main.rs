@@ -7,8 +7,11 @@ mod check;
 mod conformance;
 mod debian;
 mod npm;
+mod older;
 mod peers;
 mod postgres;
+mod redis;
+mod shared;
 mod soak;
 mod steps;
 mod test;
@@ -32,6 +35,8 @@ const TASKS: &[Task] = &[
     ("browser", "drive a real browser through the console", browser::run),
     ("screenshots", "pictures of every page of the console into docs/screenshots", browser::screenshots),
     ("bench", "measure the gateway next to nginx and print a report (--quick, --seconds N)", bench::run),
+    ("shared", "the behaviour suite on Postgres and Redis, several gateways included", shared::run),
+    ("older", "an older version (REVISION) beside this one, on one store and on its homes", older::run),
     ("soak", "fuzz every parser of foreign bytes (--seconds N for each target)", soak::run),
 ];
 

@@ -28,7 +28,7 @@ fn install(steps: &mut Steps) -> Result<()> {
 /// Installs the packages unless an earlier run with the same lock files did.
 pub fn fetch(steps: &mut Steps) -> Result<()> {
     packages(steps)?;
-    debian::install(steps)
+    debian::install(steps, debian::TESTED)
 }
 
 /// Builds the Rust client.

@@ -1,5 +1,7 @@
-//! Long searches for what breaks a promise: the property tests with many more cases, held calls killed at many more
-//! moments and decided by many more people, then every fuzz target for a while. Not part of CI.
+//! Long searches for what breaks a promise: the demo of the release build, the property tests with many more cases, held calls
+//! killed at many more moments and decided by many more people, everything on Postgres and Redis, several gateways in bad
+//! weather, backups under load, a schema one step ahead, many more seeds of the simulation, then every fuzz target for a
+//! while. Not part of CI.
 
 use std::fs;
 use std::process::Command;
@@ -8,17 +10,25 @@ use anyhow::{Context, Result, bail};
 
 use crate::steps::Steps;
 use crate::workspace::{self, cargo};
+use crate::{debian, shared};
 
 /// The version that the fuzz targets are run with.
 const CARGO_FUZZ: &str = "0.13.2";
 const SECONDS_DEFAULT: u32 = 300;
 const PROPERTY_CASES: &str = "50000";
-/// How often the gateway dies at each place on a held call's way; where it is set, many decide about many calls too.
+/// How often the gateway dies at each place on a held call's way; where it is set, many decide about many calls too, and many
+/// processes count limits for longer.
 const CRASH_ROUNDS: &str = "50";
+/// How many seeds of the simulation are run.
+const SEEDS: &str = "100000";
 
 /// `cargo xtask soak [--seconds N]`: N seconds for each fuzz target.
 pub fn run(steps: &mut Steps, arguments: &[String]) -> Result<()> {
     let seconds = seconds(arguments)?;
+    steps.command(
+        "the README's first command",
+        &mut cargo(&["run", "--locked", "--release", "--", "demo", "--check"]),
+    )?;
     steps.command(
         "property tests",
         cargo(&["test", "--locked", "--release", "--package", "wire", "--package", "domain"])
@@ -27,8 +37,36 @@ pub fn run(steps: &mut Steps, arguments: &[String]) -> Result<()> {
     steps.command(
         "held calls",
         cargo(&["test", "--locked", "--release", "--package", "toolgate", "--test", "behaviour", "--"])
-            .args(["a_crash_never_sends_twice", "an_approval_is_good_for_one_call"])
+            .args([
+                "a_crash_never_sends_twice",
+                "an_approval_is_good_for_one_call",
+                "a_store_is_saved_and_moved",
+            ])
             .env("TOOLGATE_SOAK_ROUNDS", CRASH_ROUNDS),
+    )?;
+    debian::install(steps, debian::TESTED)?;
+    shared::whole(steps, Some(CRASH_ROUNDS))?;
+    steps.command(
+        "limits at Redis",
+        cargo(&["test", "--locked", "--release", "--package", "counters", "--test", "shared"])
+            .args(["--", "--nocapture", "eight_processes_keep_ten_limits"])
+            .env("TOOLGATE_PEERS", workspace::peers())
+            .env("TOOLGATE_SOAK_ROUNDS", CRASH_ROUNDS),
+    )?;
+    steps.command(
+        "simulation",
+        cargo(&["test", "--locked", "--release", "--package", "simulation"]).env("TOOLGATE_SEEDS", SEEDS),
+    )?;
+    steps.command(
+        "backups under load",
+        cargo(&["test", "--locked", "--release", "--package", "store", "--test", "contract", "moving"])
+            .env("TOOLGATE_SOAK_ROUNDS", CRASH_ROUNDS),
+    )?;
+    steps.command(
+        "the schema one step ahead",
+        cargo(&["test", "--locked", "--release", "--package", "store", "--test", "contract", "--"])
+            .args(["--skip", "moving", "--skip", "upgrading", "--skip", "opening"])
+            .env("TOOLGATE_AHEAD", "1"),
     )?;
     let cargo_fuzz = install(steps)?;
     for target in targets()? {

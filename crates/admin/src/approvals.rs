@@ -23,7 +23,7 @@ use crate::{ActingOperator, Admin, AdminError, redacted};
 pub use body::ShownBody;
 pub use inbox::{InboxPage, ShownAnswer};
 pub use json::{approval_json, page_json};
-pub use page::{AddedCredential, ApprovalPage, Sees, ShownCall, ShownTool, WholeCall};
+pub use page::{AddedCredential, ApprovalPage, SecondLook, Sees, ShownCall, ShownTool, WholeCall};
 
 /// The longest reason that is taken, in characters.
 pub const REASON_CHARACTERS_MAX: usize = 500;
@@ -107,7 +107,7 @@ impl Admin {
     /// Says what became of a call whose outcome was lost.
     ///
     /// # Errors
-    /// [`AdminError`]: a viewer, an outcome that is known, no reason.
+    /// [`AdminError`]: a viewer, an outcome that is known, a reason that is too long.
     pub async fn resolve(
         &self,
         operator: &ActingOperator,
@@ -116,11 +116,12 @@ impl Admin {
         outcome: Outcome,
         reason: &str,
     ) -> Result<Approval, AdminError> {
-        let reason = bounded(Some(needed(reason)?))?;
+        let reason = bounded(Some(reason))?;
         may_decide(operator)?;
-        let approval = self.held(id).await?;
-        if let Err(not_now) = approval.standing().after(&Move::Resolve(outcome), now) {
-            return Err(refused(&approval, operator, not_now, now));
+        let mut approval = self.held(id).await?;
+        match approval.standing().after(&Move::Resolve(outcome), now) {
+            Ok(after) => approval.status = after.status,
+            Err(not_now) => return Err(refused(&approval, operator, not_now, now)),
         }
         let (word, effect) = match outcome {
             Outcome::Executed => ("resolved as executed", Effect::Allow),
@@ -128,11 +129,13 @@ impl Admin {
         };
         let event = event(&approval, operator, now, effect, word.to_owned(), reason.as_deref());
         let resolved = Resolved { operator: operator.email().clone(), reason: reason.unwrap_or_default() };
+        approval.resolved = Some(resolved.clone());
+        approval.ended_at = Some(now);
         if !self.write(Change::ResolveApproval { id: *id, outcome, resolved, at: now }, event).await? {
             self.still_active(operator).await?;
             return Err(refused(&self.held(id).await?, operator, NotNow::Is(Status::Unknown), now));
         }
-        self.held(id).await
+        Ok(approval)
     }
 
     async fn decide(
@@ -146,7 +149,7 @@ impl Admin {
         let reason = bounded(reason)?;
         may_decide(operator)?;
         for _ in 0..TRIES_MAX {
-            let approval = self.held(id).await?;
+            let mut approval = self.held(id).await?;
             let digest = *digest.unwrap_or(&approval.held.approval_digest);
             let email = operator.email();
             let wanted = if approve {
@@ -167,9 +170,15 @@ impl Admin {
             let event = event(&approval, operator, now, effect, said, reason.as_deref());
             let decided = Decided { operator: email.clone(), approve, reason: reason.clone(), at: now };
             let approved_before = before.approved_by.len();
+            // It stands so exactly if this is written: asking again might fail, and it counts all the same.
+            approval.decisions.retain(|one| one.operator != *email);
+            approval.decisions.push(decided.clone());
+            approval.status = after.status;
+            approval.execute_by = after.execute_by;
+            approval.ended_at = (!after.status.is_under_way()).then_some(now);
             if self.write(Change::DecideApproval { id: *id, digest, approved_before, decided }, event).await?
             {
-                return self.held(id).await;
+                return Ok(approval);
             }
             // Somebody else was quicker, or an owner has just disabled this operator.
             self.still_active(operator).await?;
@@ -256,6 +265,9 @@ fn became(approval: &Approval, now: Timestamp) -> String {
     let (what, at, by) = match status {
         Status::Denied => ("was denied", last.map(|decided| decided.at), last),
         Status::Expired => ("has expired", approval.ended_at, None),
+        Status::Cancelled if approval.is_withdrawn() => {
+            ("was withdrawn, its agent could not be told that it is held", approval.ended_at, None)
+        }
         Status::Cancelled => ("was taken back by its agent", approval.ended_at, None),
         Status::Unknown => ("was sent, and its outcome is unknown", None, None),
         Status::Pending => ("waits for a decision", None, None),

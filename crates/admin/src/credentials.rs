@@ -15,7 +15,7 @@ use sha2::{Digest as _, Sha256};
 use store::{Change, StoredService};
 use vault::{Label, Purpose, Secret, Vault};
 
-use crate::{Actor, Admin, AdminError, event};
+use crate::{Actor, Admin, AdminError, SeenService, event};
 
 /// A credential as lists show it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,13 +54,18 @@ impl Admin {
     /// # Errors
     /// [`AdminError::NoSuchService`].
     pub async fn list_credentials(&self, service: &str) -> Result<Vec<CredentialView>, AdminError> {
-        let service = self.show_service(service).await?;
+        self.credentials_of(&self.show_service(service).await?).await
+    }
+
+    /// The same of a service that is known.
+    pub(crate) async fn credentials_of(&self, service: &Service) -> Result<Vec<CredentialView>, AdminError> {
         let values = self.store.credentials(&service.name).await?;
-        let value = |slot: &CredentialSlot| {
-            let value = values.iter().find(|value| value.has_value && value.name == slot.name)?;
-            Some(StoredValue { version: value.version, set_at: value.set_at })
+        let view = |slot: &CredentialSlot| {
+            let value = values.iter().find(|value| value.has_value && value.name == slot.name);
+            let value = value.map(|value| StoredValue { version: value.version, set_at: value.set_at });
+            CredentialView { slot: slot.clone(), value }
         };
-        Ok(service.credentials.into_iter().map(|slot| CredentialView { value: value(&slot), slot }).collect())
+        Ok(service.credentials.iter().map(view).collect())
     }
 
     /// What setting a credential would set, without a value: so that nobody is asked for one in vain. `kind` adds
@@ -96,10 +101,67 @@ impl Admin {
         if !plan.declared {
             self.declare(actor, now, &plan).await?;
         }
-        let Plan { service, slot, declared, .. } = plan;
+        self.seal(actor, now, vault, plan, value, None).await
+    }
+
+    /// Sets the values of a service's credentials, and drops those of all others. All are looked at before one is set.
+    /// `seen`: the service as whoever asks has seen it; a value that is another one by now is left as it is.
+    ///
+    /// # Errors
+    /// As [`set_credential`](Self::set_credential); [`AdminError::ChangedMeanwhile`] where somebody else changes the same
+    /// values at the same moment, and some of them may be set then.
+    pub async fn replace_credentials(
+        &self,
+        actor: &Actor,
+        now: Timestamp,
+        vault: &Vault,
+        seen: &SeenService,
+        values: &[(CredentialName, Secret)],
+    ) -> Result<(), AdminError> {
+        let SeenService { service, revision, credentials } = seen;
+        let mut plans = Vec::with_capacity(values.len());
+        for (name, value) in values {
+            let stored = StoredService { service: service.clone(), revision: *revision };
+            let plan = planned(stored, name, None)?;
+            check_value(&plan.slot.kind, value.reveal())?;
+            plans.push((plan, value));
+        }
+        if self.stored_service(service.name.as_str()).await?.revision != *revision {
+            return Err(AdminError::ChangedMeanwhile(format!("service `{}`", service.name)));
+        }
+        for (plan, value) in plans {
+            let seen = credentials.iter().find(|seen| seen.slot.name == plan.slot.name);
+            let seen = seen.and_then(|seen| seen.value).map(|value| value.version);
+            self.seal(actor, now, vault, plan, value, Some(seen)).await?;
+        }
+        for CredentialView { slot, value } in credentials {
+            if let (Some(value), false) = (value, values.iter().any(|(name, _)| *name == slot.name)) {
+                self.drop_value(actor, now, service, &slot.name, value.version).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The value's next version, sealed and stored. `seen`: the version that it is to take the place of, where whoever
+    /// asks says so; `Some(None)`: there was no value.
+    async fn seal(
+        &self,
+        actor: &Actor,
+        now: Timestamp,
+        vault: &Vault,
+        Plan { service, slot, declared, .. }: Plan,
+        value: &Secret,
+        seen: Option<Option<u64>>,
+    ) -> Result<SetCredential, AdminError> {
+        let name = &slot.name;
+        let changed = || AdminError::ChangedMeanwhile(format!("credential `{name}` of `{}`", service.name));
         let stored = self.store.credentials(&service.name).await?;
         let last = stored.into_iter().find(|value| value.name == *name);
         let version = last.as_ref().map_or(1, |last| last.version.saturating_add(1));
+        let replaces = last.filter(|last| last.has_value).map(|last| last.version);
+        if seen.is_some_and(|seen| seen != replaces) {
+            return Err(changed());
+        }
         let origin = service.upstream.origin();
         let label = Label {
             purpose: Purpose::Credential,
@@ -122,12 +184,12 @@ impl Admin {
             name: name.clone(),
             kind: slot.kind.clone(),
             version,
-            replaces: last.filter(|last| last.has_value).map(|last| last.version),
+            replaces,
             sealed,
             at: now,
         };
         if !self.write(change, event).await? {
-            return Err(AdminError::ChangedMeanwhile(format!("credential `{name}` of `{}`", service.name)));
+            return Err(changed());
         }
         Ok(SetCredential { slot, version, origin, declared })
     }
@@ -151,10 +213,20 @@ impl Admin {
                 false => no_such_credential(&service, name),
             });
         };
-        let args = json!({ "name": name, "version": value.version });
-        let mut event = event(actor, now, "credentials.remove", &args);
+        self.drop_value(actor, now, &service, name, value.version).await
+    }
+
+    async fn drop_value(
+        &self,
+        actor: &Actor,
+        now: Timestamp,
+        service: &Service,
+        name: &CredentialName,
+        version: u64,
+    ) -> Result<(), AdminError> {
+        let mut event = event(actor, now, "credentials.remove", &json!({ "name": name, "version": version }));
         event.service = Some(service.name.as_str().into());
-        let (of, version) = (service.name.clone(), value.version);
+        let of = service.name.clone();
         let change = Change::RemoveCredential { service: of, name: name.clone(), version };
         if !self.write(change, event).await? {
             return Err(AdminError::ChangedMeanwhile(format!("credential `{name}` of `{}`", service.name)));

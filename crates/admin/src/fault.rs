@@ -1,4 +1,5 @@
-//! Why a change was not made, in sentences that end in what to do.
+//! Why a change was not made, in sentences that end in what to do. The reader may be at a page, a script or a
+//! terminal, so they name no flag and no command; the command line adds its own.
 
 use std::time::Duration;
 
@@ -13,13 +14,16 @@ use store::StoreError;
 use thiserror::Error;
 use vault::{HashFault, Unopened};
 
-use crate::{approvals::REASON_CHARACTERS_MAX, operators::PASSWORD_CHARACTERS_MIN};
+use crate::{
+    approvals::REASON_CHARACTERS_MAX,
+    operators::{PASSWORD_BYTES_MAX, PASSWORD_CHARACTERS_MIN},
+};
 
 /// Why an operator's wish was not carried out. Nothing was changed.
 #[derive(Debug, Error)]
 pub enum AdminError {
     /// A scope names a service that is not there.
-    #[error("there is no service `{name}` (--scope); {}all: toolgate services list", hint(near.as_deref()))]
+    #[error("there is no service `{name}` (scope); {}look at the list of services", hint(near.as_deref()))]
     NoSuchServiceInScope {
         /// As it was named.
         name: String,
@@ -30,7 +34,7 @@ pub enum AdminError {
     #[error("there is a service `{0}` already; nothing was changed")]
     ServiceExists(ServiceName),
     /// There is no such service.
-    #[error("there is no service `{name}`; {}all: toolgate services list", hint(near.as_deref()))]
+    #[error("there is no service `{name}`; {}look at the list of services", hint(near.as_deref()))]
     NoSuchService {
         /// As it was named.
         name: String,
@@ -38,7 +42,7 @@ pub enum AdminError {
         near: Option<String>,
     },
     /// The service declares no credential of that name, and nobody said of which kind a new one is.
-    #[error("service `{service}` has no credential `{name}`; {}to add it, say its --kind", hint(near.as_deref()))]
+    #[error("service `{service}` has no credential `{name}`; {}to add it, say of which kind it is", hint(near.as_deref()))]
     NoSuchCredential {
         /// Whose.
         service: ServiceName,
@@ -48,7 +52,7 @@ pub enum AdminError {
         near: Option<String>,
     },
     /// There is nothing to remove.
-    #[error("credential `{name}` of `{service}` has no value; all: toolgate credentials list {service}")]
+    #[error("credential `{name}` of `{service}` has no value; look at the service")]
     NoValue {
         /// Whose.
         service: ServiceName,
@@ -62,7 +66,7 @@ pub enum AdminError {
     #[error(transparent)]
     BadValue(#[from] BadValue),
     /// There is no such agent.
-    #[error("there is no agent `{name}`; {}all: toolgate agents list", hint(near.as_deref()))]
+    #[error("there is no agent `{name}`; {}look at the list of agents", hint(near.as_deref()))]
     NoSuchAgent {
         /// As it was named.
         name: AgentName,
@@ -76,9 +80,7 @@ pub enum AdminError {
     #[error("agent `{0}` was deleted, and its name is not given again; choose another name")]
     AgentDeleted(AgentName),
     /// The agent exists with another role.
-    #[error(
-        "agent `{agent}` has role `{has}`, not `{asked}`; to change it: toolgate agents update {agent} --role {asked}"
-    )]
+    #[error("agent `{agent}` has role `{has}`, not `{asked}`; change the agent first")]
     OtherRole {
         /// Which agent.
         agent: AgentName,
@@ -88,9 +90,7 @@ pub enum AdminError {
         asked: String,
     },
     /// The agent exists with another scope.
-    #[error(
-        "agent `{agent}` has scope `{has}`, not `{asked}`; to change it: toolgate agents update {agent} --scope {asked}"
-    )]
+    #[error("agent `{agent}` has scope `{has}`, not `{asked}`; change the agent first")]
     OtherScope {
         /// Which agent.
         agent: AgentName,
@@ -100,10 +100,10 @@ pub enum AdminError {
         asked: String,
     },
     /// A key that would be dead from the start.
-    #[error("the key would expire before it is made (--expires); give a later time")]
+    #[error("the key would expire before it is made; give a later time")]
     ExpiresInThePast,
     /// No key has an id that starts so.
-    #[error("there is no key `{0}`; all: toolgate keys list")]
+    #[error("there is no key `{0}`; look at the keys of the agents")]
     NoSuchKey(String),
     /// Several keys have ids that start so.
     #[error("`{start}` is the start of several keys ({}); give more of it", ids(found))]
@@ -117,7 +117,7 @@ pub enum AdminError {
     #[error("there is an operator `{0}` already; nothing was changed")]
     OperatorExists(Email),
     /// There is no such operator.
-    #[error("there is no operator `{email}`; {}all: toolgate operators list", hint(near.as_deref()))]
+    #[error("there is no operator `{email}`; {}look at the list of operators", hint(near.as_deref()))]
     NoSuchOperator {
         /// As they were named.
         email: Email,
@@ -126,11 +126,11 @@ pub enum AdminError {
     },
     /// Somebody must be left who may change things.
     #[error(
-        "`{0}` is the last active owner, and without one nobody could change anything; make another first: toolgate operators create EMAIL --role owner"
+        "`{0}` is the last active owner, and without one nobody could change anything; make another owner first"
     )]
     LastOwner(Email),
     /// Nobody has the address, or not that password.
-    #[error("e-mail or password are wrong; repeat, or set another: toolgate operators reset EMAIL")]
+    #[error("e-mail or password are wrong; repeat, or have an owner set another password")]
     WrongCredentials,
     /// Too many wrong passwords in a row.
     #[error("too many wrong passwords for `{email}`; wait {} s, then repeat", seconds_up(*left))]
@@ -141,13 +141,13 @@ pub enum AdminError {
         left: Duration,
     },
     /// The operator was disabled.
-    #[error("operator `{0}` is disabled; to let them in again: toolgate operators enable {0}")]
+    #[error("operator `{0}` is disabled; an owner can let them in again")]
     OperatorDisabled(Email),
     /// A token that nobody has here.
-    #[error("there is no operator token `{0}` here; make one: toolgate operators token EMAIL")]
+    #[error("there is no operator token `{0}` here; make one")]
     UnknownToken(TokenId),
     /// A token that was stopped.
-    #[error("the operator token `{id}` was revoked ({at}); make another: toolgate operators token EMAIL")]
+    #[error("the operator token `{id}` was revoked ({at}); make another")]
     TokenRevoked {
         /// Which one.
         id: TokenId,
@@ -155,7 +155,7 @@ pub enum AdminError {
         at: Timestamp,
     },
     /// A token that has run out.
-    #[error("the operator token `{id}` has expired ({at}); make another: toolgate operators token EMAIL")]
+    #[error("the operator token `{id}` has expired ({at}); make another")]
     TokenExpired {
         /// Which one.
         id: TokenId,
@@ -163,7 +163,7 @@ pub enum AdminError {
         at: Timestamp,
     },
     /// No token has an id that starts so.
-    #[error("there is no operator token `{0}`; all: toolgate operators list")]
+    #[error("there is no operator token `{0}`; look at the list of tokens")]
     NoSuchToken(String),
     /// Several tokens have ids that start so.
     #[error("`{start}` is the start of several tokens ({}); give more of it", found.iter().map(TokenId::as_str).collect::<Vec<_>>().join(", "))]
@@ -182,11 +182,17 @@ pub enum AdminError {
     /// A password that is guessed too soon.
     #[error("the password has {0} characters; use {PASSWORD_CHARACTERS_MIN} or more")]
     PasswordTooShort(usize),
+    /// A password that no login would take.
+    #[error("the password is longer than {PASSWORD_BYTES_MAX} bytes; choose a shorter one")]
+    PasswordTooLong,
+    /// Nobody locks themselves out.
+    #[error("`{0}` is you, and nobody changes their own role or state; another owner can")]
+    Yourself(Email),
     /// No approval has an id that starts so.
-    #[error("there is no approval `{0}`; all: toolgate approvals list")]
+    #[error("there is no approval `{0}`; look at the list of held calls")]
     NoSuchApproval(String),
     /// There is no such call in the trail, or several.
-    #[error("no one call starts with `{0}`; all: toolgate audit list")]
+    #[error("no one call starts with `{0}`; look at the list of calls")]
     NoSuchCall(String),
     /// Several approvals have ids that start so.
     #[error("`{start}` is the start of several approvals ({}); give more of it", approval_ids(found))]
@@ -208,7 +214,7 @@ pub enum AdminError {
     #[error("{0}; nothing was changed")]
     NotDecidable(String),
     /// The decision was about something else than what is held.
-    #[error("the digest is not that of {0} (--digest); look at it again: toolgate approvals show {0}")]
+    #[error("the digest is not that of {0}; look at it again, then decide")]
     OtherDigest(ApprovalId),
     /// A quorum is of different people.
     #[error("`{operator}` has approved {id} already; another operator must approve it too")]
@@ -219,16 +225,16 @@ pub enum AdminError {
         operator: Email,
     },
     /// A denial without a word helps nobody.
-    #[error("there is no reason (--reason); say in a few words why, the agent is told")]
+    #[error("there is no reason; say in a few words why, the agent is told")]
     NoReason,
     /// A reason that nobody reads.
-    #[error("the reason has {0} characters (--reason); use {REASON_CHARACTERS_MAX} or fewer")]
+    #[error("the reason has {0} characters; use {REASON_CHARACTERS_MAX} or fewer")]
     ReasonTooLong(usize),
     /// Only MCP services have tools.
-    #[error("service `{0}` is an HTTP API and has no tools; see it with: toolgate services show {0}")]
+    #[error("service `{0}` is an HTTP API and has no tools; look at the service")]
     NoTools(ServiceName),
     /// No list has shown such a tool.
-    #[error("no list of `{service}` has shown a tool `{name}`; {}all: toolgate services tools {service}", hint(near.as_deref()))]
+    #[error("no list of `{service}` has shown a tool `{name}`; {}look at the list of its tools", hint(near.as_deref()))]
     NoSuchTool {
         /// The service.
         service: ServiceName,
@@ -243,7 +249,7 @@ pub enum AdminError {
     )]
     ToolUnread(String),
     /// Somebody else changed the same thing in between.
-    #[error("somebody else changed {0} at the same moment; look, and repeat the command")]
+    #[error("somebody else changed {0} at the same moment; look again, then repeat")]
     ChangedMeanwhile(String),
     /// Hashing failed.
     #[error(transparent)]
@@ -292,6 +298,7 @@ impl AdminError {
             | Self::BadValue(_)
             | Self::ExpiresInThePast
             | Self::PasswordTooShort(_)
+            | Self::PasswordTooLong
             | Self::NoReason
             | Self::ReasonTooLong(_) => Blame::Wish,
             Self::NoSuchService { .. }
@@ -314,6 +321,7 @@ impl AdminError {
             | Self::SeveralKeys { .. }
             | Self::OperatorExists(_)
             | Self::LastOwner(_)
+            | Self::Yourself(_)
             | Self::SeveralTokens { .. }
             | Self::SeveralApprovals { .. }
             | Self::NotDecidable(_)

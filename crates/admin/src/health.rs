@@ -1,4 +1,4 @@
-//! Whether the store and the vault work: each is made to do what calls need of it.
+//! Whether the store and the vault work: each has to do what calls need of it.
 
 use domain::clock::Clock;
 use vault::Vault;

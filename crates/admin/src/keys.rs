@@ -1,4 +1,4 @@
-//! Keys: made, listed, revoked. A key is seen once, by whoever makes it.
+//! Keys: made, listed, revoked. A key is shown once, to the person who makes it.
 
 use std::{collections::BTreeSet, fmt};
 

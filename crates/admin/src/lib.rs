@@ -11,7 +11,10 @@ mod keys;
 mod kill;
 mod operators;
 mod overview;
+mod own_password;
 mod pepper;
+mod restore;
+mod retention;
 mod service_json;
 mod service_text;
 mod services;
@@ -35,19 +38,20 @@ use store::{Applied, Change, Entry, Store};
 
 pub use agents::{AgentUpdate, AgentView};
 pub use approvals::{
-    AddedCredential, ApprovalPage, ApprovalView, InboxPage, REASON_CHARACTERS_MAX, Sees, ShownAnswer,
-    ShownBody, ShownCall, ShownTool, WholeCall, approval_json, page_json,
+    AddedCredential, ApprovalPage, ApprovalView, InboxPage, REASON_CHARACTERS_MAX, SecondLook, Sees,
+    ShownAnswer, ShownBody, ShownCall, ShownTool, WholeCall, approval_json, page_json,
 };
 pub use credentials::{CredentialView, SetCredential, StoredValue};
 pub use csv::{csv_head, csv_line};
 pub use fault::{AdminError, Blame};
 pub use keys::{CreatedKey, KeyView, NewKey, Revoked, Warning};
-pub use operators::PASSWORD_CHARACTERS_MIN;
+pub use operators::{PASSWORD_BYTES_MAX, PASSWORD_CHARACTERS_MIN, check_password};
 pub use overview::{Bar, Layer, Overview, Range};
 pub use pepper::{open_access_keys, open_pepper, open_session_sealer};
+pub use restore::record_restore;
 pub use service_json::{credential_json, service_json};
 pub use service_text::Difference;
-pub use services::{Dropped, Expected, ServiceChange, WantedService, What, Why};
+pub use services::{Dropped, Expected, SeenService, ServiceChange, WantedService, What, Why};
 pub use sessions::{Client, OpenedSession, SessionKeys};
 pub use sign_in::ActingOperator;
 pub use tokens::{CreatedToken, RevokedToken};
@@ -103,7 +107,7 @@ impl Admin {
 
     /// Writes one change with its event; whether its condition held.
     async fn write(&self, change: Change, event: Event) -> Result<bool, AdminError> {
-        match self.store.append(&[Entry { change: Some(change), event }]).await?.pop() {
+        match self.store.append_and_tell(&[Entry { change: Some(change), event }]).await?.pop() {
             Some(Applied::Done) => Ok(true),
             Some(Applied::Failed(fault)) => Err(fault.into()),
             Some(Applied::ConditionFailed) | None => Ok(false),

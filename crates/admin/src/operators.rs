@@ -13,12 +13,14 @@ use crate::{Actor, Admin, AdminError, event};
 
 /// The shortest password that is taken, in characters.
 pub const PASSWORD_CHARACTERS_MIN: usize = 12;
+/// The longest, in bytes: what is taken must fit into the form of the login, and into what commands read.
+pub const PASSWORD_BYTES_MAX: usize = 1024;
 
 impl Admin {
     /// Adds an operator. Hashing the password keeps the calling thread busy for about a tenth of a second.
     ///
     /// # Errors
-    /// [`AdminError`]: the address is taken, the password too short.
+    /// [`AdminError`]: the address is taken, the password too short or too long.
     pub async fn create_operator(
         &self,
         actor: &Actor,
@@ -63,7 +65,7 @@ impl Admin {
     /// changed.
     ///
     /// # Errors
-    /// [`AdminError`]: no such operator, or the last active owner.
+    /// [`AdminError`]: no such operator, whoever asks themselves, or the last active owner.
     pub async fn disable_operator(
         &self,
         actor: &Actor,
@@ -90,7 +92,7 @@ impl Admin {
     /// changed.
     ///
     /// # Errors
-    /// [`AdminError`]: no such operator, or the last active owner.
+    /// [`AdminError`]: no such operator, whoever asks themselves, or the last active owner.
     pub async fn set_operator_role(
         &self,
         actor: &Actor,
@@ -102,6 +104,7 @@ impl Admin {
         if operator.role == role {
             return Ok(false);
         }
+        check_other(actor, email)?;
         let args = json!({ "email": email, "role": role, "from": operator.role });
         let event = event(actor, now, "operators.role", &args);
         let change = Change::SetOperatorRole { email: email.clone(), from: operator.role, to: role };
@@ -121,7 +124,7 @@ impl Admin {
     /// password may have made them; returns the tokens that were still good. A disabled operator stays disabled.
     ///
     /// # Errors
-    /// [`AdminError`]: no such operator, the password too short.
+    /// [`AdminError`]: no such operator, the password too short or too long.
     pub async fn reset_operator(
         &self,
         actor: &Actor,
@@ -135,7 +138,7 @@ impl Admin {
         tokens
             .retain(|token| token.operator == *email && token.revoked_at.is_none() && now < token.expires_at);
         let event = event(actor, now, "operators.reset", &json!({ "email": email }));
-        let change = Change::ResetOperator { email: email.clone(), password_hash, at: now };
+        let change = Change::ResetOperator { email: email.clone(), password_hash, replaces: None, at: now };
         if !self.write(change, event).await? {
             return Err(AdminError::ChangedMeanwhile(format!("operator `{email}`")));
         }
@@ -154,6 +157,7 @@ impl Admin {
         if operator.state == state {
             return Ok(false);
         }
+        check_other(actor, email)?;
         let event = event(actor, now, action, &json!({ "email": email }));
         if self.write(Change::SetOperatorState { email: email.clone(), state, at: now }, event).await? {
             return Ok(true);
@@ -165,11 +169,30 @@ impl Admin {
     }
 }
 
-/// The hash of a password that is long enough, under a salt of its own.
-fn hash_of(password: &str) -> Result<String, AdminError> {
-    let length = password.chars().count();
-    if length < PASSWORD_CHARACTERS_MIN {
-        return Err(AdminError::PasswordTooShort(length));
+/// Nobody takes away what they need to give it back. Whoever owns the home is no operator.
+fn check_other(actor: &Actor, email: &Email) -> Result<(), AdminError> {
+    match actor.role().is_some() && actor.as_str() == email.as_str() {
+        true => Err(AdminError::Yourself(email.clone())),
+        false => Ok(()),
     }
+}
+
+/// Whether a password will do.
+///
+/// # Errors
+/// [`AdminError::PasswordTooShort`], [`AdminError::PasswordTooLong`]
+pub fn check_password(password: &str) -> Result<(), AdminError> {
+    if password.len() > PASSWORD_BYTES_MAX {
+        return Err(AdminError::PasswordTooLong);
+    }
+    match password.chars().count() {
+        length if length < PASSWORD_CHARACTERS_MIN => Err(AdminError::PasswordTooShort(length)),
+        _ => Ok(()),
+    }
+}
+
+/// The hash of a password that will do, under a salt of its own.
+pub(crate) fn hash_of(password: &str) -> Result<String, AdminError> {
+    check_password(password)?;
     Ok(hash_password(password, random::bytes())?)
 }

@@ -5,12 +5,12 @@ use std::{collections::BTreeMap, time::Duration};
 
 use domain::audit::Kind;
 use jiff::{SignedDuration, Timestamp};
-use store::{EventRow, Order, Query, Tally};
+use store::{EventRow, Tally};
 
 use crate::{Admin, AdminError, CallEnd, Record};
 
 /// How many events are counted in one transaction.
-const BATCH: u32 = 1_000;
+const BATCH: i64 = 1_000;
 /// How far back is counted where nothing was counted yet.
 const COUNTED: SignedDuration = SignedDuration::from_hours(8 * 24);
 /// How many agents, services and rules are shown.
@@ -172,8 +172,11 @@ impl Admin {
     /// # Errors
     /// [`AdminError::Store`].
     pub async fn overview(&self, now: Timestamp, range: Range) -> Result<Overview, AdminError> {
-        // Whoever looks waits for what is new, and never for a backlog: that is counted beside.
-        self.count_trail(now).await?;
+        // Whoever looks waits for what is new, and never for a backlog: that is counted beside. While many calls come
+        // there always is one, and a look writes nothing then.
+        if self.store.newest_seq().await?.saturating_sub(self.store.tallied().await?) <= BATCH {
+            self.count_trail(now).await?;
+        }
         let (span, since) = (range.span(), range.start(now));
         let mut bars: BTreeMap<i64, (Bar, BTreeMap<u32, u64>)> = BTreeMap::new();
         for place in 0..range.bars() {
@@ -251,12 +254,14 @@ impl Admin {
             let oldest = now.checked_sub(COUNTED).unwrap_or(Timestamp::MIN);
             after = self.store.seq_at(oldest).await?.saturating_sub(1);
         }
-        let query =
-            Query { after: Some(after), limit: Some(BATCH), order: Order::OldestFirst, ..Query::default() };
-        let events = self.store.events(&query).await?;
-        let Some(last) = events.last() else { return Ok(false) };
-        let counted = self.store.add_tallies(from, last.seq, &count(&events)).await?;
-        Ok(!counted || events.len() == BATCH as usize)
+        let newest = self.store.newest_seq().await?;
+        let last = newest.min(after.saturating_add(BATCH));
+        if last <= after {
+            return Ok(false);
+        }
+        let events = self.store.events_to_count(after, last).await?;
+        let counted = self.store.add_tallies(from, last, &count(&events)).await?;
+        Ok(!counted || last < newest)
     }
 
     /// Forgets figures that no page shows any more.
@@ -276,7 +281,7 @@ fn count(events: &[EventRow]) -> Vec<Tally> {
     let mut tallies: BTreeMap<(&'static str, i64, i64, String), i64> = BTreeMap::new();
     for event in events {
         let record = Record::of(event);
-        if record.method.as_deref() == Some("console") || Kind::parse(&event.kind) == Some(Kind::Decision) {
+        if record.is_denial_at_console(event) || Kind::parse(&event.kind) == Some(Kind::Decision) {
             continue;
         }
         let end = record.end(event, event.at);

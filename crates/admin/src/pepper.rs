@@ -1,4 +1,4 @@
-//! Secrets of which an install has one: made once, sealed in the store, opened when they are needed.
+//! Secrets of which an install has exactly one: made once, sealed in the store, opened when they are needed.
 
 use store::Store;
 use vault::{AccessKeys, Label, Pepper, Purpose, Secret, SessionSealer, Vault};

@@ -14,7 +14,7 @@ use serde_json::json;
 use store::{Change, StoredCredential, StoredService};
 
 use crate::{
-    Actor, Admin, AdminError, event,
+    Actor, Admin, AdminError, CredentialView, event,
     service_text::{Difference, differences, upstream_text},
 };
 
@@ -88,6 +88,17 @@ pub enum Expected {
     Revision(i64),
 }
 
+/// A service as somebody sees it, before they change it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SeenService {
+    /// The service.
+    pub service: Service,
+    /// What [`Expected`] wants to see again; each change of the service moves it, a value of a credential does not.
+    pub revision: i64,
+    /// Its credentials by name.
+    pub credentials: Vec<CredentialView>,
+}
+
 impl Admin {
     /// Makes one service what it is to be. Its documentation stays.
     ///
@@ -98,38 +109,46 @@ impl Admin {
         &self,
         actor: &Actor,
         now: Timestamp,
-        mut service: Service,
+        service: Service,
         expected: Expected,
     ) -> Result<ServiceChange, AdminError> {
-        let stored = self.store.load_services().await?;
-        let old = stored.iter().find(|old| old.service.name == service.name);
-        match (expected, old) {
-            (Expected::Nothing, Some(_)) => return Err(AdminError::ServiceExists(service.name)),
-            (Expected::Revision(seen), old) if old.is_none_or(|old| old.revision != seen) => {
-                return Err(AdminError::ChangedMeanwhile(format!("service `{}`", service.name)));
-            }
-            _ => {}
-        }
-        service.documentation = old.and_then(|old| old.service.documentation.clone());
+        let old = self.expected_service(&service.name, expected).await?;
         let documentation = self.store.documentation(&service.name).await?;
-        self.apply_service(actor, now, old, service, documentation).await
+        let documented = old.as_ref().and_then(|old| old.service.documentation.clone());
+        let service = Service { documentation: documented, ..service };
+        self.apply_service(actor, now, old.as_ref(), service, documentation).await
     }
 
-    /// Gives a service another documentation; `None`: none.
+    /// The same with its documentation, which takes the place of what it had.
     ///
     /// # Errors
-    /// [`AdminError::NoSuchService`], [`AdminError::ChangedMeanwhile`].
-    pub async fn document_service(
+    /// As [`put_service`](Self::put_service).
+    pub async fn put_documented_service(
         &self,
         actor: &Actor,
         now: Timestamp,
-        name: &str,
-        documentation: Option<String>,
+        WantedService { service, documentation }: WantedService,
+        expected: Expected,
     ) -> Result<ServiceChange, AdminError> {
-        let old = self.stored_service(name).await?;
-        let documented = documentation.as_deref().map(Documentation::of);
-        let service = Service { documentation: documented, ..old.service.clone() };
-        self.apply_service(actor, now, Some(&old), service, documentation).await
+        let old = self.expected_service(&service.name, expected).await?;
+        let service = Service { documentation: documentation.as_deref().map(Documentation::of), ..service };
+        self.apply_service(actor, now, old.as_ref(), service, documentation).await
+    }
+
+    /// What is there of that name, where it is as whoever asks has seen it.
+    async fn expected_service(
+        &self,
+        name: &ServiceName,
+        expected: Expected,
+    ) -> Result<Option<StoredService>, AdminError> {
+        let old = self.store.load_services().await?.into_iter().find(|old| old.service.name == *name);
+        match (expected, &old) {
+            (Expected::Nothing, Some(_)) => Err(AdminError::ServiceExists(name.clone())),
+            (Expected::Revision(seen), old) if old.as_ref().is_none_or(|old| old.revision != seen) => {
+                Err(AdminError::ChangedMeanwhile(format!("service `{name}`")))
+            }
+            _ => Ok(old),
+        }
     }
 
     /// What agents may read about a service.
@@ -141,13 +160,14 @@ impl Admin {
         Ok(self.store.documentation(&service.name).await?)
     }
 
-    /// One service, and the revision that [`Expected`] wants to see again.
+    /// One service as it is now, for who wants to change just that one.
     ///
     /// # Errors
     /// [`AdminError::NoSuchService`].
-    pub async fn service_revision(&self, name: &str) -> Result<(Service, i64), AdminError> {
-        let stored = self.stored_service(name).await?;
-        Ok((stored.service, stored.revision))
+    pub async fn see_service(&self, name: &str) -> Result<SeenService, AdminError> {
+        let StoredService { service, revision } = self.stored_service(name).await?;
+        let credentials = self.credentials_of(&service).await?;
+        Ok(SeenService { service, revision, credentials })
     }
 
     /// Makes the declared services what the file says, in its order; services that it does not name stay.
@@ -255,15 +275,17 @@ impl Admin {
     }
 
     /// Removes a service with its documentation and the values of its credentials; scopes keep its name, the trail
-    /// its history. Returns the credentials that had a value.
+    /// its history. Returns the credentials that had a value. `seen`: the revision that whoever asks has seen; another
+    /// one by now is left as it is.
     ///
     /// # Errors
-    /// [`AdminError::NoSuchService`].
+    /// [`AdminError::NoSuchService`], [`AdminError::ChangedMeanwhile`].
     pub async fn remove_service(
         &self,
         actor: &Actor,
         now: Timestamp,
         name: &ServiceName,
+        seen: Option<i64>,
     ) -> Result<Vec<CredentialName>, AdminError> {
         self.show_service(name.as_str()).await?;
         let values = self.store.credentials(name).await?;
@@ -271,7 +293,7 @@ impl Admin {
             values.into_iter().filter(|value| value.has_value).map(|value| value.name).collect();
         let mut event = event(actor, now, "services.remove", &json!({ "dropped": dropped }));
         event.service = Some(name.as_str().into());
-        if !self.write(Change::RemoveService(name.clone()), event).await? {
+        if !self.write(Change::RemoveService { name: name.clone(), seen }, event).await? {
             return Err(AdminError::ChangedMeanwhile(format!("service `{name}`")));
         }
         Ok(dropped)

@@ -1,5 +1,5 @@
-//! Logins to the console: a password opens a session, an access token proves it for minutes, a refresh token renews
-//! it once. A refresh token that comes twice ends it: one of the two who sent it has stolen it.
+//! Logins to the console: a password opens a session, an access token proves it for minutes, a refresh token renews it
+//! once. A refresh token that is used twice ends the session, because one of the two who sent it has stolen it.
 
 use std::time::Duration;
 
@@ -171,7 +171,8 @@ impl Admin {
         let session = self.store.session(id).await?.ok_or(AdminError::SessionEnded)?;
         let operator = self.holder(&session, now, keys).await?;
         let unnoted = Duration::try_from(now.duration_since(session.used_at)).unwrap_or_default();
-        if unnoted >= NOTED_EVERY {
+        // A login that ends sooner than that without use is noted more often.
+        if unnoted >= NOTED_EVERY.min(keys.terms.idle / 4) {
             self.store.note_session_use(id, now).await?;
         }
         Ok((operator, id))

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use domain::operator::{Email, OperatorRole, OperatorState, PresentedToken, wait_after_wrong_passwords};
+use domain::operator::{
+    Email, OperatorRole, OperatorState, PresentedToken, Token, TokenId, wait_after_wrong_passwords,
+};
 use jiff::Timestamp;
 use store::StoredOperator;
 use vault::{Pepper, verify_password};
@@ -88,20 +90,34 @@ impl Admin {
         let id = presented.id();
         let token = self.store.token(&pepper.mac_of_token(presented)).await?;
         let token = token.ok_or(AdminError::UnknownToken(id))?;
-        if let Some(at) = token.revoked_at {
-            return Err(AdminError::TokenRevoked { id, at });
-        }
-        if token.expires_at <= now {
-            return Err(AdminError::TokenExpired { id, at: token.expires_at });
-        }
-        let operator = self.store.operator(&token.operator).await?.ok_or(AdminError::UnknownToken(id))?;
-        let acting = acting(operator)?;
+        let acting = self.token_holder(now, &token).await?;
         let used =
             token.last_used_at.map(|at| Duration::try_from(now.duration_since(at)).unwrap_or_default());
         if used.is_none_or(|unnoted| unnoted >= NOTED_EVERY) {
             self.store.note_token_use(id, now).await?;
         }
         Ok(acting)
+    }
+
+    /// Whose token this still is, which does not count as using it: for what goes on while nobody asks.
+    ///
+    /// # Errors
+    /// As [`sign_in_with_token`](Self::sign_in_with_token).
+    pub async fn still_holds_token(&self, now: Timestamp, id: TokenId) -> Result<ActingOperator, AdminError> {
+        // Eight characters are the whole id.
+        let token = self.store.find_tokens(id.as_str()).await?.pop();
+        self.token_holder(now, &token.ok_or(AdminError::UnknownToken(id))?).await
+    }
+
+    async fn token_holder(&self, now: Timestamp, token: &Token) -> Result<ActingOperator, AdminError> {
+        let id = token.id;
+        if let Some(at) = token.revoked_at {
+            return Err(AdminError::TokenRevoked { id, at });
+        }
+        if token.expires_at <= now {
+            return Err(AdminError::TokenExpired { id, at: token.expires_at });
+        }
+        acting(self.store.operator(&token.operator).await?.ok_or(AdminError::UnknownToken(id))?)
     }
 
     /// Counts a try before it is looked at, so that many at once gain nothing.

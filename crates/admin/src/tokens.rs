@@ -1,4 +1,5 @@
-//! Operators' tokens: minted for a password, listed, revoked. A token is seen once, by whoever makes it.
+//! Operators' tokens: minted in return for a password, listed, revoked. A token is shown once, to the person who makes
+//! it.
 
 use domain::operator::{Email, OperatorRole, PresentedToken, Token, TokenId, TokenLifetime, mint_token};
 use jiff::Timestamp;

@@ -1,4 +1,4 @@
-//! Tools of a service as people see them, and accepting what one has looked at.
+//! Tools of a service as people see them, and accepting a definition as it was shown.
 
 use domain::{
     foreign::escape_foreign,

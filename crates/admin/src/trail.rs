@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use domain::audit::{Kind, write_json_string};
+use domain::audit::{CONSOLE, Kind, write_json_string};
 use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
 use store::{EventRow, OfCall, Order, Query, Verification};
@@ -12,12 +12,16 @@ use crate::{Admin, AdminError};
 /// How many events one page looks at. What is further back takes another page: no question takes longer because the
 /// trail is long.
 const LOOK_MAX: i64 = 40_000;
+/// The same for events that need not be read for it.
+const LIST_MAX: i64 = 50_000;
 /// The same for a text, which every event has to be read for.
-const READ_MAX: i64 = 20_000;
+const READ_MAX: i64 = 14_000;
 /// The same for calls whose end no column tells: each has to be read whole.
 const WHOLE_MAX: i64 = 6_000;
 /// How many events are read at once.
 const READ: u32 = 256;
+/// How many events one question to the store looks at. While it is asked, a log of writes cannot begin anew and grows.
+const STRIDE: i64 = 4_000;
 /// Events of one moment may stand in another order than their times.
 const DISORDER: i64 = 2_000;
 /// An intent without an outcome is under way for so long at most; after that its outcome is lost.
@@ -122,6 +126,27 @@ pub struct CallFilter {
     pub until: Option<Timestamp>,
 }
 
+impl CallFilter {
+    /// Whether all of a call must be known to tell whether one of its events fits.
+    #[must_use]
+    pub fn is_of_whole_calls(&self) -> bool {
+        self.end.is_some() || self.text.is_some()
+    }
+
+    /// What the trail's own columns can tell of every event that fits.
+    #[must_use]
+    pub fn columns(&self) -> Query {
+        Query {
+            agent: self.agent.clone(),
+            service: self.service.clone(),
+            action: self.action.clone(),
+            since: self.since,
+            until: self.until,
+            ..Query::default()
+        }
+    }
+}
+
 /// One call, or one change.
 #[derive(Debug, Clone, PartialEq)]
 pub struct CallRow {
@@ -133,7 +158,7 @@ pub struct CallRow {
     pub call_id: Option<String>,
     /// How it stands.
     pub end: CallEnd,
-    /// Who called; of a change, who made it. Raw, as all texts here.
+    /// Who called; of a change, who made it; of a request that the console denied, who or from where. Raw, as all texts here.
     pub who: Option<String>,
     /// Which service.
     pub service: Option<String>,
@@ -194,6 +219,8 @@ pub struct Record {
     pub approval_id: Option<String>,
     /// The operator.
     pub operator: Option<String>,
+    /// How it ended.
+    pub result: Option<String>,
     /// The HTTP status.
     pub status: Option<u16>,
     /// What went wrong.
@@ -242,8 +269,12 @@ impl Record {
     /// The rule that decided, or the reason, in few words.
     #[must_use]
     pub fn why(&self) -> Option<String> {
-        let Some(decision) = &self.decision else {
-            return self.error.as_ref().map(|error| error.code.clone());
+        // A rule may have allowed what then failed.
+        let has_failed = self.result.as_deref() == Some("fault");
+        let (decision, error) = (&self.decision, &self.error);
+        let decision = match (decision, error) {
+            (Some(decision), error) if !has_failed || error.is_none() => decision,
+            (_, error) => return error.as_ref().map(|error| error.code.clone()),
         };
         Some(match &decision.rule {
             // `roles.user.allow[0]` of the row's own agent needs no more than its end.
@@ -252,6 +283,19 @@ impl Record {
             None if decision.reason.starts_with("silence") => "silence".to_owned(),
             None => decision.reason.clone(),
         })
+    }
+
+    /// Whether the event is a denied request to the console, which is no call. Methods of calls are their callers' choice, and
+    /// a call has an id.
+    #[must_use]
+    pub fn is_denial_at_console(&self, event: &EventRow) -> bool {
+        event.call_id.is_none() && self.method.as_deref() == Some(CONSOLE)
+    }
+
+    /// The address that a denied request to the console came from.
+    fn came_from(&self) -> Option<String> {
+        let args: serde_json::Value = serde_json::from_str(self.args.as_ref()?.get()).ok()?;
+        Some(args.get("from")?.as_str()?.to_owned())
     }
 
     /// How a call stands whose newest event this is.
@@ -263,6 +307,12 @@ impl Record {
             (_, Some("executed-approved")) => CallEnd::Approved,
             (_, Some("replayed")) => CallEnd::Replayed,
             (_, Some("upstream-error")) => CallEnd::UpstreamError,
+            // An approved call whose answer was lost has an event that says so.
+            (_, Some("fault"))
+                if self.error.as_ref().is_some_and(|error| error.code == "outcome-unknown") =>
+            {
+                CallEnd::Unknown
+            }
             (_, Some("fault")) => CallEnd::Fault,
             (_, Some("refused")) if self.status == Some(429) => CallEnd::Limited,
             (_, Some("refused")) => CallEnd::Refused,
@@ -309,7 +359,8 @@ impl Admin {
         let mut page = CallsPage { rows: Vec::new(), next: None, gave_up: None };
         let mut cursor = end;
         while cursor > bottom {
-            let events = self.store.events(&query(filter, bottom, cursor)).await?;
+            let stop = cursor.saturating_sub(STRIDE).max(bottom);
+            let events = self.store.events(&query(filter, stop, cursor)).await?;
             let full = events.len() == READ as usize;
             let last = events.last().map(|event| event.seq);
             let fitting: Vec<EventRow> =
@@ -329,10 +380,7 @@ impl Admin {
                 }
                 page.rows.push(row);
             }
-            match last {
-                Some(last) if full => cursor = last,
-                _ => break,
-            }
+            cursor = last.filter(|_| full).unwrap_or(stop);
         }
         if bottom > oldest {
             (page.next, page.gave_up) = (Some(bottom), u64::try_from(looks).ok());
@@ -354,30 +402,37 @@ impl Admin {
         end: i64,
     ) -> Result<Exported, AdminError> {
         let query = Query {
-            agent: filter.agent.clone(),
-            service: filter.service.clone(),
-            action: filter.action.clone(),
-            since: filter.since,
-            until: filter.until,
             after: Some(after),
             before: Some(end.saturating_add(1)),
             limit: Some(READ),
             order: Order::OldestFirst,
-            ..Query::default()
+            ..filter.columns()
         };
         let mut events = self.store.events(&query).await?;
         let next = events.last().filter(|_| events.len() == READ as usize).map(|last| last.seq);
-        if filter.end.is_some() || filter.text.is_some() {
-            let text = filter.text.as_deref().map(as_recorded);
-            let wholes = self.wholes_of(&events, None, text.as_deref()).await?;
-            events.retain(|event| {
-                let whole = event.call_id.as_ref().and_then(|id| wholes.get(id));
-                let newest = whole.and_then(|whole| whole.events.last()).unwrap_or(event);
-                let has_text = whole.map_or_else(|| has(event, text.as_deref()), |whole| whole.fits > 0);
-                has_text && filter.end.is_none_or(|end| Record::of(newest).end(newest, now) == end)
-            });
-        }
+        self.retain_fitting(now, filter, &mut events).await?;
         Ok(Exported { events, next })
+    }
+
+    /// Leaves those events whose call stands so and has the text in one of its records, where that is asked for.
+    async fn retain_fitting(
+        &self,
+        now: Timestamp,
+        filter: &CallFilter,
+        events: &mut Vec<EventRow>,
+    ) -> Result<(), AdminError> {
+        if !filter.is_of_whole_calls() {
+            return Ok(());
+        }
+        let text = filter.text.as_deref().map(as_recorded);
+        let wholes = self.wholes_of(events, None, text.as_deref()).await?;
+        events.retain(|event| {
+            let whole = event.call_id.as_ref().and_then(|id| wholes.get(id));
+            let newest = whole.and_then(|whole| whole.events.last()).unwrap_or(event);
+            let has_text = whole.map_or_else(|| has(event, text.as_deref()), |whole| whole.fits > 0);
+            has_text && filter.end.is_none_or(|end| Record::of(newest).end(newest, now) == end)
+        });
+        Ok(())
     }
 
     /// All that is known of these events' calls.
@@ -415,33 +470,46 @@ impl Admin {
     }
 
     /// Events that fit, the newest first, at most `limit`, and before which one to go on; `None`: nothing is further back.
-    /// A page looks at 50,000 events at most, so that no question takes longer because the trail is long.
+    /// They are those of an [`export`](Self::export) with the same filter. A page looks at 50,000 events at most, at 14,000
+    /// where it asks about whole calls.
     ///
     /// # Errors
     /// [`AdminError::Store`].
     pub async fn events(
         &self,
-        filter: &Query,
+        now: Timestamp,
+        filter: &CallFilter,
         before: Option<i64>,
-        limit: u32,
+        limit: usize,
     ) -> Result<(Vec<EventRow>, Option<i64>), AdminError> {
-        const LOOKED_AT: i64 = 50_000;
-        let end = self.store.newest_seq().await?.saturating_add(1).min(before.unwrap_or(i64::MAX));
-        let after = end.saturating_sub(1).saturating_sub(LOOKED_AT).max(0);
-        let query = Query {
-            before: Some(end),
-            after: Some(after),
-            limit: Some(limit),
-            order: Order::NewestFirst,
-            ..filter.clone()
+        let (looks, read) = match filter.is_of_whole_calls() {
+            true => (READ_MAX, READ),
+            false => (LIST_MAX, READ.min(u32::try_from(limit).unwrap_or(READ))),
         };
-        let events = self.store.events(&query).await?;
-        let full = u32::try_from(events.len()).is_ok_and(|found| found >= limit);
-        let next = match events.last() {
-            Some(last) if full => Some(last.seq),
-            _ => Some(after.saturating_add(1)),
-        };
-        Ok((events, next.filter(|next| *next > 1)))
+        let mut cursor = self.store.newest_seq().await?.saturating_add(1).min(before.unwrap_or(i64::MAX));
+        let bottom = cursor.saturating_sub(looks).max(1);
+        let mut found = Vec::new();
+        while cursor > bottom {
+            let stop = cursor.saturating_sub(STRIDE).max(bottom);
+            let query = Query {
+                after: Some(stop.saturating_sub(1)),
+                before: Some(cursor),
+                limit: Some(read),
+                order: Order::NewestFirst,
+                ..filter.columns()
+            };
+            let mut events = self.store.events(&query).await?;
+            let last = events.last().filter(|_| events.len() == read as usize).map(|last| last.seq);
+            self.retain_fitting(now, filter, &mut events).await?;
+            events.truncate(limit - found.len());
+            found.append(&mut events);
+            if found.len() >= limit {
+                let next = found.last().map(|event| event.seq);
+                return Ok((found, next.filter(|next| *next > 1)));
+            }
+            cursor = last.unwrap_or(stop);
+        }
+        Ok((found, Some(bottom).filter(|next| *next > 1)))
     }
 
     /// Events behind this one that fit, the oldest first, at most `limit`.
@@ -493,17 +561,13 @@ impl Whole {
 fn query(filter: &CallFilter, bottom: i64, cursor: i64) -> Query {
     let (kind, result) = filter.end.map(CallEnd::columns).unwrap_or_default();
     Query {
-        agent: filter.agent.clone(),
-        service: filter.service.clone(),
-        action: filter.action.clone(),
         kind: kind.map(str::to_owned),
         result: result.map(str::to_owned),
-        since: filter.since,
-        until: filter.until,
         after: Some(bottom.saturating_sub(1)),
         before: Some(cursor),
         limit: Some(READ),
         order: Order::NewestFirst,
+        ..filter.columns()
     }
 }
 
@@ -514,14 +578,13 @@ fn row(event: &EventRow, whole: Option<&Whole>, filter: &CallFilter, now: Timest
     let wanted = match filter.end {
         Some(wanted) => end == wanted,
         // What is no call stands among the calls only for who asks for it. So does what strangers sent to the console.
-        None => {
-            !matches!(end, CallEnd::Changed | CallEnd::System) && record.method.as_deref() != Some("console")
-        }
+        None => !matches!(end, CallEnd::Changed | CallEnd::System) && !record.is_denial_at_console(newest),
     };
     if !wanted {
         return None;
     }
     // Only the first event of a call knows why it was let through.
+    let denied = record.is_denial_at_console(newest).then_some(record.error.as_ref()).flatten();
     let known = |pick: fn(&EventRow) -> Option<String>| {
         pick(newest).or_else(|| whole.and_then(|whole| whole.first(pick)))
     };
@@ -532,11 +595,16 @@ fn row(event: &EventRow, whole: Option<&Whole>, filter: &CallFilter, now: Timest
         end,
         who: match end {
             CallEnd::Changed => record.operator.clone(),
+            // Who was denied something at the console, or from where.
+            _ if denied.is_some() => record.operator.clone().or_else(|| record.came_from()),
             _ => known(|event| event.agent.clone()),
         },
         service: known(|event| event.service.clone()),
         action: known(|event| event.action.clone()).or_else(|| record.method.clone()),
-        why: record.why().or_else(|| whole.and_then(|whole| whole.first(|event| Record::of(event).why()))),
+        why: denied
+            .map(|error| error.message.clone())
+            .or_else(|| record.why())
+            .or_else(|| whole.and_then(|whole| whole.first(|event| Record::of(event).why()))),
         status: record.status,
         latency_ms: record.latency_ms,
         count: record.count.unwrap_or(1),

@@ -132,8 +132,8 @@ impl Admin {
     /// this is called: from then on nothing opens without it. Sealed values stay as they are.
     ///
     /// # Errors
-    /// [`AdminError::ChangedMeanwhile`] when somebody else changed the ring at the same moment; the old root key
-    /// holds then.
+    /// [`AdminError::ChangedMeanwhile`] when somebody else has changed the ring since `vault` was opened; nothing is sealed
+    /// under `new` then.
     pub async fn rekey_vault(
         &self,
         actor: &Actor,
@@ -143,12 +143,13 @@ impl Admin {
         salt: Option<[u8; 16]>,
     ) -> Result<usize, AdminError> {
         let ring = keys(self.store.keyring().await?);
-        let rewrapped = vault.rewrap_ring(&ring, new).map_err(|_| AdminError::WrongVaultKey)?;
+        let meanwhile = || AdminError::ChangedMeanwhile("the key ring".to_owned());
+        let rewrapped = vault.rewrap_ring(&ring, new).map_err(|_| meanwhile())?;
         // Read back before it counts: a ring that does not open would lose everything.
         Vault::open(new, *self.store.install(), &rewrapped).map_err(|_| AdminError::WrongVaultKey)?;
         let event = event(actor, now, "vault.rekey", &json!({ "terms": ring.len() }));
         if !self.write(set(&ring, rewrapped, salt, now), event).await? {
-            return Err(AdminError::ChangedMeanwhile("the key ring".to_owned()));
+            return Err(meanwhile());
         }
         Ok(ring.len())
     }

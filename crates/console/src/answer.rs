@@ -4,7 +4,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
 use pipeline::flow::{self, Flow};
 use serde::Serialize;
 
-use crate::problem::Problem;
+use crate::{Manner, problem::Problem};
 
 /// What a page may load: its own files, and nothing that somebody wrote into it. Scripts cannot make HTML out of texts.
 const POLICY: HeaderValue = HeaderValue::from_static(
@@ -12,6 +12,9 @@ const POLICY: HeaderValue = HeaderValue::from_static(
      form-action 'self'; base-uri 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; \
      trusted-types 'none'",
 );
+
+/// How long browsers come by TLS only: a year (RFC 6797 §6.1.1).
+const BY_TLS_ONLY: HeaderValue = HeaderValue::from_static("max-age=31536000");
 
 /// A JSON answer.
 ///
@@ -46,7 +49,7 @@ pub(crate) fn of(status: StatusCode, media: &'static str, body: impl Into<bytes:
 }
 
 /// The last touch: what every answer says to browsers. Nothing is cached that does not say so itself.
-pub(crate) fn finished(mut response: Response<Flow>) -> Response<Flow> {
+pub(crate) fn finished(mut response: Response<Flow>, manner: Manner) -> Response<Flow> {
     let headers = response.headers_mut();
     for (name, value) in [
         (header::CONTENT_SECURITY_POLICY, POLICY),
@@ -58,6 +61,9 @@ pub(crate) fn finished(mut response: Response<Flow>) -> Response<Flow> {
         (HeaderName::from_static("cross-origin-resource-policy"), HeaderValue::from_static("same-origin")),
     ] {
         headers.insert(name, value);
+    }
+    if manner.secure {
+        headers.insert(header::STRICT_TRANSPORT_SECURITY, BY_TLS_ONLY);
     }
     if !headers.contains_key(header::CACHE_CONTROL) {
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));

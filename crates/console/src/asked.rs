@@ -3,10 +3,14 @@
 use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use domain::clock::Now;
+use domain::{
+    approval::{Approval, HeldCall},
+    clock::Now,
+};
 use http::{HeaderValue, Method, header, request::Parts};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use hyper::body::Incoming;
+use pipeline::changes_since;
 use serde::de::DeserializeOwned;
 
 use crate::{Desk, problem::Problem, route::Route, who::Who};
@@ -54,6 +58,12 @@ impl Asked {
         }
     }
 
+    /// Says what has changed since a call was held, by the world as it is.
+    pub(crate) fn second_look(&self) -> impl Fn(&Approval, HeldCall) -> Vec<String> + Sync + use<> {
+        let (world, now) = (self.desk.freshness.current(), self.now);
+        move |approval, call| changes_since(approval, call, &world, now)
+    }
+
     pub(crate) fn method(&self) -> &Method {
         &self.head.method
     }
@@ -92,7 +102,11 @@ impl Asked {
     /// 400 when it cannot be read, or says something twice.
     pub(crate) fn query(&self) -> Result<Pairs, Problem> {
         let text = self.head.uri.query().unwrap_or_default();
-        let bad = || Problem::invalid("the query cannot be read, or says something twice");
+        let bad = || {
+            Problem::invalid(
+                "the query cannot be read, or says something twice; write each name once, percent-encoded",
+            )
+        };
         wire::form::pairs(text).map(Pairs).ok_or_else(bad)
     }
 
@@ -105,7 +119,7 @@ impl Asked {
             return Err(Problem::media_type("application/x-www-form-urlencoded"));
         }
         let text = std::str::from_utf8(&self.body).ok();
-        let bad = || Problem::invalid("the form cannot be read, or says something twice");
+        let bad = || Problem::invalid("the form cannot be read, or says something twice; reload the page");
         text.and_then(wire::form::pairs).map(Pairs).ok_or_else(bad)
     }
 
@@ -122,10 +136,18 @@ impl Asked {
             .map_err(|malformed| Problem::invalid(format!("the body cannot be read: {malformed}")))?;
         // Structs of serde take arrays too.
         if !raw.is_object() {
-            return Err(Problem::invalid("the body is no JSON object"));
+            return Err(Problem::invalid("the body is no JSON object; send one object"));
         }
-        serde_json::from_str(raw.text())
-            .map_err(|error| Problem::invalid(format!("the body does not fit: {error}")))
+        serde_json::from_str(raw.text()).map_err(|error| {
+            let said = error.to_string();
+            let place = format!(" at line {} column {}", error.line(), error.column());
+            let said = said.strip_suffix(&place).unwrap_or(&said);
+            Problem::invalid(format!(
+                "the body does not fit (line {}, column {}): {said}; /api/openapi.json says what it must be",
+                error.line(),
+                error.column()
+            ))
+        })
     }
 
     pub(crate) fn is_of_type(&self, wanted: &str) -> bool {
@@ -145,7 +167,9 @@ impl Asked {
             Ok(Err(error)) if error.downcast_ref::<LengthLimitError>().is_some() => {
                 return Err(Problem::too_large(bytes_max));
             }
-            Ok(Err(_)) | Err(_) => return Err(Problem::invalid("the body did not arrive whole and in time")),
+            Ok(Err(_)) | Err(_) => {
+                return Err(Problem::invalid("the body did not arrive whole and in time; send it again"));
+            }
         };
         Ok(())
     }

@@ -7,7 +7,8 @@ use http::{HeaderValue, header};
 use crate::asked::Asked;
 
 const ACCESS: &str = "toolgate-access";
-const REFRESH: &str = "toolgate-refresh";
+/// The cookie of the refresh token; over TLS `__Host-` stands before it.
+pub(crate) const REFRESH: &str = "toolgate-refresh";
 
 /// The access token that a browser brings.
 pub(crate) fn access(asked: &Asked) -> Option<&str> {
@@ -40,14 +41,19 @@ pub(crate) fn forgetting(asked: &Asked) -> Vec<HeaderValue> {
 
 /// A `Set-Cookie` (RFC 6265bis). Over TLS the name begins with `__Host-`: browsers then take it from this host alone.
 fn write(asked: &Asked, name: &str, value: &str, seconds: i64) -> Option<HeaderValue> {
-    let (prefix, secure) = if asked.desk.manner.secure { ("__Host-", "; Secure") } else { ("", "") };
+    let (prefix, secure) = (prefix(asked), if asked.desk.manner.secure { "; Secure" } else { "" });
     let text =
         format!("{prefix}{name}={value}; Path=/; HttpOnly; SameSite=Strict; Max-Age={seconds}{secure}");
     HeaderValue::try_from(text).ok()
 }
 
+/// What their names begin with.
+pub(crate) fn prefix(asked: &Asked) -> &'static str {
+    if asked.desk.manner.secure { "__Host-" } else { "" }
+}
+
 fn read<'a>(asked: &'a Asked, name: &str) -> Option<&'a str> {
-    let prefix = if asked.desk.manner.secure { "__Host-" } else { "" };
+    let prefix = prefix(asked);
     // HTTP/2 splits them over several headers (RFC 9113 §8.2.3).
     let lines = asked.head.headers.get_all(header::COOKIE).iter().filter_map(|line| line.to_str().ok());
     lines.flat_map(|line| line.split(';')).find_map(|pair| {

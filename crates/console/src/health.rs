@@ -1,5 +1,5 @@
-//! What the gateway stands on, made to work when somebody wants to know: a commit, a sealed value, the counters' locks.
-//! However many look, it is looked at every few seconds at most.
+//! What the gateway depends on, put to work when somebody wants to know: a commit, a sealed value, the counters'
+//! locks. However many ask, it is checked every few seconds at most.
 
 use std::{
     sync::{Mutex, PoisonError},
@@ -20,8 +20,8 @@ const ANSWER_MAX: Duration = Duration::from_secs(2);
 pub(crate) struct Health {
     /// How long a commit took; `None`: the store cannot be read or written.
     pub(crate) store: Option<Duration>,
-    /// The number of the store's schema, where it answered.
-    pub(crate) schema: Option<i64>,
+    /// Which database it is and the number of its schema, where it answered.
+    pub(crate) schema: Option<(&'static str, i64)>,
     /// The term that the vault seals under; `None`: what is sealed does not open.
     pub(crate) vault: Option<u32>,
     /// How full the counters are. Full ones refuse who is new.
@@ -62,7 +62,7 @@ impl Desk {
         let (store, vault) = (store.ok().and_then(Result::ok), vault.ok().and_then(Result::ok));
         let health = Health {
             store: store.as_ref().map(|check| check.flush),
-            schema: store.as_ref().map(|check| check.schema),
+            schema: store.as_ref().map(|check| (check.kind, check.schema)),
             vault,
             counters: self.counters.filling(),
         };

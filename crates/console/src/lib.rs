@@ -12,9 +12,11 @@ mod login;
 mod metrics;
 mod news;
 mod origin;
+mod overviews;
 mod pages;
 mod problem;
 mod route;
+mod searches;
 mod welcome;
 mod who;
 
@@ -22,7 +24,7 @@ use std::{net::IpAddr, sync::Arc};
 
 use admin::{Admin, SessionKeys};
 use counters::Counters;
-use domain::{clock::Clock, risk::KnownRisk};
+use domain::{clock::Clock, risk::KnownRisk, stop::Refusal};
 use http::{Request, Response};
 use hyper::body::Incoming;
 use jiff::Timestamp;
@@ -36,6 +38,8 @@ pub use health::LastSeen;
 pub use login::Logins;
 pub use metrics::{METRICS, Metric, MonitorToken, Tally};
 pub use news::News;
+pub use overviews::Overviews;
+pub use searches::Searches;
 pub use welcome::Welcome;
 
 use crate::{
@@ -48,6 +52,10 @@ use crate::{
 pub struct Desk {
     /// What operators may do; the only way to the store.
     pub admin: Admin,
+    /// The same for questions that read much of the trail.
+    pub searches: Searches,
+    /// The overviews that were counted last.
+    pub overviews: Overviews,
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// What calls are judged by at this moment: agents, keys, services, policy, kill switch.
@@ -82,6 +90,8 @@ pub struct Desk {
     pub seen: LastSeen,
     /// Who verifies the trail, which reads all of it: one at a time.
     pub verifying: Semaphore,
+    /// A command line to paste, of the arguments behind `toolgate`: the right program with the right home.
+    pub command: Box<dyn Fn(&str) -> String + Send + Sync>,
     /// How the console is reached.
     pub manner: Manner,
     /// Turns true when the gateway is about to stop: streams end.
@@ -98,47 +108,81 @@ pub struct PolicyStanding {
 }
 
 /// How the console is reached.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Manner {
-    /// Browsers reach it with TLS, here or at a proxy: cookies are `Secure` and named `__Host-…`.
+    /// Browsers reach it with TLS, here or at a proxy: cookies are `Secure` and named `__Host-…`, and browsers are told to
+    /// come in no other way (RFC 6797).
     pub secure: bool,
 }
 
+impl Manner {
+    /// The last touch of every answer on the console's listener: what it says to browsers.
+    #[must_use]
+    pub fn finish(self, response: Response<Flow>) -> Response<Flow> {
+        answer::finished(response, self)
+    }
+}
+
+const FOREIGN_HOST: &str =
+    "the Host is not one of this console's names (console.allowed_hosts); open it under one of them";
+
 impl Desk {
-    /// Answers one request of a client at this address. Its head was judged before.
-    pub async fn answer(self: Arc<Self>, source: IpAddr, request: Request<Incoming>) -> Response<Flow> {
-        let (mut asked, answered) = self.take(source, request).await;
+    /// Answers one request of a client at this address, whose head was judged before: what is wrong with it is refused
+    /// here. [`Manner::finish`] has the last touch.
+    pub async fn answer(
+        self: Arc<Self>,
+        source: IpAddr,
+        head: Result<(), Refusal>,
+        request: Request<Incoming>,
+    ) -> Response<Flow> {
+        let (mut asked, answered) = self.take(source, head, request).await;
         let mut response = answered.unwrap_or_else(|problem| {
-            if problem.is_denial() {
-                denied::record(&asked, &problem);
-            }
+            denied::record(&asked, &problem);
             problem.into_response(&asked)
         });
         // What a handler says of a login is newer.
         if !response.headers().contains_key(http::header::SET_COOKIE) {
             answer::set_cookies(&mut response, std::mem::take(&mut asked.renewed));
         }
-        answer::finished(response)
+        etag::unless_had(&asked, response)
     }
 
     /// From the request to its handler's answer, with what is known of the request by then.
     async fn take(
         self: Arc<Self>,
         source: IpAddr,
+        judged: Result<(), Refusal>,
         request: Request<Incoming>,
     ) -> (Asked, Result<Response<Flow>, Problem>) {
         let (head, body) = request.into_parts();
         let mut asked = Asked::new(self, source, head);
-        let route = match route::find(asked.method(), asked.path()) {
+        let found = match route::find(asked.method(), asked.path()) {
             Found::Route(route, captures) => {
                 asked.captures = captures;
                 asked.route = Some(route);
-                route
+                Ok(route)
             }
-            Found::OtherMethod(allowed) => return (asked, Err(Problem::method_not_allowed(&allowed))),
-            Found::Nothing => return (asked, Err(Problem::not_found("there is no such page here"))),
+            Found::OtherMethod(allowed) => Err(Problem::method_not_allowed(&allowed)),
+            Found::Nothing => Err(Problem::not_found(
+                "there is no such page here; the API is described at /api/openapi.json",
+            )),
+        };
+        match judged {
+            // No route takes `CONNECT` or `TRACE`.
+            Ok(()) | Err(Refusal::MethodNotAllowed) => {}
+            // DNS rebinding: a page of another site must not reach the desk under a name that leads here.
+            Err(Refusal::ForeignOrigin(_)) => return (asked, Err(Problem::forged(FOREIGN_HOST))),
+            Err(Refusal::Unreadable(why)) => return (asked, Err(Problem::unreadable(why.to_string()))),
+            Err(_) => return (asked, Err(Problem::unreadable("the head of the request is refused"))),
+        }
+        let route = match found {
+            Ok(route) => route,
+            Err(problem) => return (asked, Err(problem)),
         };
         if let Err(problem) = admit(&mut asked, route).await {
+            return (asked, Err(problem));
+        }
+        if let Err(problem) = etag::check_known(&asked, route) {
             return (asked, Err(problem));
         }
         if let Err(problem) = asked.read(body).await {
@@ -165,6 +209,10 @@ async fn admit(asked: &mut Asked, route: &Route) -> Result<(), Problem> {
         asked.who = who::identify(asked, false).await.ok().flatten().map(|(who, _)| who);
         return Ok(());
     };
+    // Nobody in particular, who may read one thing.
+    if metrics::is_for_monitor(asked, route) {
+        return Ok(());
+    }
     let (who, renewed) = who::identify(asked, true).await?.ok_or_else(Problem::no_session)?;
     let role = who.operator.role();
     (asked.who, asked.renewed) = (Some(who), renewed);

@@ -1,4 +1,4 @@
-//! Logging in: limited by address, by account and by what the machine can hash at once.
+//! Logging in: limited by address, by account, and by how many hashes the machine can compute at once.
 
 use std::{
     collections::HashMap,
@@ -77,6 +77,14 @@ impl Logins {
     }
 }
 
+/// Where a request comes from, for the list of logins.
+fn client(asked: &Asked) -> Client {
+    Client {
+        address: asked.source.to_string(),
+        browser: asked.header(header::USER_AGENT).unwrap_or_default().to_owned(),
+    }
+}
+
 /// Opens a session. Whatever is wrong with address or password: the answer is the same, and takes as long.
 ///
 /// # Errors
@@ -84,13 +92,22 @@ impl Logins {
 pub(crate) async fn log_in(asked: &Asked, email: &str, password: &str) -> Result<OpenedSession, Problem> {
     // Nobody can have such an address; whoever types it learns nothing from the short way.
     let email = Email::parse(email).map_err(|_| AdminError::WrongCredentials);
-    let client = Client {
-        address: asked.source.to_string(),
-        browser: asked.header(header::USER_AGENT).unwrap_or_default().to_owned(),
-    };
-    let (now, password) = (asked.now.wall, password.to_owned());
+    let (now, password, client) = (asked.now.wall, password.to_owned(), client(asked));
     proving(asked, async move |desk| {
         desk.admin.open_session(now, &desk.sessions, (&email?, &password), &client).await
+    })
+    .await
+}
+
+/// Changes the password of who asks, for whoever knows the old one. Guessing here is as slow as guessing at the login.
+///
+/// # Errors
+/// 401, 422, 429, 503.
+pub(crate) async fn change_password(asked: &Asked, old: &str, new: &str) -> Result<OpenedSession, Problem> {
+    let (operator, client) = (asked.who()?.operator.clone(), client(asked));
+    let (now, old, new) = (asked.now.wall, old.to_owned(), new.to_owned());
+    proving(asked, async move |desk| {
+        desk.admin.change_password(now, &desk.sessions, &operator, (&old, &new), &client).await
     })
     .await
 }

@@ -14,7 +14,7 @@ use pipeline::{
 };
 use sha2::{Digest as _, Sha256};
 
-use crate::{Desk, answer, asked::Asked, health::Health, problem::Problem, who};
+use crate::{Desk, answer, asked::Asked, health::Health, problem::Problem, route::Route, who};
 
 /// One metric: its name, its kind, what it says.
 pub struct Metric {
@@ -199,7 +199,7 @@ impl Tally {
             return;
         }
         let times = event.count.unwrap_or(1);
-        if event.method.as_deref() == Some(crate::denied::METHOD) {
+        if event.is_denial_at_console() {
             self.denied.fetch_add(times, Ordering::Relaxed);
             return;
         }
@@ -229,13 +229,18 @@ impl MonitorToken {
     }
 }
 
-/// `GET /metrics`, for a monitor with the token of `console.metrics_token_env`, or any operator.
-pub(crate) async fn open(asked: Asked) -> Result<Response<Flow>, Problem> {
+/// Where the one thing stands that a monitor may read.
+const PATH: &str = "/metrics";
+
+/// Whether it is what a monitor may read, and comes with the token of `console.metrics_token_env`.
+pub(crate) fn is_for_monitor(asked: &Asked, route: &Route) -> bool {
     let bearer = asked.header(header::AUTHORIZATION).and_then(who::bearer);
-    let is_monitor = bearer.zip(asked.desk.monitor.as_ref()).is_some_and(|(text, token)| token.is(text));
-    if !is_monitor {
-        asked.who()?;
-    }
+    let token = asked.desk.monitor.as_ref().filter(|_| route.path == PATH);
+    bearer.zip(token).is_some_and(|(text, token)| token.is(text))
+}
+
+/// `GET /metrics`
+pub(crate) async fn open(asked: Asked) -> Result<Response<Flow>, Problem> {
     let waiting = asked.desk.admin.count_waiting().await.ok();
     let seen = Seen { waiting, health: asked.desk.health().await, now: asked.now };
     let mut text = String::with_capacity(8_192);
@@ -313,11 +318,16 @@ mod tests {
         tally.count(&event);
         event.count = Some(40);
         tally.count(&event);
-        event.method = Some(crate::denied::METHOD.into());
+        event.method = Some(domain::audit::CONSOLE.into());
         tally.count(&event);
         let refused = ResultWord::ALL.iter().position(|word| *word == ResultWord::Refused).unwrap();
         assert_eq!(tally.results[refused].load(Ordering::Relaxed), 41);
         assert_eq!(tally.limited.load(Ordering::Relaxed), 41);
         assert_eq!(tally.denied.load(Ordering::Relaxed), 40);
+        // An agent may call its method whatever it likes.
+        event.call_id = Some(domain::names::CallId::new(1, 2));
+        tally.count(&event);
+        assert_eq!(tally.denied.load(Ordering::Relaxed), 40);
+        assert_eq!(tally.results[refused].load(Ordering::Relaxed), 81);
     }
 }

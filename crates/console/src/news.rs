@@ -1,13 +1,17 @@
-//! What happens, as it happens: one reader of the trail for all who watch, so that twenty open consoles cost a gateway
-//! no more than one. While nobody watches, nothing is read.
+//! Live news: one reader of the trail for everybody who watches, so that twenty open consoles cost a gateway no more
+//! than one. While nobody watches, nothing is read.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
+use domain::operator::Email;
 use serde_json::{Value, json};
 use store::{EventRow, Query};
-use tokio::sync::{Notify, Semaphore, broadcast};
+use tokio::sync::{Notify, broadcast};
 
-use crate::Desk;
+use crate::{Desk, problem::Problem};
 
 /// How often the trail is looked at while somebody watches.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
@@ -16,22 +20,35 @@ const TOLD_MAX: u32 = 500;
 /// How many looks a slow watcher may be behind.
 const BEHIND_MAX: usize = 64;
 /// How many may watch at once.
-pub(crate) const WATCHERS_MAX: usize = 200;
+const WATCHERS_MAX: usize = 200;
+/// How many of those one operator may have: pages and scripts of one keep nobody else out.
+const WATCHERS_OF_ONE_MAX: usize = 20;
 
 /// The feed that watchers listen to.
 pub struct News {
     feed: broadcast::Sender<Arc<Told>>,
     somebody: Notify,
-    pub(crate) seats: Arc<Semaphore>,
+    seats: Arc<Mutex<Vec<Email>>>,
+}
+
+/// A place among the watchers, given back when it is dropped.
+pub(crate) struct Seat {
+    seats: Arc<Mutex<Vec<Email>>>,
+    whose: Email,
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        let mut taken = self.seats.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(at) = taken.iter().position(|whose| *whose == self.whose) {
+            taken.swap_remove(at);
+        }
+    }
 }
 
 impl Default for News {
     fn default() -> Self {
-        Self {
-            feed: broadcast::Sender::new(BEHIND_MAX),
-            somebody: Notify::new(),
-            seats: Arc::new(Semaphore::new(WATCHERS_MAX)),
-        }
+        Self { feed: broadcast::Sender::new(BEHIND_MAX), somebody: Notify::new(), seats: Arc::default() }
     }
 }
 
@@ -45,7 +62,32 @@ pub(crate) struct Told {
     pub(crate) text: Option<String>,
 }
 
+impl Told {
+    /// Whether nothing was changed meanwhile: who could listen before still can.
+    pub(crate) fn is_of_calls_only(&self) -> bool {
+        // Texts of others stand in JSON, which breaks no line. A stolen login is ended by the system.
+        let of_others = ["\nevent: change\n", "\nevent: system\n"];
+        self.text.as_ref().is_some_and(|text| !of_others.iter().any(|name| text.contains(name)))
+    }
+}
+
 impl News {
+    /// A place among the watchers.
+    ///
+    /// # Errors
+    /// 429 where all that one operator may have are taken, 503 where all are.
+    pub(crate) fn seat(&self, whose: &Email) -> Result<Seat, Problem> {
+        let mut taken = self.seats.lock().unwrap_or_else(PoisonError::into_inner);
+        if taken.iter().filter(|taken| *taken == whose).count() >= WATCHERS_OF_ONE_MAX {
+            return Err(Problem::too_many_watch(WATCHERS_OF_ONE_MAX));
+        }
+        if taken.len() >= WATCHERS_MAX {
+            return Err(Problem::unavailable("too many people watch at once; repeat in a moment"));
+        }
+        taken.push(whose.clone());
+        Ok(Seat { seats: Arc::clone(&self.seats), whose: whose.clone() })
+    }
+
     /// Listens from now on.
     pub(crate) fn listen(&self) -> broadcast::Receiver<Arc<Told>> {
         let listening = self.feed.subscribe();
@@ -119,4 +161,25 @@ fn line(event: &EventRow) -> Option<String> {
         "operator": record.get("operator"),
     });
     Some(format!("id: {}\nevent: {name}\ndata: {data}\n\n", event.seq))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_operator_keeps_nobody_else_from_watching() {
+        let news = News::default();
+        let email = |name: &str| Email::parse(&format!("{name}@example.com")).unwrap();
+        let status = |name: &str| news.seat(&email(name)).map(drop).map_err(|full| full.status.as_u16());
+        let mut seats: Vec<_> =
+            (0..WATCHERS_OF_ONE_MAX).map(|_| news.seat(&email("eve")).ok().unwrap()).collect();
+        assert_eq!((status("eve"), status("ada")), (Err(429), Ok(())));
+        seats.pop();
+        assert_eq!(status("eve"), Ok(()), "whoever goes makes room");
+        for other in 0..WATCHERS_MAX - seats.len() {
+            seats.push(news.seat(&email(&format!("other{other}"))).ok().unwrap());
+        }
+        assert_eq!(status("ada"), Err(503));
+    }
 }

@@ -1,5 +1,5 @@
-//! Whether a browser was made to send a request by another site's page. Cookies go along with those of pages on other
-//! ports of the same machine, whatever their `SameSite` says.
+//! Whether another site's page made a browser send a request. Cookies are also sent by pages on other ports of the
+//! same machine, whatever their `SameSite` says.
 
 use http::{Method, header, uri::Authority};
 

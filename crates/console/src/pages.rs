@@ -1,5 +1,7 @@
-//! The pages: their table of routes. Each works without script; what people or agents wrote is text in them, never HTML.
+//! The pages: their table of routes. Each works without script, and what people or agents wrote is text in them, never
+//! HTML.
 
+mod agent;
 mod agents;
 mod approval;
 mod calls;
@@ -11,6 +13,7 @@ mod login;
 mod overview;
 mod policy;
 mod refused;
+mod service;
 mod services;
 mod settings;
 mod tools;
@@ -44,25 +47,27 @@ pub(crate) const ROUTES: &[Route] = &[
     page("/calls/{call}", VIEWER, |asked| Box::pin(calls::one(asked))),
     page("/agents", VIEWER, |asked| Box::pin(agents::show(asked))),
     form("/agents", OWNER, |asked| Box::pin(agents::create(asked))),
-    page("/agents/{name}", VIEWER, |asked| Box::pin(agents::one(asked))),
-    form("/agents/{name}", OWNER, |asked| Box::pin(agents::update(asked))),
-    form("/agents/{name}/keys", OWNER, |asked| Box::pin(agents::new_key(asked))),
-    form("/agents/{name}/state", OWNER, |asked| Box::pin(agents::set_state(asked))),
-    form("/keys/{id}/revoke", OWNER, |asked| Box::pin(agents::revoke(asked))),
+    page("/agents/{name}", VIEWER, |asked| Box::pin(agent::show(asked))),
+    form("/agents/{name}", OWNER, |asked| Box::pin(agent::update(asked))),
+    form("/agents/{name}/keys", OWNER, |asked| Box::pin(agent::new_key(asked))),
+    form("/agents/{name}/state", OWNER, |asked| Box::pin(agent::set_state(asked))),
+    form("/keys/{id}/revoke", OWNER, |asked| Box::pin(agent::revoke(asked))),
     page("/services", VIEWER, |asked| Box::pin(services::show(asked))),
     form("/services", OWNER, |asked| Box::pin(services::create(asked))),
-    page("/services/{name}", VIEWER, |asked| Box::pin(services::one(asked))),
-    form("/services/{name}", OWNER, |asked| Box::pin(services::update(asked))),
-    form("/services/{name}/credentials", OWNER, |asked| Box::pin(services::set_credential(asked))),
-    form("/services/{name}/credentials/remove", OWNER, |asked| Box::pin(services::drop_value(asked))),
+    page("/services/{name}", VIEWER, |asked| Box::pin(service::show(asked))),
+    form("/services/{name}", OWNER, |asked| Box::pin(service::update(asked))),
+    form("/services/{name}/credentials", OWNER, |asked| Box::pin(service::set_credential(asked))),
+    form("/services/{name}/credentials/remove", OWNER, |asked| Box::pin(service::drop_value(asked))),
     form("/services/{name}/tools", OWNER, |asked| Box::pin(tools::accept(asked))),
-    form("/services/{name}/remove", OWNER, |asked| Box::pin(services::remove(asked))),
+    form("/services/{name}/remove", OWNER, |asked| Box::pin(service::remove(asked))),
     page("/policy", VIEWER, |asked| Box::pin(policy::show(asked))),
     form("/policy/explain", VIEWER, |asked| Box::pin(policy::explain(asked))),
     page("/settings", VIEWER, |asked| Box::pin(settings::show(asked))),
     form("/settings/kill", OWNER, |asked| Box::pin(settings::kill(asked))),
     form("/settings/operators", OWNER, |asked| Box::pin(settings::operators::create_operator(asked))),
     form("/settings/operators/change", OWNER, |asked| Box::pin(settings::operators::change_operator(asked))),
+    form("/settings/operators/password", OWNER, |asked| Box::pin(settings::passwords::reset(asked))),
+    form("/settings/password", VIEWER, |asked| Box::pin(settings::passwords::change(asked))),
     form("/settings/sessions/end", VIEWER, |asked| Box::pin(settings::end_session(asked))),
     form("/settings/tokens", VIEWER, |asked| Box::pin(settings::tokens::create_token(asked))),
     form("/settings/tokens/revoke", VIEWER, |asked| Box::pin(settings::tokens::revoke_token(asked))),

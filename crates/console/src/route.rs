@@ -1,5 +1,5 @@
-//! Routes: method, path, and the least that somebody must be to use one. The table of `api.rs` and that of `pages.rs`
-//! are the only registrations; OpenAPI and the test of who may do what are made from them.
+//! Routes: method, path, and the role that one takes at least. The tables of `api.rs` and `pages.rs` are the only
+//! registrations; OpenAPI and the test of who may do what are generated from them.
 
 use domain::operator::OperatorRole;
 use http::{Method, Response};
@@ -106,8 +106,9 @@ fn reference() -> String {
         "# Who may do what at the console\n\n<!-- Made of crates/console/src/{api,pages}.rs; a test keeps it so, another asks \
          for every row. -->\n\n\
          Each role may do what the one before it may: viewer, approver, owner. A viewer sees arguments redacted. Without a\n\
-         login every row but those for anyone is 401 (a page that is only read leads to the login), with too low a role 403;\n\
-         both are in the trail. An agent's key is 401 everywhere.\n\n\
+         login every row but those for anyone is 401 (a page that is only read leads to the login), with too low a role 403,\n\
+         for another site's page 403. The trail tells of each, but of who brought nothing and was led to the login. An agent's key\n\
+         is 401 everywhere. `/metrics` also takes a monitor's token (metrics.md).\n\n\
          | method | path | least role |\n|---|---|---|\n",
     );
     for route in all() {

@@ -1,4 +1,4 @@
-//! The first operator of an install that has none: a link that `serve` prints, good once and for an hour.
+//! The first operator of an install that has none: a link that `serve` prints, valid once and for an hour.
 
 use std::time::Duration;
 

@@ -1,7 +1,7 @@
-//! Who asks: an operator's token or a session, as `Authorization: Bearer` or as the browser's cookies.
+//! Who is asking: an operator's token or a session, as `Authorization: Bearer` or in the browser's cookies.
 
 use admin::ActingOperator;
-use domain::operator::{PresentedToken, SessionId};
+use domain::operator::{PresentedToken, SessionId, TokenId};
 use http::{HeaderValue, Method, header};
 
 use crate::{asked::Asked, cookies, problem::Problem, route::Least};
@@ -18,6 +18,8 @@ pub(crate) struct Who {
     pub(crate) operator: ActingOperator,
     /// Their login; a script with an operator's token has none.
     pub(crate) session: Option<SessionId>,
+    /// The token that a script came with.
+    pub(crate) token: Option<TokenId>,
     /// Whether a browser proved it with a cookie, which it adds to whatever it is made to send.
     by_cookie: bool,
 }
@@ -41,12 +43,15 @@ pub(crate) async fn identify(asked: &Asked, renew: bool) -> Result<Option<(Who, 
         let bearer = authorization.to_str().ok().and_then(bearer).ok_or_else(Problem::invalid_credentials)?;
         if let Some(token) = PresentedToken::parse(bearer) {
             let operator = desk.admin.sign_in_with_token(now, &desk.sessions.pepper, &token).await?;
-            return Ok(Some((Who { operator, session: None, by_cookie: false }, Vec::new())));
+            let who = Who { operator, session: None, token: Some(token.id()), by_cookie: false };
+            return Ok(Some((who, Vec::new())));
         }
         let (operator, session) = desk.admin.session_holder(now, &desk.sessions, bearer).await?;
-        return Ok(Some((Who { operator, session: Some(session), by_cookie: false }, Vec::new())));
+        let who = Who { operator, session: Some(session), token: None, by_cookie: false };
+        return Ok(Some((who, Vec::new())));
     }
-    let of_cookie = |operator, session| Who { operator, session: Some(session), by_cookie: true };
+    let of_cookie =
+        |operator, session| Who { operator, session: Some(session), token: None, by_cookie: true };
     let mut good = Ok(None);
     if let Some(access) = cookies::access(asked) {
         match desk.admin.session_holder(now, &desk.sessions, access).await.map_err(Problem::from) {

@@ -31,7 +31,7 @@ function refresh() {
     if (request.status === 200 && request.responseXML && request.responseURL.split("#")[0] === location.href.split("#")[0]) {
       take(request.responseXML);
     } else if (request.responseURL.includes("/login")) {
-      location.reload();
+      leave();
     }
   };
   request.onloadend = () => {
@@ -58,15 +58,14 @@ function take(fresh) {
   icon.href = $("link[rel=icon]", fresh).getAttribute("href");
   const bar = $(".killbar");
   const freshBar = $(".killbar", fresh);
-  if (Boolean(bar) !== Boolean(freshBar)) {
-    location.reload();
-    return;
-  }
+  if (!freshBar) bar?.remove();
+  else if (!bar) $(".shell").before(document.importNode(freshBar, true));
+  else if (!bar.isEqualNode(freshBar)) replace(bar, document.importNode(freshBar, true));
   for (const part of $$("[data-live]")) {
     const other = fresh.querySelector(`[data-live="${part.dataset.live}"]`);
     if (!other || other.isEqualNode(sent.get(part))) continue;
     if (part.dataset.live === "rows") rows(part, other);
-    else if (!busy(part) && !chosen(part)) part.replaceWith(moved(other));
+    else if (!busy(part) && !chosen(part)) replace(part, moved(other));
   }
   guard();
   note();
@@ -87,13 +86,32 @@ function moved(other) {
   return part;
 }
 
+// The focus goes over to what stands in the place of what had it, so that keys go on where they were.
+function replace(part, fresh) {
+  const held = part.contains(document.activeElement) ? document.activeElement : null;
+  part.replaceWith(fresh);
+  if (held) hand(held, fresh);
+}
+
+const REACHED = "a[href], button, input, select, textarea, summary, [tabindex]";
+
+// What is the same, or else what comes first in the same part, or the page itself.
+function hand(held, fresh) {
+  const signs = (one) => [one.tagName, one.id, one.getAttribute("href"), one.getAttribute("name"), one.getAttribute("value")].join("\n");
+  const reached = [fresh, ...$$(REACHED, fresh)].filter((one) => one.matches(REACHED) && !one.disabled && one.getClientRects().length);
+  const next = reached.find((one) => signs(one) === signs(held)) ?? reached[0] ?? $("#main");
+  next?.focus({ preventScroll: true });
+}
+
 // Rows are kept one by one: what one reads does not move, what is new comes in, what is gone goes.
 function rows(part, other) {
   const wanted = [...other.children];
   if (!wanted.some((row) => row.id) || ![...part.children].some((row) => row.id)) {
-    if (!busy(part)) part.replaceWith(moved(other));
+    if (!busy(part)) replace(part, moved(other));
     return;
   }
+  const held = part.contains(document.activeElement) ? document.activeElement : null;
+  const place = held && [...part.children].findIndex((row) => row.contains(held));
   const known = new Map([...part.children].map((row) => [row.id, row]));
   const kept = wanted.map((row) => {
     const mine = known.get(row.id);
@@ -109,6 +127,9 @@ function rows(part, other) {
   }
   if (kept.length !== part.children.length || kept.some((row, place) => row !== part.children[place])) {
     part.replaceChildren(...kept);
+    // Moving a row takes the focus from it, and so does its end: then the row that has moved up has it.
+    const row = kept.find((row) => row.contains(held) || row.id === held?.closest("[data-row]")?.id);
+    if (held && document.activeElement !== held) hand(held, row ?? kept[Math.min(place, kept.length - 1)] ?? part);
   }
   sent.set(part, other.cloneNode(true));
 }
@@ -143,6 +164,18 @@ function connection(good) {
   }
 }
 
+// What is on the screen is for nobody any more once the login has ended. The login leads back here.
+function leave() {
+  location.assign(`/login?ended=1&next=${encodeURIComponent(location.pathname + location.search)}`);
+}
+
+// No stream was given: because nobody is logged in, or for a while.
+async function refused() {
+  const answer = await fetch("/api/me").catch(() => null);
+  if (answer?.status === 401) leave();
+  else setTimeout(listen, 5000);
+}
+
 function listen() {
   const source = new EventSource("/api/events");
   source.onopen = () => {
@@ -155,7 +188,7 @@ function listen() {
     // Only what was there can be lost.
     if (opened) connection(false);
     // A browser tries again by itself, but not after an answer that is no stream.
-    if (source.readyState === EventSource.CLOSED) setTimeout(listen, 5000);
+    if (source.readyState === EventSource.CLOSED) refused();
   };
   source.addEventListener("approval", () => soon(20));
   source.addEventListener("reset", () => soon(20));
@@ -254,10 +287,12 @@ function choose(decision) {
 function move(step) {
   const all = $$("[data-row]");
   if (!all.length) return;
-  const here = all.findIndex((row) => row.classList.contains("sel"));
+  const focused = all.findIndex((row) => row.contains(document.activeElement));
+  const here = focused < 0 ? all.findIndex((row) => row.classList.contains("sel")) : focused;
   const next = all[Math.min(all.length - 1, Math.max(0, here + step))];
-  all[here]?.classList.remove("sel");
+  for (const row of all) row.classList.remove("sel");
   next.classList.add("sel");
+  $("h2 a, summary", next)?.focus({ preventScroll: true });
   next.scrollIntoView({ block: "nearest" });
 }
 

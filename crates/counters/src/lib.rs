@@ -11,7 +11,7 @@ use domain::quota::{Charges, Owner};
 use thiserror::Error;
 
 pub use memory::Memory;
-pub use shared::{BadServer, OnLoss, Reach, Shared, SharedOptions};
+pub use shared::{BadServer, OnLoss, Reach, Shared, SharedOptions, Trouble, privacy};
 
 /// Where limits are counted.
 pub enum Counters {

@@ -1,4 +1,4 @@
-//! The buckets of some owners. Single-threaded: the lock is its owner's business.
+//! The buckets of some owners. Single-threaded: locking is up to whoever holds it.
 
 use std::{collections::HashMap, time::Duration};
 

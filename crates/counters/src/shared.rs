@@ -19,10 +19,10 @@ use domain::{
 };
 use redis::{Client, Script, aio::MultiplexedConnection};
 use smallvec::SmallVec;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
 use crate::{Lost, Memory, Taken};
-pub use link::{BadServer, Reach};
+pub use link::{BadServer, Reach, Trouble, privacy};
 
 /// What happens to calls while the server is away.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,8 +42,13 @@ pub enum OnLoss {
 pub struct SharedOptions {
     /// `redis://` or, with TLS, `rediss://`; user, password and database as Redis URLs have them. Secret.
     pub url: String,
+    /// The authorities (PEM) whose certificates the server may have; `None`: those that this machine trusts.
+    pub authority: Option<String>,
     /// What tells this install's buckets from others at the same server.
     pub install: [u8; 16],
+    /// Whether the install is known to have counted at a server before: one that remembers nothing has lost it then, even
+    /// for a process that has just begun.
+    pub counted: bool,
     /// What happens while it is away.
     pub on_loss: OnLoss,
     /// How many buckets this process may remember while it counts on its own.
@@ -59,6 +64,7 @@ pub struct Shared {
     adopt: Script,
     /// In braces, so that a cluster would keep all keys of an install together.
     prefix: String,
+    counted: bool,
     on_loss: OnLoss,
     answer_within: Duration,
     own: Memory,
@@ -66,6 +72,7 @@ pub struct Shared {
     /// The server that was last counted with.
     run_id: Mutex<String>,
     lost: Notify,
+    marked: watch::Sender<bool>,
     told: AtomicBool,
 }
 
@@ -73,22 +80,24 @@ impl Shared {
     /// Nothing is connected yet.
     ///
     /// # Errors
-    /// [`BadServer::Url`].
+    /// What is wrong with the URL or the authorities.
     pub fn new(options: &SharedOptions) -> Result<Arc<Self>, BadServer> {
         let mut prefix = "{toolgate:".to_owned();
         push_hex(&mut prefix, &options.install);
         prefix.push('}');
         Ok(Arc::new(Self {
-            client: link::client(&options.url)?,
+            client: link::client(&options.url, options.authority.as_deref())?,
             take: Script::new(include_str!("shared/take.lua")),
             adopt: Script::new(include_str!("shared/adopt.lua")),
             prefix,
+            counted: options.counted,
             on_loss: options.on_loss,
             answer_within: options.answer_within,
             own: Memory::new(options.capacity),
             link: ArcSwapOption::empty(),
             run_id: Mutex::default(),
             lost: Notify::new(),
+            marked: watch::Sender::new(false),
             told: AtomicBool::new(false),
         }))
     }
@@ -105,12 +114,19 @@ impl Shared {
         self.is_up() || self.on_loss != OnLoss::Deny
     }
 
+    /// Resolves when this process has counted here, or could have: from then on a server that remembers nothing has lost
+    /// it. To be remembered beyond the process ([`SharedOptions::counted`]).
+    pub async fn marked(&self) {
+        // The sender is ours, so it is not gone.
+        let _ = self.marked.subscribe().wait_for(|is| *is).await;
+    }
+
     /// See [`Counters::take`](crate::Counters::take).
     pub(crate) async fn take(&self, now: Duration, charges: &Charges) -> Result<Taken, Lost> {
         let Some(link) = self.link.load_full() else { return self.alone(now, charges) };
         match tokio::time::timeout(self.answer_within, self.ask(&link, charges)).await {
             Ok(Ok(taken)) => return Ok(taken),
-            Ok(Err(error)) => self.lose(&link, &link::in_words(&error)),
+            Ok(Err(error)) => self.lose(&link, &link::Trouble::of(&error).to_string()),
             Err(_) => self.lose(&link, "it does not answer in time"),
         }
         self.alone(now, charges)

@@ -1,4 +1,5 @@
-//! Which network addresses an upstream may have. Judged after the name was resolved, on every answer.
+//! Which network addresses an upstream may have. Judged after its name has been resolved, for every address in the
+//! answer.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -49,6 +50,14 @@ pub fn literal_zone(host: &str) -> Option<Zone> {
         return Some(Zone::Private("this machine"));
     }
     host.parse().ok().map(zone)
+}
+
+/// Whether a host, as a URL writes it, is this machine without anybody being asked: `localhost`, `127.0.0.0/8`, `::1`.
+/// What is said to it in the clear is heard by nobody else.
+#[must_use]
+pub fn is_this_machine(host: &str) -> bool {
+    let address = host.trim_matches(['[', ']']).parse::<IpAddr>();
+    address.map_or(host.eq_ignore_ascii_case("localhost"), |address| address.is_loopback())
 }
 
 fn zone_v4(address: Ipv4Addr) -> Zone {

@@ -19,7 +19,7 @@ use crate::{
     operator::Email,
     policy::{PolicyHash, RuleName},
     risk::RiskScore,
-    stop::Gate,
+    stop::{Fault, Gate},
 };
 
 pub use call::{HeldCall, HeldExchange};
@@ -150,6 +150,16 @@ pub struct Approval {
 }
 
 impl Approval {
+    /// Whether it failed before anything of it was sent, because what it was judged by has changed since it was held.
+    /// Only our own refusals have a code that is no fault's: an upstream's refusal has none.
+    #[must_use]
+    pub fn is_void(&self) -> bool {
+        let refused = |code: &String| Fault::of_execution(code, Duration::ZERO, 0).is_none();
+        self.status == Status::Failed
+            && self.resolved.is_none()
+            && (self.claimed_at.is_none() || self.ended_with.as_ref().is_some_and(refused))
+    }
+
     /// What moves are judged by.
     #[must_use]
     pub fn standing(&self) -> Standing {
@@ -188,6 +198,12 @@ impl Approval {
         event.digest = Some(held.approval_digest);
         event.approval_id = Some(held.id);
         event
+    }
+
+    /// Whether its gateway took it back: it could not tell the agent that the call was held.
+    #[must_use]
+    pub fn is_withdrawn(&self) -> bool {
+        self.status == Status::Cancelled && self.ended_with.is_some()
     }
 
     /// The moment at which it expires, while it can: for decisions first, then for its execution.

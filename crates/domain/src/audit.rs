@@ -115,19 +115,19 @@ impl ResultWord {
     }
 }
 
-/// What was decided, in the words of the record.
+/// What was decided about a call, or would be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Effect {
-    /// It may happen.
+    /// It is forwarded.
     Allow,
-    /// It waits for people.
+    /// It is held until people have approved it.
     Hold,
-    /// It may not.
+    /// It is refused.
     Deny,
 }
 
 impl Effect {
-    /// The word.
+    /// The word in records and in JSON; in capitals it is the verdict that people read.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -154,6 +154,9 @@ pub struct Decision {
     /// The policy it was decided by.
     pub policy: Option<PolicyHash>,
 }
+
+/// What stands in the place of a method where the console denied a request.
+pub const CONSOLE: &str = "console";
 
 /// One fact. Members that are `None` are left out of the record.
 #[derive(Debug, Clone)]
@@ -203,6 +206,13 @@ pub struct Event {
 }
 
 impl Event {
+    /// Whether it is a denied request to the console, which is no call. Methods of calls are their callers' choice, and a call
+    /// has an id.
+    #[must_use]
+    pub fn is_denial_at_console(&self) -> bool {
+        self.call_id.is_none() && self.method.as_deref() == Some(CONSOLE)
+    }
+
     /// An event that says nothing yet but when and what kind.
     #[must_use]
     pub fn new(at: Timestamp, kind: Kind) -> Self {

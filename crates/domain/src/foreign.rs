@@ -1,5 +1,5 @@
-//! Foreign text for human eyes: whatever an agent or upstream wrote, shown so that it cannot pretend to be
-//! something else. It is escaped, never interpreted, and never shortened here.
+//! Foreign text for human eyes: whatever an agent or upstream wrote, shown so that it cannot pass for something else.
+//! It is escaped, never interpreted, and never shortened here.
 
 use std::{borrow::Cow, fmt::Write as _};
 

@@ -1,5 +1,5 @@
-//! Idempotency keys: a call that is repeated under the same key is answered as the first one was, and not made
-//! again (draft-ietf-httpapi-idempotency-key-header).
+//! Idempotency keys: a call repeated under the same key gets the first call's answer and is not made again
+//! (draft-ietf-httpapi-idempotency-key-header).
 
 use std::{fmt, ops::Range, sync::Arc, time::Duration};
 

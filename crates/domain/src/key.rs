@@ -1,4 +1,4 @@
-//! The agent key, `agt_…`: what an agent presents with every call. Its form is that of `key/minted.rs`.
+//! The agent key, `agt_…`: what an agent presents with every call. Its format is described in `key/minted.rs`.
 
 pub(crate) mod minted;
 

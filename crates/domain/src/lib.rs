@@ -22,6 +22,8 @@ pub mod quota;
 pub mod risk;
 pub mod service;
 pub mod stop;
+pub mod system;
 pub mod tools;
+pub mod trust;
 pub mod world;
 pub mod yaml;

@@ -1,4 +1,5 @@
-//! How values become bytes that are sealed: numbers are big-endian, what has no fixed length stands after it (`u32`).
+//! How values become bytes to be sealed: numbers are big-endian, and anything of variable length follows its length
+//! (`u32`).
 
 /// Bodies and headers are far smaller than 4 GiB; a number that is not would be read as damaged, never as another one.
 pub(crate) fn push_number(bytes: &mut Vec<u8>, number: usize) {

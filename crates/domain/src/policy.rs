@@ -27,7 +27,7 @@ pub use self::{
     cases::{Case, Tried, need_agents, read_cases, with_services_of},
     check::check,
     condition::{Condition, Facts, Failure, Fault, Unusable},
-    explain::{Effect, Explanation, LimitLine, explain},
+    explain::{Explanation, LimitLine, explain},
     judge::{Args, Refused, Rights, Verdict, judge, may_list},
     limits::{Limits, Override},
     outline::{OutlineEffect, RuleOutline},
@@ -88,7 +88,7 @@ impl Policy {
         &self.hash
     }
 
-    /// The name of the file that it was read from, as it was given to [`parse`].
+    /// The name of the file that it was read from, as it was given to [`parse()`].
     #[must_use]
     pub fn file_name(&self) -> &str {
         &self.file

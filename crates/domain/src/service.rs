@@ -14,6 +14,7 @@ use crate::{
     audit::push_hex,
     credential::CredentialSlot,
     names::{CredentialName, ServiceName},
+    yaml::without_passwords,
 };
 
 /// One upstream and how it is to be treated.
@@ -39,6 +40,18 @@ pub struct Service {
     /// What agents may read about it; the text is kept apart.
     #[serde(default)]
     pub documentation: Option<Documentation>,
+}
+
+impl Service {
+    /// A rule to begin with, as a line below `allow` in the policy: what reads.
+    #[must_use]
+    pub fn example_rule(&self) -> String {
+        let reads = match self.upstream {
+            Upstream::Api(_) => "requests: [\"GET /**\"]",
+            Upstream::Http(_) | Upstream::Stdio(_) => "tools: [\"read_*\", \"list_*\"]",
+        };
+        format!("- {{ service: {}, {reads} }}", self.name)
+    }
 }
 
 /// Which documentation a service has.
@@ -271,7 +284,10 @@ impl UpstreamUrl {
     /// # Errors
     /// [`BadUrl`] says what is wrong.
     pub fn parse(text: &str) -> Result<Self, BadUrl> {
-        let bad = |why| BadUrl { text: text.chars().take(120).flat_map(char::escape_default).collect(), why };
+        let bad = |why| BadUrl {
+            text: without_passwords(text).chars().take(120).flat_map(char::escape_default).collect(),
+            why,
+        };
         if text.contains('#') {
             return Err(bad("a fragment is never sent, leave it out"));
         }

@@ -12,7 +12,7 @@ use domain::{
     idempotency::StoredAnswer,
     names::CallId,
     service::RefusalForm,
-    stop::{Fault, OverLimit, Refusal, Stop, Unreadable},
+    stop::{Fault, Refusal, Stop, Unreadable},
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
 use pipeline::{
@@ -197,17 +197,33 @@ pub(crate) fn stopped(
     {
         headers.insert(header::LOCATION, place);
     }
-    if let (Form::Plain, Stop::Refused(Refusal::MethodNotAllowed)) = (form, stop) {
-        // RFC 9110 §15.5.6. Every MCP endpoint takes messages.
-        headers.insert(header::ALLOW, HeaderValue::from_static("POST"));
+    if let Stop::Refused(Refusal::MethodNotAllowed) = stop {
+        // RFC 9110 §15.5.6. Every MCP endpoint takes messages; who was refused a stream or an end has none to be had.
+        // Envelopes are posted, and every other path of HTTP has methods of its own that are set by its door.
+        let allow = match form {
+            Form::Plain if !matches!(&*call.method, "GET" | "DELETE") => "GET, POST, DELETE",
+            _ => "POST",
+        };
+        headers.insert(header::ALLOW, HeaderValue::from_static(allow));
     }
     if let Some(challenge) = Challenge::of(stop) {
         headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge::PLAIN));
         response.extensions_mut().insert(challenge);
     }
     let headers = response.headers_mut();
-    if let Stop::Refused(Refusal::RateLimited(over)) = stop {
-        limit_headers(headers, over);
+    match stop {
+        Stop::Refused(Refusal::RateLimited(over)) => {
+            limit_headers(headers, over.header(), over.policy_header())
+        }
+        // What waits for people has no window: a place is free when one of them is decided.
+        Stop::Refused(Refusal::PendingFull(most)) => {
+            limit_headers(
+                headers,
+                "\"pending-approvals\";r=0".into(),
+                format!("\"pending-approvals\";q={most}"),
+            );
+        }
+        _ => {}
     }
     if let Some(status) = idempotency_status(stop) {
         headers.insert(IDEMPOTENCY_STATUS, HeaderValue::from_static(status));
@@ -324,7 +340,8 @@ fn speaks_rpc(stop: &Stop) -> bool {
             | Refusal::NotApproved(_)
             | Refusal::NotDecided { .. }
             | Refusal::NotTakenBack { .. }
-            | Refusal::NoSuchApproval,
+            | Refusal::NoSuchApproval
+            | Refusal::NoApprovalNamed,
         ) => true,
         // Without a good key there is no agent to speak to: like 401, it is plain HTTP.
         Stop::Refused(Refusal::RateLimited(over)) => !over.is_of_a_stranger(),
@@ -401,8 +418,8 @@ fn sign<B>(response: &mut Response<B>, call: &Call, status: &'static str) {
     response.headers_mut().insert(PROXY_STATUS, HeaderValue::from_static(status));
 }
 
-fn limit_headers(headers: &mut HeaderMap, over: &OverLimit) {
-    for (name, text) in [(RATE_LIMIT, over.header()), (RATE_LIMIT_POLICY, over.policy_header())] {
+fn limit_headers(headers: &mut HeaderMap, left: String, policy: String) {
+    for (name, text) in [(RATE_LIMIT, left), (RATE_LIMIT_POLICY, policy)] {
         if let Ok(value) = HeaderValue::try_from(text) {
             headers.insert(name, value);
         }

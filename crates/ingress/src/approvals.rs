@@ -1,5 +1,5 @@
-//! The approvals door: `/v1/approvals/{id}`, where an agent asks after a call of its that is held, fetches its result, or
-//! takes it back. Nothing here decides, and nothing here sends.
+//! The approvals door: `/v1/approvals/{id}`, where an agent asks about a held call of its own, fetches its result, or
+//! takes it back. Nothing is decided here, and nothing is sent.
 
 use std::time::Duration;
 

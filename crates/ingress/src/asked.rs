@@ -1,5 +1,5 @@
-//! A request as a door has read it, through the walk to its answer. Whether a walk ends is not the client's to say: it
-//! runs on a task of its own.
+//! A request that a door has read, on its way through the walk to its answer. The walk outlives the connection, so a
+//! client cannot end it by hanging up.
 
 use std::{convert::Infallible, net::IpAddr, sync::Arc};
 
@@ -19,6 +19,7 @@ use crate::{
     answer::{self, Form},
     identity::Claims,
     mcp::task,
+    outliving::Outliving,
     vigil::Vigil,
 };
 
@@ -76,19 +77,19 @@ impl Asked {
             gone,
         };
         let gateway = Arc::clone(&front.gateway);
-        let stop = match tokio::spawn(async move { walk(arrival, &gateway).await }).await {
+        let stop = match Outliving::new(async move { walk(arrival, &gateway).await }).await {
             Ok(Ok(reply)) => return answer::forwarded(front, reply, &call, form, keyed).await,
             Ok(Err(Stop::Held(ticket))) if tasks => {
-                return task::created(front, &call, form, keyed, *ticket).await;
+                return Box::pin(task::created(front, &call, form, keyed, *ticket)).await;
             }
             // While people decide, the connection waits; hanging up changes nothing.
             Ok(Err(Stop::Held(ticket))) => {
                 let vigil = Vigil::of_call(front, &call, form, keyed, *ticket, token);
-                return vigil.answered(progress).await;
+                return Box::pin(vigil.answered(progress)).await;
             }
             Ok(Err(stop)) => stop,
-            Err(panicked) => {
-                tracing::error!(call = %call.id, "a walk ended by itself: {panicked}");
+            Err(_panicked) => {
+                tracing::error!(call = %call.id, "a walk ended by itself");
                 Fault::Internal.into()
             }
         };

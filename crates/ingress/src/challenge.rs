@@ -1,4 +1,4 @@
-//! What a client without a good key or token is told about where to get a token (RFC 6750 §3, RFC 9728 §5.1).
+//! What a client without a valid key or token is told about where to get a token (RFC 6750 §3, RFC 9728 §5.1).
 
 use std::fmt::Write as _;
 

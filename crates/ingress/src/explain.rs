@@ -1,10 +1,11 @@
-//! The explain door: `POST /v1/explain`, what would become of a call that is not made. It takes the envelope of the
-//! proxy door, or a tool with its arguments, and reads both as the doors of real calls do.
+//! The explain door: `POST /v1/explain`, what would become of a call, without making it. It takes the envelope of the
+//! proxy door, or a tool with its arguments, and reads both as the doors for real calls do.
 
 use bytes::Bytes;
 use domain::{
+    audit::Effect,
     call::{Action, Call},
-    policy::{Effect, RuleName, Verdict, Wants},
+    policy::{RuleName, Verdict, Wants},
     stop::{Refusal, Stop, Unreadable},
 };
 use http::{HeaderMap, Method, Response};

@@ -1,5 +1,5 @@
-//! What must be so of every request, whatever its door: one host, one reading of its target, no change of protocol.
-//! What HTTP/1 libraries hide of a head is judged before, on the raw bytes: `listener/guard.rs`.
+//! What must hold for every request, whatever its door: one host, one reading of its target, no change of protocol.
+//! What HTTP/1 libraries hide of a head is checked before, on the raw bytes, in `listener/guard.rs`.
 
 use domain::stop::{Refusal, Unreadable};
 use http::{Method, Request, Version, header, uri::Authority};

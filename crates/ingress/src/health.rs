@@ -1,4 +1,4 @@
-//! `/healthz`: the process answers. `/readyz`: a call could be let through now.
+//! `/healthz`: the process answers. `/readyz`: a call could be let through right now.
 
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use hyper::body::Incoming;
@@ -14,6 +14,9 @@ pub(crate) async fn open(knock: Knock) -> Response<Flow> {
     if let Some(said) = alive(&knock.request) {
         return said;
     }
+    if *knock.front.leaving.borrow() {
+        return say(StatusCode::SERVICE_UNAVAILABLE, "stopping");
+    }
     match knock.front.gateway.ready().await {
         Ok(()) => say(StatusCode::OK, "ready\n"),
         Err(fault) => say(StatusCode::SERVICE_UNAVAILABLE, fault.code()),
@@ -28,7 +31,9 @@ pub(crate) fn open_sealed(request: &Request<Incoming>) -> Response<Flow> {
 /// What is said without looking at anything.
 fn alive(request: &Request<Incoming>) -> Option<Response<Flow>> {
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
-        return Some(say(StatusCode::METHOD_NOT_ALLOWED, "only GET\n"));
+        let mut refused = say(StatusCode::METHOD_NOT_ALLOWED, "only GET\n");
+        refused.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
+        return Some(refused);
     }
     (request.uri().path() == "/healthz").then(|| say(StatusCode::OK, "ok\n"))
 }

@@ -1,5 +1,5 @@
-//! The HTTP door: `/http/{service}/{path}?{query}`. Method, target, headers and body are read strictly, judged by
-//! the walk, and travel on as they came; small bodies are read here, larger ones flow.
+//! The HTTP door: `/http/{service}/{path}?{query}`. Method, target, headers and body are read strictly, judged by the
+//! walk, and passed on as they came. Small bodies are read here; larger ones are streamed.
 
 mod travel;
 

@@ -1,4 +1,4 @@
-//! Which key or access token came with a request, from every place where one may stand, and from which address it came.
+//! Which key or access token came with a request, wherever in it one may be, and from which address it came.
 
 use std::net::{IpAddr, SocketAddr};
 

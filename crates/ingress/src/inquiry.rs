@@ -151,7 +151,9 @@ impl Inquiry {
     /// ended is in the trail already.
     pub(crate) async fn recorded(&self, stop: Stop) -> Stop {
         match (&self.known, &stop) {
-            (Some(_), Stop::Refused(Refusal::NoSuchApproval)) => self.refused(stop).await,
+            (Some(_), Stop::Refused(Refusal::NoSuchApproval | Refusal::NoApprovalNamed)) => {
+                self.refused(stop).await
+            }
             _ => stop,
         }
     }

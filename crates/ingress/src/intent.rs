@@ -1,4 +1,4 @@
-//! What an agent says it calls for, in its own words. It is shown to people, and never travels on.
+//! An agent's stated reason for a call, in its own words. It is shown to people and never passed on.
 
 use domain::stop::Unreadable;
 use http::{HeaderMap, HeaderName};

@@ -1,5 +1,5 @@
-//! The doors that agents come in by. A door reads a request strictly, hands it to the walk, and puts the answer
-//! into the words of its protocol. It decides nothing that a gate decides.
+//! The doors for agents. A door reads a request strictly, hands it to the walk, and puts the answer into the words of
+//! its protocol. It decides nothing that a gate decides.
 
 mod answer;
 mod approvals;
@@ -18,6 +18,7 @@ mod listener;
 mod mcp;
 mod metadata;
 mod origin;
+mod outliving;
 mod proxy;
 mod repeatable;
 mod services;
@@ -38,6 +39,7 @@ use domain::{
 };
 use hyper::body::Incoming;
 use pipeline::{Gateway, flow::Flow, gateway::CallIds};
+use tokio::sync::watch;
 
 use wire::http1::HeadFault;
 
@@ -65,6 +67,8 @@ pub struct Front {
     pub waiting: Waiting,
     /// What is known of services for the endpoint of all of them.
     pub members: Members,
+    /// Turns true when the gateway is about to stop: it is not ready any more, and still takes what comes.
+    pub leaving: watch::Receiver<bool>,
 }
 
 /// What stands behind a listener: nobody while the vault is sealed, then a [`Front`].
@@ -72,13 +76,18 @@ pub struct Entrance {
     front: ArcSwapOption<Front>,
     ids: CallIds,
     clock: Arc<dyn Clock>,
+    finish: Option<Finish>,
 }
 
+/// The last touch of an answer, such as headers that every answer has.
+pub type Finish = Box<dyn Fn(Response<Flow>) -> Response<Flow> + Send + Sync>;
+
 impl Entrance {
-    /// Whoever knocks is told that the vault is sealed, until it is [opened](Entrance::open).
+    /// Whoever knocks is told that the vault is sealed, until it is [opened](Entrance::open). Every answer of ours passes
+    /// `finish`, where there is one: those of doors and desk, and refusals before either.
     #[must_use]
-    pub fn sealed(ids: CallIds, clock: Arc<dyn Clock>) -> Arc<Self> {
-        Arc::new(Self { front: ArcSwapOption::empty(), ids, clock })
+    pub fn sealed(ids: CallIds, clock: Arc<dyn Clock>, finish: Option<Finish>) -> Arc<Self> {
+        Arc::new(Self { front: ArcSwapOption::empty(), ids, clock, finish })
     }
 
     /// From now on requests are brought to the doors of `front`, those on open connections too.
@@ -124,8 +133,29 @@ pub const CONSOLE_DOORS: &[Door] = &[HEALTH];
 const HEALTH: Door =
     Door { name: "health", takes: health::takes, open: |knock| Box::pin(health::open(knock)) };
 
-/// Brings a request to its door.
+/// Answers a request. Before a gateway stops, each answer ends its connection: a proxy in front then never sends
+/// another request on a connection that is closed in the same moment, which it could not safely repeat.
 async fn receive(
+    entrance: &Entrance,
+    peer: SocketAddr,
+    request: Request<Incoming>,
+    fault: Option<HeadFault>,
+) -> Response<Flow> {
+    let version = request.version();
+    let mut response = bring(entrance, peer, request, fault).await;
+    let is_leaving = entrance.front.load().as_ref().is_some_and(|front| *front.leaving.borrow());
+    // HTTP/2 says so itself, when the listener drains.
+    if is_leaving && version < Version::HTTP_2 {
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    match &entrance.finish {
+        Some(finish) => finish(response),
+        None => response,
+    }
+}
+
+/// Brings a request to its door.
+async fn bring(
     entrance: &Entrance,
     peer: SocketAddr,
     request: Request<Incoming>,
@@ -140,7 +170,7 @@ async fn receive(
     };
     let unreadable = fault.map(|fault| Refusal::Unreadable(Unreadable::Head(fault)));
     if let Some(refusal) = unreadable.or_else(|| head::check(&request).err()) {
-        return refuse(&front, &request, refusal);
+        return refuse(front, peer, request, refusal).await;
     }
     match front.doors.iter().find(|door| (door.takes)(path)) {
         Some(door) if front.gateway.issuers.is_empty() => (door.open)(Knock { front, peer, request }).await,
@@ -150,20 +180,31 @@ async fn receive(
             challenge::complete(&mut response, &gateway.issuers, &resource);
             response
         }
-        None => desk::open(Knock { front, peer, request }).await,
+        None => desk::open(Knock { front, peer, request }, Ok(())).await,
     }
 }
 
-/// Refuses a request for its head, and reads no other one on its connection.
-fn refuse(front: &Front, request: &Request<Incoming>, refusal: Refusal) -> Response<Flow> {
-    let mut response = answer::refused_at_the_door(front, request.uri().path(), refusal);
-    if response.status() == StatusCode::METHOD_NOT_ALLOWED {
+/// Refuses a request for its head, and reads no other one on its connection. A desk says so itself.
+async fn refuse(
+    front: Arc<Front>,
+    peer: SocketAddr,
+    request: Request<Incoming>,
+    refusal: Refusal,
+) -> Response<Flow> {
+    let version = request.version();
+    let mut response = if front.desk.is_some() {
+        desk::open(Knock { front, peer, request }, Err(refusal)).await
+    } else {
+        answer::refused_at_the_door(&front, request.uri().path(), refusal)
+    };
+    if response.status() == StatusCode::METHOD_NOT_ALLOWED && !response.headers().contains_key(header::ALLOW)
+    {
         // RFC 9110 §15.5.6. Some door takes each of these; none takes `CONNECT` or `TRACE`.
         let allow = HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
         response.headers_mut().insert(header::ALLOW, allow);
     }
     // HTTP/2 frames its requests itself: the others on the connection are sound (RFC 9113 §8.2.2).
-    if request.version() < Version::HTTP_2 {
+    if version < Version::HTTP_2 {
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     response

@@ -1,4 +1,5 @@
-//! How much of a body is read whole, and for how long: little for strangers, `gateway.body_limit` for key holders.
+//! How much of a body is read whole, and for how long: little from strangers, up to `gateway.body_limit` from key
+//! holders.
 
 use std::time::Duration;
 

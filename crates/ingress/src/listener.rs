@@ -13,10 +13,14 @@ use std::{
     time::Duration,
 };
 
+use domain::system::system_words;
 use hyper::{body::Incoming, service::service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use rustls::ServerConfig;
-use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
+use rustls_pki_types::{
+    CertificateDer, PrivateKeyDer,
+    pem::{self, PemObject},
+};
 use thiserror::Error;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -52,7 +56,7 @@ pub enum ListenerFault {
     #[error("port {0} is taken")]
     Taken(u16),
     /// The system does not let us listen there.
-    #[error("cannot listen on {address}: {error}")]
+    #[error("{address} cannot be listened on ({})", system_words(error))]
     Refused {
         /// The address.
         address: SocketAddr,
@@ -60,7 +64,7 @@ pub enum ListenerFault {
         error: io::Error,
     },
     /// Certificate or key cannot be used.
-    #[error("{path}: {why}", path = path.display())]
+    #[error("{why} ({})", path.display())]
     BadTls {
         /// The file.
         path: PathBuf,
@@ -82,9 +86,9 @@ impl Tls {
         let bad = |path: &Path, why: String| ListenerFault::BadTls { path: path.to_owned(), why };
         let chain: Vec<_> = CertificateDer::pem_file_iter(cert)
             .and_then(Iterator::collect)
-            .map_err(|error| bad(cert, format!("no certificate can be read: {error}")))?;
+            .map_err(|error| bad(cert, format!("no certificate can be read, {}", pem_words(&error))))?;
         let private = PrivateKeyDer::from_pem_file(key)
-            .map_err(|error| bad(key, format!("no private key can be read: {error}")))?;
+            .map_err(|error| bad(key, format!("no private key can be read, {}", pem_words(&error))))?;
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let mut config = ServerConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
@@ -94,6 +98,15 @@ impl Tls {
             .map_err(|error| bad(cert, error.to_string()))?;
         config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
         Ok(Self(TlsAcceptor::from(Arc::new(config))))
+    }
+}
+
+/// Why a PEM file gave nothing.
+fn pem_words(error: &pem::Error) -> String {
+    match error {
+        pem::Error::Io(error) => system_words(error),
+        pem::Error::NoItemsFound => "there is none in the file".to_owned(),
+        _ => "the file is not PEM".to_owned(),
     }
 }
 

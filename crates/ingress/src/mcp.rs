@@ -1,5 +1,5 @@
-//! The MCP door: `/mcp/{service}`, Streamable HTTP. Reads one message strictly, says what it acts on, and hands
-//! it to the walk. The body that travels on is the one that was read.
+//! The MCP door: `/mcp/{service}`, Streamable HTTP. Reads one message strictly, works out what it acts on, and hands
+//! it to the walk. The body that is passed on is the one that was read.
 
 mod all;
 mod api;
@@ -48,7 +48,8 @@ pub(crate) async fn open(knock: Knock) -> Response<Flow> {
     let is_for_all = path == ALL;
     let service = service_of(path).unwrap_or_default().to_owned();
     match receive(knock, service).await {
-        Ok(received) if is_for_all => all::answered(received, &front).await,
+        // Boxed: it is by far the largest, and all requests would have to have room for it.
+        Ok(received) if is_for_all => Box::pin(all::answered(received, &front)).await,
         Ok(received) => received.answered(&front).await,
         Err(turned_away) => *turned_away,
     }

@@ -1,5 +1,5 @@
-//! The metadata of the gateway's resources (RFC 9728): where clients get tokens for an endpoint. Anybody may read it, so
-//! it says nothing about which services there are. Without an issuer there is none.
+//! The metadata of the gateway's resources (RFC 9728): where clients get tokens for an endpoint. Anybody may read it,
+//! so it does not reveal which services exist. Without an issuer there is none.
 
 use domain::{oauth::Resource, stop::Refusal};
 use http::{HeaderValue, Method, Response, header};

@@ -1,5 +1,5 @@
-//! The proxy door: `POST /proxy`, a request to an HTTP service as one JSON envelope. It is put into the same form as
-//! what comes in at the HTTP door, and walks as that does. On MCP the same envelope is the arguments of a tool.
+//! The proxy door: `POST /proxy`, a request to an HTTP service as one JSON envelope. It is turned into what the HTTP
+//! door would have read, and walks the same way. On MCP the arguments of a tool are the same envelope.
 
 use bytes::Bytes;
 use domain::{

@@ -1,4 +1,4 @@
-//! The services door: `GET /v1/services`, what an agent may reach, where, and what there is to read about it.
+//! The services door: `GET /v1/services`, what an agent may reach, where, and the documentation there is about it.
 
 use std::collections::BTreeMap;
 

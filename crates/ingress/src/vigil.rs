@@ -1,5 +1,5 @@
-//! A request that waits for people, up to `gateway.hold`. The wait is its client's alone: when that hangs up, the held
-//! call stays as it is, and nothing counts as delivered.
+//! A request that waits for people, up to `gateway.hold`. The wait belongs to its client alone: if that hangs up, the
+//! held call stays as it is, and nothing counts as delivered.
 
 use std::{sync::Arc, time::Duration};
 

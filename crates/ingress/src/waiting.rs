@@ -1,4 +1,4 @@
-//! Which requests wait for people, so that a client can take one back by its JSON-RPC id.
+//! Which requests are waiting for people, so that a client can take one back by its JSON-RPC id.
 
 use std::{
     collections::HashMap,

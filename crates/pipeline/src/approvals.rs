@@ -1,5 +1,5 @@
-//! The ledger of held calls as a gateway uses it: what an identical call meets, the call sealed and opened again, what
-//! its end is answered with, and the news of a change, so that whoever waits need not ask.
+//! The ledger of held calls as a gateway uses it: which approval an identical call joins, sealing a call and opening
+//! it again, the answer to a call that has ended, and news of changes, so that waiters need not poll.
 
 mod waited;
 
@@ -97,8 +97,9 @@ impl Approvals {
         loop {
             let pause = if self.live.load().is_empty() { LOOK_EVERY_IDLE } else { LOOK_EVERY };
             tokio::select! {
-                () = tokio::time::sleep(pause) => {}
+                biased;
                 () = self.news.notified() => {}
+                () = tokio::time::sleep(pause) => {}
             }
             match self.look().await {
                 Ok(()) => failing = false,
@@ -190,6 +191,26 @@ impl Approvals {
         SealedBody(self.vault.seal(&Label::of_approval_answer(agent, id), &answer.to_bytes()))
     }
 
+    /// Whether the call is sealed under a term that the vault of this gateway does not have.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the store does not answer.
+    pub(crate) async fn lacks_term_of(&self, approval: &Approval) -> Result<bool, StoreError> {
+        let sealed = self.store.held_call(&approval.held.id).await?;
+        Ok(sealed.is_some_and(|sealed| self.vault.lacks_term_of(&sealed)))
+    }
+
+    /// Whether this gateway still is the one that executes it: nobody has given it up.
+    ///
+    /// # Errors
+    /// [`Fault::StaleAuthorization`] when it was, [`Fault::StoreUnavailable`].
+    pub(crate) async fn is_still_ours(&self, id: &ApprovalId) -> Result<(), Fault> {
+        match self.store.executes(id).await.map_err(|error| unavailable(&error))? {
+            true => Ok(()),
+            false => Err(Fault::StaleAuthorization),
+        }
+    }
+
     /// The call as it was held; `None` when it is not kept any more or does not open, which the log is told.
     ///
     /// # Errors
@@ -246,6 +267,7 @@ impl Approvals {
             }
             waiter.saw(approval.status);
             tokio::select! {
+                biased;
                 () = waiter.changed() => {}
                 () = deadline.as_mut() => return Ok(approval),
                 _ = stopping.wait_for(|stopping| *stopping) => return Ok(approval),

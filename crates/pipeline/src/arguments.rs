@@ -1,5 +1,5 @@
-//! A call's arguments: those of a tool, or body and query of an HTTP request. Conditions ask about them, and the trail
-//! keeps them: always one valid JSON text, redacted and bounded.
+//! A call's arguments: those of a tool, or the body and query of an HTTP request. Conditions look at them and the
+//! trail keeps them, always as one valid JSON text, redacted and bounded.
 
 use std::borrow::Cow;
 

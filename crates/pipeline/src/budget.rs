@@ -1,4 +1,4 @@
-//! One bound for all bodies that are held in memory at once, whoever they belong to.
+//! One bound for all bodies held in memory at once, whoever they belong to.
 
 use std::{sync::Arc, time::Duration};
 

@@ -1,5 +1,8 @@
 //! The machine's clock: the one place in the gateway that asks what time it is.
 
+#[cfg(test)]
+pub(crate) mod test_clock;
+
 use std::time::Instant;
 
 use domain::clock::{Clock, Now};

@@ -1,5 +1,5 @@
-//! What a service's credentials add to a call, at the last moment before it leaves. Values are opened once for each
-//! version that is set, not for each call; no log line and no error ever holds a byte of them.
+//! What a service's credentials add to a call, at the last moment before it leaves. A value is opened once for each
+//! version, not for each call; no log line and no error ever contains a byte of it.
 
 mod aws_sigv4;
 mod basic;

@@ -1,4 +1,4 @@
-//! The one place that opens outbound sockets: resolve once, judge every address, dial a judged one.
+//! The one place that opens outbound sockets: resolves a name once, judges every address, dials one that passed.
 
 mod wire;
 
@@ -93,7 +93,13 @@ pub enum DialError {
 #[derive(Clone)]
 pub struct Dialler {
     roots: Arc<RootCertStore>,
+    #[cfg(feature = "simulation")]
+    lead: Option<Lead>,
 }
+
+/// Where a simulation lets connections lead, and how long they take to come up.
+#[cfg(feature = "simulation")]
+pub type Lead = Arc<dyn Fn() -> (Duration, tokio::io::DuplexStream) + Send + Sync>;
 
 impl Dialler {
     /// Reads the trust anchors: the system's, and those of the web's root programmes.
@@ -102,7 +108,18 @@ impl Dialler {
         let mut roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
         let (_added, _ignored) =
             roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-        Self { roots: Arc::new(roots) }
+        Self {
+            roots: Arc::new(roots),
+            #[cfg(feature = "simulation")]
+            lead: None,
+        }
+    }
+
+    /// Opens no sockets: every connection in the clear leads there. For `tests/simulation` alone.
+    #[cfg(feature = "simulation")]
+    #[must_use]
+    pub fn leading(lead: Lead) -> Self {
+        Self { roots: Arc::new(RootCertStore::empty()), lead: Some(lead) }
     }
 
     /// A connector for one service. Over TLS it shows `identity`, where there is one, to a server that asks who it
@@ -117,7 +134,14 @@ impl Dialler {
         identity: Option<&ClientIdentity>,
     ) -> Result<Connector, DialError> {
         let tls = if upstream.url.is_tls() { Some(self.tls(upstream, versions, identity)?) } else { None };
-        Ok(Connector { target: Arc::new(Target { upstream: upstream.clone(), tls }) })
+        Ok(Connector {
+            target: Arc::new(Target {
+                upstream: upstream.clone(),
+                tls,
+                #[cfg(feature = "simulation")]
+                lead: self.lead.clone(),
+            }),
+        })
     }
 
     fn tls(
@@ -130,10 +154,7 @@ impl Dialler {
             None => Arc::clone(&self.roots),
             Some(pem) => {
                 let mut roots = RootCertStore::clone(&self.roots);
-                for anchor in CertificateDer::pem_slice_iter(pem.as_bytes()) {
-                    let anchor = anchor.map_err(|_| DialError::BadAnchor)?;
-                    roots.add(anchor).map_err(|_| DialError::BadAnchor)?;
-                }
+                add_anchors(&mut roots, pem)?;
                 Arc::new(roots)
             }
         };
@@ -157,6 +178,23 @@ impl Dialler {
     }
 }
 
+/// Whether an upstream could be trusted by these certificates in PEM (RFC 7468), one at least.
+///
+/// # Errors
+/// [`DialError::BadAnchor`].
+pub fn check_anchors(pem: &str) -> Result<(), DialError> {
+    add_anchors(&mut RootCertStore::empty(), pem)
+}
+
+fn add_anchors(roots: &mut RootCertStore, pem: &str) -> Result<(), DialError> {
+    let before = roots.len();
+    for anchor in CertificateDer::pem_slice_iter(pem.as_bytes()) {
+        let anchor = anchor.map_err(|_| DialError::BadAnchor)?;
+        roots.add(anchor).map_err(|_| DialError::BadAnchor)?;
+    }
+    if roots.len() == before { Err(DialError::BadAnchor) } else { Ok(()) }
+}
+
 impl Default for Dialler {
     fn default() -> Self {
         Self::new()
@@ -172,6 +210,8 @@ pub struct Connector {
 struct Target {
     upstream: HttpUpstream,
     tls: Option<Tls>,
+    #[cfg(feature = "simulation")]
+    lead: Option<Lead>,
 }
 
 struct Tls {
@@ -197,6 +237,12 @@ impl tower_service::Service<Uri> for Connector {
 
 async fn connect(target: &Target) -> Result<Wire, DialError> {
     let url = &target.upstream.url;
+    #[cfg(feature = "simulation")]
+    if let Some(lead) = &target.lead {
+        let (takes, stream) = lead();
+        tokio::time::sleep(takes).await;
+        return Ok(Wire::simulated(stream));
+    }
     let stream = dial(url.host(), url.port(), target.upstream.network).await?;
     match &target.tls {
         None => Ok(Wire::plain(stream)),

@@ -1,5 +1,5 @@
-//! The call digest (contract §5): which call this is, whoever carries it and however often it comes. Two requests
-//! with one digest mean the same effect. Test vectors are in `docs/digest-vectors.json`.
+//! The call digest (contract §5): the identity of a call, whoever carries it and however often it comes. Two requests
+//! with the same digest mean the same effect. Test vectors are in `docs/digest-vectors.json`.
 
 use domain::{call::Call, names::AgentName};
 use http::{HeaderMap, HeaderName, header};
@@ -48,7 +48,7 @@ pub fn of_exchange(
 pub fn of_message(agent: &AgentName, call: &Call, params: Option<Raw<'_>>) -> [u8; 32] {
     let mut text = Vec::with_capacity(256);
     if let Some(params) = params {
-        canonical::write_canonical_without(params, &mut text, &|path| {
+        canonical::write_canonical(params, &mut text, &|path| {
             matches!(path, ["_meta", "progressToken"])
                 || matches!(path, ["_meta", ours] if ours.starts_with("toolgate/"))
         });

@@ -30,7 +30,7 @@ use crate::{
 
 /// How many approved calls are sent at once.
 const AT_ONCE: usize = 16;
-/// How often it looks without any news: for deadlines, and for what could not be done before.
+/// How often it looks for deadlines, and without any news for what could not be done before.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// What executes longer than twice the upstream's time and this is lost.
 const LOST_AFTER: Duration = Duration::from_secs(120);
@@ -57,19 +57,26 @@ pub async fn run(gateway: Arc<Gateway>) {
     let mut under_way = JoinSet::new();
     let mut ids = HashSet::new();
     let mut failing = false;
+    let mut tick = tokio::time::interval(LOOK_EVERY);
+    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     while !*stopping.borrow_and_update() {
+        let mut deadlines = false;
         tokio::select! {
-            _ = revision.changed() => {}
+            biased;
             _ = stopping.changed() => continue,
             Some(ended) = under_way.join_next() => {
                 // A panic is told by its record.
-                if let Ok(id) = ended { ids.remove(&id); }
+                if let Ok(id) = ended {
+                    ids.remove(&id);
+                }
                 if under_way.is_empty() { ids.clear(); }
             }
-            () = tokio::time::sleep(LOOK_EVERY) => {}
+            // Before the news: however much of it there is, deadlines pass.
+            _ = tick.tick() => deadlines = true,
+            _ = revision.changed() => {}
         }
         revision.borrow_and_update();
-        match look(&gateway, &mut under_way, &mut ids).await {
+        match look(&gateway, &mut under_way, &mut ids, deadlines).await {
             Ok(()) => failing = false,
             Err(error) => {
                 if !std::mem::replace(&mut failing, true) {
@@ -89,33 +96,37 @@ pub async fn run(gateway: Arc<Gateway>) {
 /// [`StoreError`] when the store does not answer.
 pub async fn lose_executions(gateway: &Gateway) -> Result<usize, StoreError> {
     let lost = gateway.store.lost_executions(LOST_AT_ONCE).await?;
-    Ok(lose(gateway, lost).await)
+    Ok(lose(gateway, lost, "its gateway ended while it was being sent").await)
 }
 
 async fn look(
     gateway: &Arc<Gateway>,
     under_way: &mut JoinSet<ApprovalId>,
     ids: &mut HashSet<ApprovalId>,
+    deadlines: bool,
 ) -> Result<(), StoreError> {
     send(gateway, under_way, ids).await?;
-    let now = gateway.clock.now().wall;
+    if !deadlines {
+        return Ok(());
+    }
     gateway.approvals.expire().await?;
+    let now = gateway.clock.now().wall;
     let lost_after = gateway.bounds.upstream_timeout.saturating_mul(2).saturating_add(LOST_AFTER);
     let before = now.checked_sub(lost_after).unwrap_or(Timestamp::MIN);
     let mut lost = gateway.store.executing_approvals(before, LOST_AT_ONCE).await?;
     // What is being sent here is not lost, however far the wall clock was moved on.
     lost.retain(|approval| !ids.contains(&approval.held.id));
-    lose(gateway, lost).await;
+    lose(gateway, lost, "nobody could write down how it ended").await;
     Ok(())
 }
 
-/// Sends what is approved. While the kill switch is on nothing is: what waits, waits.
+/// Sends what is approved. While the kill switch is on, or nothing can be claimed, nothing is: what waits, waits.
 async fn send(
     gateway: &Arc<Gateway>,
     under_way: &mut JoinSet<ApprovalId>,
     ids: &mut HashSet<ApprovalId>,
 ) -> Result<(), StoreError> {
-    if under_way.len() >= AT_ONCE {
+    if under_way.len() >= AT_ONCE || !gateway.recorder.is_healthy() {
         return Ok(());
     }
     let most = u32::try_from(AT_ONCE).unwrap_or(u32::MAX);
@@ -148,15 +159,11 @@ async fn send(
 async fn execute(gateway: &Gateway, approval: Approval) -> Result<(), String> {
     let held = &approval.held;
     let at = gateway.clock.now();
-    let opened = gateway.approvals.open(&approval).await.map_err(|error| error.to_string())?;
+    let opened = opened(gateway, &approval).await?;
     let approvers = gateway.store.count_approvers(&held.id).await.map_err(|error| error.to_string())?;
     let world = gateway.freshness.current();
-    // What the service takes for a path may have become stricter since.
-    let odd = match world.services.get(held.service.as_str()).map(|service| &service.upstream) {
-        Some(Upstream::Api(api)) => api.odd_paths.into(),
-        _ => OddTargets::Refuse,
-    };
-    let Some((exchange, headers, call)) = opened.and_then(|call| rebuilt(call, odd)) else {
+    let upstream = world.services.get(held.service.as_str()).map(|service| &service.upstream);
+    let Some((exchange, headers, call)) = opened.and_then(|call| rebuilt(call, upstream)) else {
         return give_up(gateway, &approval, at.wall).await.map_err(|fault| fault.cause());
     };
     let (_alive, gone) = oneshot::channel::<Infallible>();
@@ -187,11 +194,33 @@ async fn execute(gateway: &Gateway, approval: Approval) -> Result<(), String> {
     };
     let (proof, destination) = (call.proof, call.destination);
     let resumed = Resumed { arrival, proof, destination, approvers, approval: approval.clone(), asked };
-    walk::resume(resumed, gateway).await.map(|_| ()).map_err(|fault| fault.cause())
+    walk::resume(resumed, gateway).await.map_err(|fault| fault.cause())
 }
 
-/// The call as the walk takes it; `None` for what cannot be read any more.
-fn rebuilt(mut call: HeldCall, odd: OddTargets) -> Option<(Exchange, HeaderMap, HeldCall)> {
+/// The call as it was held; `None` when it opens nowhere. An error when another gateway may have the key that this one lacks:
+/// it stays approved.
+async fn opened(gateway: &Gateway, approval: &Approval) -> Result<Option<HeldCall>, String> {
+    let lacks_term =
+        async || gateway.approvals.lacks_term_of(approval).await.map_err(|error| error.to_string());
+    if lacks_term().await? {
+        gateway.freshness.refresh().await.map_err(|error| error.to_string())?;
+        if lacks_term().await? {
+            return Err("the vault of this gateway has no key for it".to_owned());
+        }
+    }
+    gateway.approvals.open(approval).await.map_err(|error| error.to_string())
+}
+
+/// The call as the walk takes it; `None` for what cannot be read any more, or not for this upstream.
+pub(crate) fn rebuilt(
+    mut call: HeldCall,
+    upstream: Option<&Upstream>,
+) -> Option<(Exchange, HeaderMap, HeldCall)> {
+    // What the service takes for a path may have become stricter since.
+    let odd = match upstream {
+        Some(Upstream::Api(api)) => api.odd_paths.into(),
+        _ => OddTargets::Refuse,
+    };
     let mut headers = HeaderMap::with_capacity(call.headers.len());
     for (name, value) in &call.headers {
         headers.append(HeaderName::try_from(name).ok()?, HeaderValue::from_bytes(value).ok()?);
@@ -237,13 +266,13 @@ async fn give_up(gateway: &Gateway, approval: &Approval, at: Timestamp) -> Resul
 }
 
 /// Gives these up; how many there were.
-async fn lose(gateway: &Gateway, lost: Vec<Approval>) -> usize {
+async fn lose(gateway: &Gateway, lost: Vec<Approval>, why: &'static str) -> usize {
     let at = gateway.clock.now().wall;
     for approval in &lost {
-        let mut event = approval.decision(at, Effect::Allow, "its gateway ended while it was being sent");
+        let mut event = approval.decision(at, Effect::Allow, why);
         event.kind = Kind::Outcome;
         event.result = Some(ResultWord::Fault);
-        event.error = Some(("outcome-unknown".into(), "its gateway ended while it was being sent".into()));
+        event.error = Some(("outcome-unknown".into(), why.into()));
         event.decision = None;
         // Its key stays this call's: repeated after somebody has resolved it, it must not become a new one.
         let key = gateway.idempotency.of_execution(&approval.held, None, at);

@@ -1,5 +1,5 @@
-//! What the gateway changes in messages of MCP servers on their way to a client, and what it tells listeners of its own
-//! accord. Messages that need no change keep their bytes.
+//! What the gateway changes in messages from MCP servers on their way to a client, and what it tells listeners of its
+//! own accord. Messages that need no change keep their bytes.
 
 use std::{
     pin::Pin,

@@ -54,6 +54,9 @@ pub enum Broken {
     /// The caller lost the right to read on.
     #[error("the key, the agent or the scope has been withdrawn")]
     Withdrawn,
+    /// The store did not confirm in time that the caller still has it.
+    #[error("keys and policy could not be confirmed in time")]
+    Unconfirmed,
     /// The kill switch was turned on.
     #[error("an operator has turned the kill switch on")]
     Stopped,

@@ -1,5 +1,5 @@
-//! Keeps the world fresh: polls the store's revision, reloads what changed, and refuses to serve a snapshot
-//! that the store has not confirmed within the lease.
+//! Keeps the world fresh: polls the store's revision, reloads what changed, and refuses to serve a snapshot that the
+//! store has not confirmed within the lease. Open streams are told, too.
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
@@ -23,13 +23,23 @@ use crate::tools::Unsaved;
 const POLL_EVERY: Duration = Duration::from_millis(250);
 /// How long a snapshot may be used without being confirmed.
 const LEASE: Duration = Duration::from_millis(1_000);
-/// How old a snapshot must be before a stranger may have it renewed.
+/// How long strangers wait for each other's looks at the store.
 const CATCH_UP_EVERY: Duration = Duration::from_millis(20);
 /// How long a call may wait for a confirmation of its own.
 const RENEWAL_MAX: Duration = Duration::from_millis(250);
+/// Who wakes up so much later than he meant to was stopped himself, or had no processor.
+const OVERSLEPT: Duration = Duration::from_millis(50);
 
 /// What the store knows of services' tools.
 type Stored = HashMap<ServiceName, Arc<ServiceTools>>;
+
+/// What is read beside the world, and only by who renews it.
+#[derive(Default)]
+struct Beside {
+    tools: Stored,
+    /// Whether the vault lacks the root key of a term of the store's key ring. It may be brought at any time.
+    lacks_key: bool,
+}
 
 /// The current world and the means to renew it.
 pub struct Freshness {
@@ -37,8 +47,10 @@ pub struct Freshness {
     clock: Arc<dyn Clock>,
     world: ArcSwap<World>,
     vault: Arc<Vault>,
-    /// What the store knows of tools. One renewal at a time; the others wait for its result.
-    renewing: Mutex<Stored>,
+    /// One renewal at a time; the others wait for its result.
+    renewing: Mutex<Beside>,
+    /// Whose turn it is to look for strangers.
+    catching_up: Mutex<()>,
     /// What it does not know yet.
     unsaved: Unsaved,
     changes: watch::Sender<u64>,
@@ -55,23 +67,40 @@ impl Freshness {
         policy: Arc<Policy>,
         vault: Arc<Vault>,
     ) -> Result<Arc<Self>, StoreError> {
-        let mut stored = Stored::new();
-        let mut world = read_world(&store, clock.now(), policy, &vault, &mut stored).await?;
+        let mut beside = Beside::default();
+        let mut world = read_world(&store, clock.now(), policy, &vault, &mut beside).await?;
         let unsaved = Unsaved::default();
-        world.tools = Arc::new(unsaved.over(&stored, &world.services));
+        world.tools = Arc::new(unsaved.over(&beside.tools, &world.services));
         let world = ArcSwap::from_pointee(world);
         let changes = watch::Sender::new(0);
-        Ok(Arc::new(Self { store, clock, world, vault, renewing: Mutex::new(stored), unsaved, changes }))
+        Ok(Arc::new(Self {
+            store,
+            clock,
+            world,
+            vault,
+            renewing: Mutex::new(beside),
+            catching_up: Mutex::default(),
+            unsaved,
+            changes,
+        }))
     }
 
-    /// Looks at the store out of turn, for somebody who is not known yet; whether that was done.
+    /// The world as the store had it at `at` or later, for who asks for something that is not known yet: what was made
+    /// before the request is found. The snapshot as it is where the store does not say in time.
     ///
-    /// At most once in 20 ms, so that strangers cannot keep the store busy.
-    pub async fn catch_up(&self, now: Now) -> bool {
-        if self.world.load().is_fresh(now, CATCH_UP_EVERY) {
-            return false;
-        }
-        matches!(tokio::time::timeout(RENEWAL_MAX, self.renew()).await, Ok(Ok(())))
+    /// One look serves all who came before it, and there is one in 20 ms at most: strangers cannot keep the store busy.
+    pub async fn catch_up(&self, at: Now) -> Arc<World> {
+        let looked = async {
+            let _turn = self.catching_up.lock().await;
+            if self.world.load().confirmed_at > at.monotonic {
+                return;
+            }
+            tokio::time::sleep(CATCH_UP_EVERY.saturating_sub(self.age())).await;
+            // Who fails is told by the poll.
+            let _ = self.renew().await;
+        };
+        let _ = tokio::time::timeout(RENEWAL_MAX, Box::pin(looked)).await;
+        self.current()
     }
 
     /// The snapshot as it is, confirmed or not: for what must not wait.
@@ -89,7 +118,8 @@ impl Freshness {
         if world.is_fresh(now, LEASE) {
             return Ok(world);
         }
-        match tokio::time::timeout(RENEWAL_MAX, self.renew()).await {
+        // Rare, and boxed because every walk would have to have room for it.
+        match tokio::time::timeout(RENEWAL_MAX, Box::pin(self.renew())).await {
             Ok(Ok(())) => Ok(self.world.load_full()),
             Ok(Err(_)) | Err(_) => Err(Fault::StaleAuthorization),
         }
@@ -138,18 +168,43 @@ impl Freshness {
         self.changes.subscribe()
     }
 
-    /// Resolves when the kill switch is on.
-    pub(crate) async fn stopped(&self) {
-        let mut changes = self.subscribe();
-        while self.current().kill.is_none() {
-            if changes.changed().await.is_err() {
-                return;
+    /// Whether the store has confirmed the snapshot within the lease: what is open may go on.
+    pub(crate) fn is_confirmed(&self, now: Now) -> bool {
+        self.world.load().is_fresh(now, LEASE)
+    }
+
+    /// Polls, and watches the lease, for ever. Run it as a task of its own.
+    pub async fn run(self: Arc<Self>) {
+        tokio::join!(self.poll(), self.watch_lease());
+    }
+
+    /// Has open streams look again when the lease ends: nobody else wakes them while the store is away.
+    async fn watch_lease(&self) {
+        loop {
+            let left = LEASE.checked_sub(self.age());
+            if let Some(left) = left {
+                // Fresh means up to the lease's last moment.
+                tokio::time::sleep(left + Duration::from_millis(1)).await;
+                continue;
+            }
+            // A process that stood still has had no time to ask; the store may be well.
+            let late = self.age() > LEASE + OVERSLEPT;
+            if late && matches!(tokio::time::timeout(RENEWAL_MAX, self.renew()).await, Ok(Ok(()))) {
+                continue;
+            }
+            self.changes.send_modify(|count| *count += 1);
+            while self.age() > LEASE {
+                tokio::time::sleep(POLL_EVERY).await;
             }
         }
     }
 
-    /// Polls for ever. Run it as a task of its own.
-    pub async fn run(self: Arc<Self>) {
+    /// How long ago the store was asked for what is known.
+    fn age(&self) -> Duration {
+        self.clock.now().monotonic.saturating_sub(self.world.load().confirmed_at)
+    }
+
+    async fn poll(&self) {
         let mut tick = tokio::time::interval(POLL_EVERY);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut failing = false;
@@ -176,16 +231,19 @@ impl Freshness {
 
     /// Asks the store for its revision; reloads when it moved.
     async fn renew(&self) -> Result<(), StoreError> {
-        let mut stored = self.renewing.lock().await;
+        let mut beside = self.renewing.lock().await;
         // The time of asking counts, not the time of the answer: the lease must never be too long.
         let now = self.clock.now();
         let revision = self.store.revision().await?;
         let known = self.world.load();
         if revision == known.revision {
             self.world.rcu(|world| World { confirmed_at: now.monotonic, ..copy(world) });
+            if beside.lacks_key {
+                beside.lacks_key = !self.finds_key().await;
+            }
             return Ok(());
         }
-        let fresh = read_world(&self.store, now, Arc::clone(&known.policy), &self.vault, &mut stored).await?;
+        let fresh = read_world(&self.store, now, Arc::clone(&known.policy), &self.vault, &mut beside).await?;
         match (&known.kill, &fresh.kill) {
             (None, Some(kill)) => tracing::warn!("kill switch on, by {}: nothing is forwarded", kill.by),
             (Some(_), None) => tracing::warn!("kill switch off: calls are forwarded again"),
@@ -193,11 +251,22 @@ impl Freshness {
         }
         // The policy may have been replaced meanwhile; the store's part is ours.
         self.world.rcu(|world| {
-            let tools = Arc::new(self.unsaved.over(&stored, &fresh.services));
+            let tools = Arc::new(self.unsaved.over(&beside.tools, &fresh.services));
             World { policy: Arc::clone(&world.policy), tools, ..copy(&fresh) }
         });
         self.changes.send_modify(|count| *count += 1);
         Ok(())
+    }
+
+    /// Whether the root key that the vault lacked has been brought meanwhile.
+    async fn finds_key(&self) -> bool {
+        let Ok(terms) = self.store.keyring().await else { return false };
+        let ring: Vec<_> = terms.into_iter().map(|term| term.key).collect();
+        let found = self.vault.adopt(&ring).is_ok();
+        if found {
+            tracing::info!("the vault's new root key is here: all its values open again");
+        }
+        found
     }
 }
 
@@ -224,14 +293,16 @@ async fn read_world(
     now: Now,
     policy: Arc<Policy>,
     vault: &Vault,
-    stored: &mut Stored,
+    beside: &mut Beside,
 ) -> Result<World, StoreError> {
     let snapshot = store.snapshot().await?;
-    read_tools(store, &snapshot.tool_revisions, stored).await?;
-    if vault.adopt(&snapshot.keyring).is_err() {
+    read_tools(store, &snapshot.tool_revisions, &mut beside.tools).await?;
+    beside.lacks_key = vault.adopt(&snapshot.keyring).is_err();
+    if beside.lacks_key {
         // What is known goes on opening; revocations must not wait for a key.
         tracing::error!(
-            "the vault has a term under another root key, whose values do not open here; restart with that key"
+            "the vault has a term under another root key, whose values do not open here; put that key in the place of the old \
+             one, or in its variable, and then restart"
         );
     }
     let services: HashMap<_, _> =

@@ -10,7 +10,7 @@ use std::{
 };
 
 use domain::{
-    approval::Held,
+    approval::{Held, NotApproved},
     idempotency::{IdempotencyKey, REMEMBERED, StoredAnswer},
     names::{AgentName, CallId},
     stop::{Fault, Refusal, Stop},
@@ -125,6 +125,9 @@ impl Claim {
         Err(match known.state {
             KnownState::InProgress => Refusal::InProgress.into(),
             KnownState::Unknown => Refusal::OutcomeUnknown.into(),
+            KnownState::Happened(id) => {
+                Refusal::NotApproved(NotApproved::Resolved { id, happened: true }).into()
+            }
             KnownState::Done(sealed) => match self.open(&sealed) {
                 Some(answer) => Stop::Replayed(Box::new(answer)),
                 None => {

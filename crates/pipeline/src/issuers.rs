@@ -1,5 +1,5 @@
-//! The issuers whose access tokens are taken for agents (RFC 9068), and the tokens that were proven. Nothing that a
-//! token says is ever fetched: where an issuer's keys are is said by the issuer, and who is one by the operator.
+//! The issuers whose access tokens are accepted for agents (RFC 9068), and the tokens already proven. Nothing that a
+//! token names is ever fetched: the operator says who is an issuer, and the issuer says where its keys are.
 
 mod cache;
 mod jwks;

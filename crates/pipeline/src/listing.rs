@@ -1,4 +1,4 @@
-//! Filtered lists: what an agent may not use, it does not see. Elements are cut out of the raw bytes, in place.
+//! Filtered lists: an agent does not see what it may not use. Elements are cut out of the raw bytes, in place.
 
 mod changes;
 

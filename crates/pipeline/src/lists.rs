@@ -1,5 +1,5 @@
-//! What upstreams have said about their lists: the names that stood in them, and whether they tell when one changes. In
-//! memory only, to find out who must hear of a change that people made; no decision reads it.
+//! What upstreams have said about their lists: the names in them, and whether they announce changes. In memory only,
+//! to find out who must hear of a change that people made; no decision reads it.
 
 use std::{
     collections::{BTreeSet, HashMap},

@@ -1,5 +1,5 @@
-//! Notifications: held calls, decisions and the kill switch are told to webhooks. The trail is the outbox, so what
-//! happened while the gateway was down is told as well. Nothing here may block a call, or make one fail.
+//! Notifications: webhooks are told about held calls, decisions and the kill switch. The trail is the outbox, so what
+//! happened while the gateway was down is reported as well. Nothing here may block a call or make one fail.
 
 mod notice;
 mod outlet;

@@ -1,5 +1,5 @@
-//! Takes over what other gateways change as soon as the store says so. It makes things quick and nothing else: the lease
-//! rests on polling ([`crate::freshness`]).
+//! Takes over other gateways' changes as soon as the store announces them. This only makes things faster: the lease
+//! relies on polling ([`crate::freshness`]).
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! What gate 50 works with: thresholds, and perhaps a model. The arithmetic is `domain::risk`'s.
+//! What gate 50 works with: thresholds, and a model if there is one. The arithmetic is in `domain::risk`.
 
 mod answer;
 mod anthropic;

@@ -1,4 +1,4 @@
-//! How long calls spend in the gates and at upstreams, counted in buckets for `/metrics`. Nothing decides by it.
+//! How long calls spend in the gates and at upstreams, counted in buckets for `/metrics`. No decision depends on it.
 
 use std::{
     sync::atomic::{AtomicU64, Ordering},

@@ -1,5 +1,5 @@
-//! What this node learns of tools: from the lists that pass, and from a look of its own where a call comes before any
-//! list. It knows at once; the store, and with it every other node, a moment later.
+//! What this gateway learns about tools: from lists that pass through, and by fetching a list itself when a call comes
+//! before any list. It knows at once; the store, and with it every other gateway, a moment later.
 
 mod keep;
 mod look;

@@ -1,5 +1,5 @@
-//! OpenTelemetry traces: each call is a span of ours, and one for the way to its upstream, which is told of it (W3C
-//! Trace Context). Nothing decides by them; where they are switched off, a client's trace passes as it came.
+//! OpenTelemetry traces: each call is one span, and the way to its upstream another, which the upstream is told about
+//! (W3C Trace Context). No decision depends on them. When they are off, a client's trace headers pass unchanged.
 
 mod export;
 mod span;

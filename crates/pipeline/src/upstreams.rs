@@ -1,4 +1,4 @@
-//! The services' ends. Whatever a service is, its answer comes as an HTTP response.
+//! The upstreams. Whatever kind a service is, its answer comes as an HTTP response.
 
 mod detached;
 mod http;
@@ -40,8 +40,8 @@ use crate::{
     credentials::Injection,
     dial::{Connector, DialError, Dialler},
     flow::{Broken, Flow},
-    freshness::Freshness,
     gateway::Bounds,
+    leave::Leave,
     session::Session,
 };
 
@@ -68,7 +68,7 @@ pub(crate) struct Outbound<'a> {
     pub(crate) headers: HeaderMap,
     pub(crate) modern: bool,
     /// Tells while it waits for a connection whether it may still leave.
-    pub(crate) freshness: &'a Arc<Freshness>,
+    pub(crate) leave: Leave,
 }
 
 /// What an upstream answered.
@@ -253,13 +253,13 @@ where
         .build(connector)
 }
 
-/// Sends a request as soon as there is a connection for it, unless it is `stopped` by the kill switch before that, and
-/// waits for the head of its answer. A request that is on its way is waited for: its answer is all that can still be had of
-/// it. The HTTP library passes over any number of interim answers; we do not.
+/// Sends a request as soon as there is a connection for it, unless it may not `leave` any more by then, and waits for the
+/// head of its answer. A request that is on its way is waited for: its answer is all that can still be had of it. The HTTP
+/// library passes over any number of interim answers; we do not.
 async fn send<B>(
     client: &Client<Connector, B>,
     mut request: Request<B>,
-    stopped: impl Future<Output = ()>,
+    leave: &Leave,
 ) -> Result<Response<Incoming>, Stop>
 where
     B: Body<Data: Send, Error: Into<Box<dyn Error + Send + Sync>>> + Send + Unpin + 'static,
@@ -273,16 +273,18 @@ where
     });
     let connection = capture_connection(&mut request);
     let mut answer = pin!(client.request(request));
-    tokio::select! {
+    let withdrawn = tokio::select! {
+        // INVARIANT: the last look comes right before the poll that finds a connection and writes to it.
         biased;
-        () = stopped => {}
+        stop = leave.withdrawn() => stop,
         answer = &mut answer => return answer.map_err(|error| fault(&error)),
         () = too_many.notified() => return Err(too_many_interim_answers()),
-    }
+    };
     if connection.connection_metadata().is_none() {
-        return Err(Refusal::Stopped.into());
+        return Err(withdrawn);
     }
     tokio::select! {
+        biased;
         answer = answer => answer.map_err(|error| fault(&error)),
         () = too_many.notified() => Err(too_many_interim_answers()),
     }
@@ -303,7 +305,7 @@ fn fault(error: &hyper_util::client::legacy::Error) -> Stop {
         match cause.downcast_ref::<Broken>() {
             Some(Broken::TooLarge(bytes_max)) => return Refusal::TooLarge(*bytes_max).into(),
             Some(Broken::Client) => return Refusal::Unreadable(Unreadable::CutOff).into(),
-            Some(broken @ (Broken::Stopped | Broken::Withdrawn)) => {
+            Some(broken @ (Broken::Stopped | Broken::Withdrawn | Broken::Unconfirmed)) => {
                 return Fault::UpstreamBroken(broken.to_string()).into();
             }
             _ => {}

@@ -31,8 +31,8 @@ use crate::{
 /// Walks a call through every gate, in order, and answers it.
 ///
 /// Each gate takes what the gate before it returned, so none can be skipped or swapped. Whatever happens, the
-/// record is closed. Run it on a task of its own: a client that hangs up must not cut it between the intent
-/// and the outcome.
+/// record is closed. Run it so that it outlives the connection: a client that hangs up must not cut it between the
+/// intent and the outcome.
 ///
 /// # Errors
 /// The [`Stop`] that ended the walk: a refusal, or a fault. Nothing was forwarded unless it says so.
@@ -66,7 +66,11 @@ pub async fn walk(arrival: Arrival, gateway: &Gateway) -> Result<Reply, Stop> {
         let call = approve(call, &world, gateway, &mut record).await?;
         let call = record.intent(call, &gateway.freshness, &gateway.recording).await?;
         let call = inject_credential(call, &gateway.freshness, &gateway.credentials).await?;
-        measured(forward(call, gateway, record.trace.as_mut()), at, gateway).await
+        let sent = gateway.clock.now().monotonic;
+        gateway.timings.gates.observe(sent.saturating_sub(at.monotonic));
+        let reply = forward(call, gateway, record.trace.as_mut()).await;
+        gateway.timings.upstream.observe(gateway.clock.now().monotonic.saturating_sub(sent));
+        reply
     }
     .await;
 
@@ -79,22 +83,12 @@ pub async fn walk(arrival: Arrival, gateway: &Gateway) -> Result<Reply, Stop> {
     record.close(answer, &gateway.bodies, &gateway.bounds).await
 }
 
-/// Counts how long the gates took, and then the upstream.
-async fn measured<T>(forwarding: impl Future<Output = T>, at: Now, gateway: &Gateway) -> T {
-    let sent = gateway.clock.now().monotonic;
-    gateway.timings.gates.observe(sent.saturating_sub(at.monotonic));
-    let answer = forwarding.await;
-    gateway.timings.upstream.observe(gateway.clock.now().monotonic.saturating_sub(sent));
-    answer
-}
-
 /// Walks what was held and approved: the same gates, but for those that were passed before people were asked. It is
-/// claimed first, so that nobody else ever sends it; what is wrong with it afterwards ends it for good. Whether it was
-/// claimed.
+/// claimed first, so that nobody else ever sends it; what is wrong with it afterwards ends it for good.
 ///
 /// # Errors
-/// A [`Fault`] before it is claimed: it stays approved.
-pub(crate) async fn resume(resumed: Resumed, gateway: &Gateway) -> Result<bool, Fault> {
+/// A [`Fault`] before it is known to be claimed: it stays approved, or is ended when it turns out to be claimed all the same.
+pub(crate) async fn resume(resumed: Resumed, gateway: &Gateway) -> Result<(), Fault> {
     let Resumed { arrival, proof, destination, approvers, approval, asked } = resumed;
     let (at, approval_id) = (arrival.at, approval.held.id);
     let mut world = gateway.freshness.world(at).await?;
@@ -111,10 +105,17 @@ pub(crate) async fn resume(resumed: Resumed, gateway: &Gateway) -> Result<bool, 
         Ok(exchange) => record.intent_of(exchange, &arrival.headers, &gateway.recording),
         Err(_) => return Err(Fault::Internal),
     };
-    let claimed = record.claim(execution, intent).await;
-    if !matches!(claimed, Ok(Written::Done)) {
-        record.forget();
-        return claimed.map(|_| false);
+    match record.claim(execution, intent).await {
+        Ok(Written::Done) => {}
+        // Somebody else was quicker, or it had ended before.
+        Ok(Written::ConditionFailed) => {
+            record.forget();
+            return Ok(());
+        }
+        Err(fault) => {
+            record.forget();
+            return Err(fault);
+        }
     }
     gateway.approvals.tell();
 
@@ -123,7 +124,9 @@ pub(crate) async fn resume(resumed: Resumed, gateway: &Gateway) -> Result<bool, 
         let call = authorize(call, &mut world, gateway, &mut record.draft).await?;
         assess_again(&call, approval.held.risk.as_ref(), &world, &gateway.risk)?;
         let call = decided(call, &approval, &destination, approvers, &world, &mut record.draft)?;
-        let call = record.intended(call, &gateway.freshness)?;
+        // The gateway may have stood still for so long that others took it for dead.
+        gateway.approvals.is_still_ours(&approval_id).await?;
+        let call = record.intended(call, &gateway.freshness).await?;
         let call = inject_credential(call, &gateway.freshness, &gateway.credentials).await?;
         forward(call, gateway, record.trace.as_mut()).await
     }
@@ -133,7 +136,7 @@ pub(crate) async fn resume(resumed: Resumed, gateway: &Gateway) -> Result<bool, 
         tracing::info!("the approved call {approval_id} failed: {stop:?}");
     }
     gateway.approvals.tell();
-    Ok(true)
+    Ok(())
 }
 
 /// Says who asks for something that the gateway answers itself, such as the list of services, and what the world is

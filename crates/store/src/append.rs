@@ -4,6 +4,7 @@
 //! so one hop to SQLite's thread and one flush. Entries with changes are rare and go through a transaction.
 
 mod postgres;
+mod settle;
 mod sqlite;
 
 use std::{collections::BTreeSet, sync::Arc};
@@ -15,7 +16,9 @@ use crate::{
     Applied, Entry, Store, StoreError, change,
     hand::Hand,
     sql::{self, Connection, in_time},
+    weather::{self, Step},
 };
+pub use settle::Unanswered;
 use sqlite::Inserts;
 
 /// The most events of one statement.
@@ -62,11 +65,13 @@ impl Store {
     ///
     /// When this returns `Ok`, every `Done` is as durable as [`Store::sync`] says. Entries without changes are
     /// one statement a group; a group with changes is one transaction. An entry that cannot be written does
-    /// not take others of its group with it.
+    /// not take others of its group with it; where the store fails after that, those that are left have
+    /// [`Applied::Failed`] with an error that is not [of one entry](StoreError::is_of_one_entry).
     ///
     /// # Errors
     /// [`StoreError`] when the store itself fails: then nothing of the failing group and what follows it is
-    /// written, groups before it are.
+    /// written, groups before it are. [`StoreError::Unanswered`] when nobody can say whether the failing group is
+    /// written; [`Store::settle`] finds out.
     pub async fn append(&self, entries: &[Entry]) -> Result<Vec<Applied>, StoreError> {
         let mut writer = self.writer.lock().await;
         let mut applied = Vec::with_capacity(entries.len());
@@ -80,6 +85,14 @@ impl Store {
             }
         }
         Ok(applied)
+    }
+
+    /// One commit that changes nothing: whether the store takes what is written.
+    ///
+    /// # Errors
+    /// [`StoreError`] when it does not.
+    pub async fn touch(&self) -> Result<(), StoreError> {
+        self.writer.lock().await.touch().await
     }
 }
 
@@ -119,20 +132,21 @@ impl Writer {
         // While nobody else appends, one statement is all.
         let Some(head) = self.head.take() else { return self.append_under_lock(events).await };
         let (linked, next) = link(events.iter().copied(), &self.name, head);
-        let first = linked.first().map(|first| (first.seq, first.hash));
-        match self.insert(linked).await {
-            Ok(()) => self.wrote(head, next),
+        let inserted = {
+            let Self { hand, inserts, .. } = self;
+            // Without a connection nothing was sent: nothing to be in doubt about.
+            let mut connection = hand.connection().await?;
+            // A statement that is a transaction by itself.
+            weather::step(Step::Commit, insert_in(&mut connection, inserts, linked, head)).await
+        };
+        match inserted {
+            Ok(true) => self.wrote(head, next),
+            Ok(false) => self.append_under_lock(events).await?,
             Err(error) if error.is_duplicate() => self.append_under_lock(events).await?,
             // Whether an error came before or after the commit is unknown; the row itself tells.
-            Err(error) => self.settle(first, next, error).await?,
+            Err(error) => self.look_for(Unanswered::events(next, events.len(), error)).await?,
         }
         Ok(())
-    }
-
-    /// A statement that is a transaction by itself.
-    async fn insert(&mut self, rows: Vec<Linked<'_>>) -> Result<(), StoreError> {
-        let Self { hand, inserts, .. } = self;
-        insert_in(&mut hand.connection().await?, inserts, rows).await
     }
 
     /// Where others append too, the head is read and followed in one transaction.
@@ -140,11 +154,11 @@ impl Writer {
         let mut transaction = self.hand.begin().await?;
         let head = read_head(&mut transaction).await?;
         let (linked, next) = link(events.iter().copied(), &self.name, head);
-        let first = linked.first().map(|first| (first.seq, first.hash));
-        insert_in(&mut transaction, &self.inserts, linked).await?;
+        // It was read in this transaction, so it is there.
+        insert_in(&mut transaction, &self.inserts, linked, head).await?;
         match transaction.commit().await {
             Ok(()) => self.wrote(head, next),
-            Err(error) => self.settle(first, next, error.into()).await?,
+            Err(error) => self.look_for(Unanswered::events(next, events.len(), error.into())).await?,
         }
         Ok(())
     }
@@ -168,11 +182,20 @@ impl Writer {
                     applied.push(Applied::Failed(error));
                     return Ok(());
                 }
+                let mut is_away = false;
                 for entry in group {
+                    // Where the store went away meanwhile, nobody waits for that once more with each of the rest.
+                    if is_away {
+                        applied.push(Applied::Failed(StoreError::Untried));
+                        continue;
+                    }
                     let result = self.transact(std::slice::from_ref(entry)).await;
                     applied.push(match result.map(|mut results| results.pop()) {
                         Ok(result) => result.unwrap_or(Applied::ConditionFailed),
-                        Err(error) => Applied::Failed(error),
+                        Err(error) => {
+                            is_away = !error.is_of_one_entry();
+                            Applied::Failed(error)
+                        }
                     });
                 }
             }
@@ -184,8 +207,11 @@ impl Writer {
     /// Conditions first; then the events of what was changed are linked and inserted; then the commit.
     async fn transact(&mut self, group: &[Entry]) -> Result<Vec<Applied>, StoreError> {
         self.head = None;
-        let node = self.hand.node();
+        let number = self.hand.number();
         let mut transaction = self.hand.begin().await?;
+        // Not before: the connection may have been made anew. A claim bears the number whose lock the connection has that
+        // commits it.
+        let node = number.get();
         let (mut results, mut events) = (Vec::with_capacity(group.len()), Vec::new());
         let mut moved = BTreeSet::new();
         for entry in group {
@@ -207,37 +233,16 @@ impl Writer {
         }
         let head = read_head(&mut transaction).await?;
         let (linked, next) = link(events, &self.name, head);
-        let first = linked.first().map(|first| (first.seq, first.hash));
-        insert_in(&mut transaction, &self.inserts, linked).await?;
+        // It was read in this transaction, so it is there.
+        insert_in(&mut transaction, &self.inserts, linked, head).await?;
         for area in moved {
             bump(&mut transaction, area).await?;
         }
         match transaction.commit().await {
             Ok(()) => self.wrote(head, next),
-            Err(error) => self.settle(first, next, error.into()).await?,
+            Err(error) => self.look_for(Unanswered::entries(next, &results, error.into())).await?,
         }
         Ok(results)
-    }
-
-    /// After an error whose outcome is unknown: is the first record there, with its hash? Then all are. It is looked up
-    /// under the lock: on a server the commit may still be under way without us.
-    async fn settle(
-        &mut self,
-        first: Option<(i64, [u8; 32])>,
-        next: Head,
-        error: StoreError,
-    ) -> Result<(), StoreError> {
-        let Some((seq, hash)) = first else { return Err(error) };
-        let Ok(mut transaction) = self.hand.begin().await else { return Err(error) };
-        let select = sql::query_scalar::<Vec<u8>>("SELECT hash FROM audit WHERE seq = $1").bind(seq);
-        match select.fetch_optional(&mut transaction).await {
-            Ok(Some(stored)) if stored == hash => {
-                drop(transaction);
-                self.own = Some(next);
-                Ok(())
-            }
-            _ => Err(error),
-        }
     }
 }
 
@@ -255,27 +260,28 @@ pub async fn bump(connection: &mut Connection<'_>, area: &str) -> Result<(), Sto
     Ok(())
 }
 
-/// Inserts events by one statement.
+/// Inserts events by one statement behind `after`; whether they were. On a file they always are: it forgets nothing.
 async fn insert_in(
     connection: &mut Connection<'_>,
     inserts: &Inserts,
     rows: Vec<Linked<'_>>,
-) -> Result<(), StoreError> {
-    match connection.into() {
+    after: Head,
+) -> Result<bool, StoreError> {
+    let inserted = match connection.into() {
         sql::Target::Sqlite(connection) => {
-            inserts.statement(rows).execute(connection).await?;
+            weather::still(inserts.statement(rows).execute(connection)).await?.rows_affected()
         }
         sql::Target::Postgres(connection) => {
-            in_time(postgres::statement(rows).execute(connection)).await?;
+            in_time(postgres::statement(rows, after).execute(connection)).await?.rows_affected()
         }
         // A connection is no pool.
-        sql::Target::SqlitePool(_) | sql::Target::PostgresPool(_) => {}
-    }
-    Ok(())
+        sql::Target::SqlitePool(_) | sql::Target::PostgresPool(_) => 0,
+    };
+    Ok(inserted > 0)
 }
 
 /// The end of a chain as it is stored.
-async fn read_head(connection: &mut Connection<'_>) -> Result<Head, StoreError> {
+pub async fn read_head(connection: &mut Connection<'_>) -> Result<Head, StoreError> {
     let last = "SELECT seq, hash FROM audit ORDER BY seq DESC LIMIT 1";
     let Some(row) = sql::query(last).fetch_optional(connection).await? else {
         return Ok(Head::START);

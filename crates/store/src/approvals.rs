@@ -21,7 +21,7 @@ use crate::{Store, StoreError, append, row::micros};
 pub use history::Before;
 pub use inbox::InboxCursor;
 use row::select;
-pub use write::{cancel, claim, close, decide, expire, hold, resolve};
+pub use write::{cancel, claim, close, decide, expire, hold, resolve, withdraw};
 
 /// How many approvals are forgotten at once: so few that calls do not wait for it.
 const FORGOTTEN_AT_ONCE: i64 = 100;
@@ -46,6 +46,14 @@ pub enum FoundApproval {
     One(Box<Approval>),
     /// Several; the first ten ids.
     Several(Vec<ApprovalId>),
+}
+
+/// Approved calls of an older copy of a store may have been sent by whoever used the store since: here they count as being
+/// sent by nobody, which makes them `unknown` at the next start, and nobody sends them again. How many.
+pub async fn doubt_approved(connection: &mut Connection<'_>, at: Timestamp) -> Result<u64, StoreError> {
+    let update =
+        "UPDATE approvals SET status = 'executing', claimed_at = $1, node = 0 WHERE status = 'approved'";
+    Ok(sql::query(update).bind(micros(at)).patiently().execute(connection).await?)
 }
 
 impl Store {
@@ -204,9 +212,9 @@ impl Store {
         Ok(due)
     }
 
-    /// What has been executing since before `claimed_before`: to be closed as unknown with
+    /// What this gateway, or nobody any more, has been executing since before `claimed_before`: to be closed as unknown with
     /// [`crate::Change::CloseApproval`], never to be taken over. To be asked with a moment that no execution lasts as
-    /// long as.
+    /// long as. What others execute is theirs to judge, by their clocks and their time-outs.
     ///
     /// # Errors
     /// [`StoreError`] when the store does not answer or a row is damaged.
@@ -215,8 +223,20 @@ impl Store {
         claimed_before: Timestamp,
         limit: u32,
     ) -> Result<Vec<Approval>, StoreError> {
-        let which = "WHERE status = 'executing' AND claimed_at < $1 ORDER BY claimed_at LIMIT $2";
-        self.select(which, &[Value::from(micros(claimed_before)), Value::from(limit)]).await
+        let which = "WHERE status = 'executing' AND node IN (0, $1) AND claimed_at < $2 \
+                     ORDER BY claimed_at LIMIT $3";
+        let values = [self.number.get().into(), micros(claimed_before).into(), limit.into()];
+        self.select(which, &values).await
+    }
+
+    /// Whether this gateway executes it, under the number that it has now.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the store does not answer.
+    pub async fn executes(&self, id: &ApprovalId) -> Result<bool, StoreError> {
+        let select = "SELECT count(*) FROM approvals WHERE id = $1 AND status = 'executing' AND node = $2";
+        let query = sql::query_scalar::<i64>(select).bind(id.as_str()).bind(self.number.get());
+        Ok(query.fetch_one(&self.readers).await? > 0)
     }
 
     /// What was executing when its gateway ended (see [`Store::serve`] and [`Store::disown_the_dead`]): to be closed as

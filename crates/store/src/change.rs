@@ -7,7 +7,7 @@ use domain::names::ServiceName;
 use crate::sql::{self, Connection};
 use crate::{
     Change, StoreError, approvals, credentials, idempotency, identities::state_word, keyring, kill,
-    operators, row::micros, services, sessions, tools, verifier,
+    operators, retain, row::micros, services, sessions, tools, verifier,
 };
 
 /// Makes the change, if its condition holds; says whether it did. `node`: the gateway that claims.
@@ -27,10 +27,22 @@ pub async fn apply(connection: &mut Connection<'_>, change: &Change, node: i64) 
             let query = query.bind(scope_text(scope)).bind(was.as_str()).bind(scope_text(had));
             query.execute(connection).await?
         }
-        Change::SetAgentState { name, state } => {
-            let update =
-                "UPDATE agents SET state = $2 WHERE name = $1 AND state <> $2 AND state <> 'deleted'";
-            sql::query(update).bind(name.as_str()).bind(state_word(*state)).execute(connection).await?
+        Change::SetAgentState { name, state, seen } => {
+            let update = match seen {
+                None => "UPDATE agents SET state = $2 WHERE name = $1 AND state <> $2 AND state <> 'deleted'",
+                Some(_) => {
+                    "UPDATE agents SET state = $2 WHERE name = $1 AND state <> $2 AND state <> 'deleted' \
+                     AND role = $3 AND scope = $4 AND state = $5"
+                }
+            };
+            let query = sql::query(update).bind(name.as_str()).bind(state_word(*state));
+            let query = match seen {
+                None => query,
+                Some((role, scope, state)) => {
+                    query.bind(role.as_str()).bind(scope_text(scope)).bind(state_word(*state))
+                }
+            };
+            query.execute(connection).await?
         }
         Change::CreateKey(key) => {
             let insert = "INSERT INTO keys (id, agent, verifier, created_at, expires_at) \
@@ -69,9 +81,17 @@ pub async fn apply(connection: &mut Connection<'_>, change: &Change, node: i64) 
             }
             done
         }
-        Change::RemoveService(name) => {
-            let delete = "DELETE FROM services WHERE name = $1";
-            let done = sql::query(delete).bind(name.as_str()).execute(&mut *connection).await?;
+        Change::RemoveService { name, seen } => {
+            let delete = match seen {
+                None => "DELETE FROM services WHERE name = $1",
+                Some(_) => "DELETE FROM services WHERE name = $1 AND revision = $2",
+            };
+            let query = sql::query(delete).bind(name.as_str());
+            let query = match seen {
+                None => query,
+                Some(revision) => query.bind(*revision),
+            };
+            let done = query.execute(&mut *connection).await?;
             if done > 0 {
                 services::put_documentation(connection, name, None).await?;
                 credentials::drop_all_but(connection, name, &BTreeSet::new()).await?;
@@ -96,6 +116,7 @@ pub async fn apply(connection: &mut Connection<'_>, change: &Change, node: i64) 
             let query = sql::query(update).bind(service.as_str()).bind(name.as_str());
             query.bind(i64::try_from(*version).unwrap_or(i64::MAX)).execute(connection).await?
         }
+        Change::DropOldest(oldest) => return retain::drop_oldest(connection, *oldest).await,
         Change::CreateOperator(operator) => return operators::create(connection, operator).await,
         Change::SetOperatorState { email, state, at } => {
             return operators::set_state(connection, email, *state, *at).await;
@@ -103,8 +124,9 @@ pub async fn apply(connection: &mut Connection<'_>, change: &Change, node: i64) 
         Change::SetOperatorRole { email, from, to } => {
             return operators::set_role(connection, email, *from, *to).await;
         }
-        Change::ResetOperator { email, password_hash, at } => {
-            return operators::reset(connection, email, password_hash, *at).await;
+        Change::ResetOperator { email, password_hash, replaces, at } => {
+            let hashes = (replaces.as_deref(), password_hash.as_str());
+            return operators::reset(connection, email, hashes, *at).await;
         }
         Change::CreateToken { token, password_hash } => {
             return operators::create_token(connection, token, password_hash).await;
@@ -116,7 +138,7 @@ pub async fn apply(connection: &mut Connection<'_>, change: &Change, node: i64) 
         Change::EndSession { id, at } => return sessions::end(connection, *id, *at).await,
         Change::TurnKillOn(kill) => return kill::turn_on(connection, kill).await,
         Change::TurnKillOff(kill) => return kill::turn_off(connection, kill).await,
-        Change::ClaimIdempotency(claim) => return idempotency::claim(connection, claim, node).await,
+        Change::ClaimIdempotency(claim) => return idempotency::claim_free(connection, claim, node).await,
         Change::SettleIdempotency { agent, key, call, settled } => {
             return idempotency::settle(connection, agent, key, *call, settled).await;
         }
@@ -127,6 +149,7 @@ pub async fn apply(connection: &mut Connection<'_>, change: &Change, node: i64) 
         Change::CancelApproval { id, agent, at } => {
             return approvals::cancel(connection, id, agent, *at).await;
         }
+        Change::WithdrawHold { id, at } => return approvals::withdraw(connection, id, *at).await,
         Change::ExpireApproval { id, at } => return approvals::expire(connection, id, *at).await,
         Change::ClaimApproval { id, call, at } => {
             return approvals::claim(connection, id, (*call, node), *at).await;
@@ -145,7 +168,8 @@ pub async fn apply(connection: &mut Connection<'_>, change: &Change, node: i64) 
 /// The revision that the change moves: `world` where running gateways must read their snapshot again.
 pub fn area(change: &Change) -> Option<&'static str> {
     match change {
-        Change::CreateOperator(_)
+        Change::DropOldest(_)
+        | Change::CreateOperator(_)
         | Change::SetOperatorState { .. }
         | Change::SetOperatorRole { .. }
         | Change::ResetOperator { .. }
@@ -158,6 +182,7 @@ pub fn area(change: &Change) -> Option<&'static str> {
         Change::HoldCall(_)
         | Change::DecideApproval { .. }
         | Change::CancelApproval { .. }
+        | Change::WithdrawHold { .. }
         | Change::ExpireApproval { .. }
         | Change::ClaimApproval { .. }
         | Change::CloseApproval(_)

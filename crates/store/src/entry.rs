@@ -18,7 +18,7 @@ use domain::{
 };
 use jiff::Timestamp;
 
-use crate::{PutTools, StoreError};
+use crate::{Oldest, PutTools, StoreError};
 
 /// One event, and the change it tells of. Both are committed together.
 #[derive(Debug, Clone)]
@@ -51,12 +51,14 @@ pub enum Change {
         /// Its scope from now on.
         scope: BTreeSet<ServiceName>,
     },
-    /// Disables, enables, deletes. Condition: the agent is in another state, and not deleted.
+    /// Disables, enables, deletes. Condition: the agent is in another state, not deleted, and as `seen` where that says.
     SetAgentState {
         /// Which agent.
         name: AgentName,
         /// Its state from now on.
         state: AgentState,
+        /// Its role, scope and state as whoever asks has seen them; `None`: whatever they are.
+        seen: Option<(RoleName, BTreeSet<ServiceName>, AgentState)>,
     },
     /// A new key. Condition: its agent exists and is not deleted, its id and its MAC are new.
     CreateKey(Key),
@@ -78,8 +80,14 @@ pub enum Change {
         /// The credentials whose values stay; those of all others are dropped.
         keeps: BTreeSet<CredentialName>,
     },
-    /// Removes a service, the values of its credentials and its documentation. Condition: it exists.
-    RemoveService(ServiceName),
+    /// Removes a service, the values of its credentials and its documentation. Condition: it exists, with the revision
+    /// `seen` where that says.
+    RemoveService {
+        /// Which service.
+        name: ServiceName,
+        /// The revision that whoever asks has seen; `None`: whatever it is.
+        seen: Option<i64>,
+    },
     /// What is known of a service's tools. Condition: the service is there; what is kept has the revision `replaces`.
     PutTools(Box<PutTools>),
     /// An operator accepts a tool as it is defined now. Condition: it is defined so now, its definition is kept, and no
@@ -126,6 +134,9 @@ pub enum Change {
         /// The version that the event names.
         version: u64,
     },
+    /// Drops the oldest events of the trail; the event must tell which. Condition: the last of them is there with its hash,
+    /// and is not the newest.
+    DropOldest(Oldest),
     /// A new operator. Condition: the address is new.
     CreateOperator(Operator),
     /// Disables, enables; disabling ends their sessions. Condition: the operator is in another state; another active
@@ -148,12 +159,14 @@ pub enum Change {
         to: OperatorRole,
     },
     /// Another password; their tokens are revoked, their sessions end, wrong passwords are forgotten. Condition: the
-    /// operator exists.
+    /// operator exists, and has the password `replaces` where that says.
     ResetOperator {
         /// Who.
         email: Email,
         /// argon2id in PHC form.
         password_hash: String,
+        /// The hash that the old password was compared with; `None`: whatever it is.
+        replaces: Option<String>,
         /// When.
         at: Timestamp,
     },
@@ -242,6 +255,14 @@ pub enum Change {
         id: ApprovalId,
         /// Whose.
         agent: AgentName,
+        /// When.
+        at: Timestamp,
+    },
+    /// The gateway takes back what it has held and could not tell the agent of: an identical call is a new call at once.
+    /// Condition: it is pending; what people approved by then is sent.
+    WithdrawHold {
+        /// Which approval.
+        id: ApprovalId,
         /// When.
         at: Timestamp,
     },
@@ -361,6 +382,7 @@ pub enum Applied {
     Done,
     /// The change's condition did not hold; neither change nor event is written.
     ConditionFailed,
-    /// This entry cannot be written, though others of its group can.
+    /// This entry cannot be written, though others of its group can; or, where the error is not
+    /// [of one entry](StoreError::is_of_one_entry), the store failed after others were written: it can be tried again.
     Failed(StoreError),
 }

@@ -3,7 +3,7 @@
 
 use domain::{
     idempotency::IdempotencyKey,
-    names::{AgentName, CallId},
+    names::{AgentName, ApprovalId, CallId},
 };
 use jiff::Timestamp;
 
@@ -31,6 +31,8 @@ pub enum KnownState {
     Done(Vec<u8>),
     /// Its answer is lost.
     Unknown,
+    /// Its answer is lost, and an operator has found out since that it happened: by which approval it was sent.
+    Happened(ApprovalId),
 }
 
 impl Store {
@@ -44,8 +46,11 @@ impl Store {
         key: &IdempotencyKey,
         now: Timestamp,
     ) -> Result<Option<KnownKey>, StoreError> {
-        let select = "SELECT fingerprint, state, answer FROM idempotency \
-                      WHERE agent = $1 AND key = $2 AND expires_at > $3";
+        // Only a call whose answer is lost is looked for among those that people resolved.
+        let select = "SELECT fingerprint, state, answer, CASE WHEN state = 'unknown' THEN \
+                      (SELECT max(id) FROM approvals WHERE approvals.agent = idempotency.agent \
+                      AND approvals.call_id = idempotency.call_id AND status = 'executed' AND resolved_by IS NOT NULL) \
+                      END FROM idempotency WHERE agent = $1 AND key = $2 AND expires_at > $3";
         let query = sql::query(select).bind(agent.as_str()).bind(key.as_str()).bind(micros(now));
         let Some(row) = query.fetch_optional(&self.readers).await? else { return Ok(None) };
         let damaged = || StoreError::damaged(format!("an idempotency key of `{agent}`"));
@@ -53,7 +58,10 @@ impl Store {
         let state = match (state, row.try_get::<Option<Vec<u8>>>(2)?) {
             ("in_progress", None) => KnownState::InProgress,
             ("done", Some(sealed)) => KnownState::Done(sealed),
-            ("unknown", None) => KnownState::Unknown,
+            ("unknown", None) => match row.try_get::<Option<&str>>(3)? {
+                None => KnownState::Unknown,
+                Some(id) => KnownState::Happened(ApprovalId::parse(id).ok_or_else(damaged)?),
+            },
             _ => return Err(damaged()),
         };
         Ok(Some(KnownKey { fingerprint: fingerprint.try_into().map_err(|_| damaged())?, state }))
@@ -79,7 +87,7 @@ impl Store {
     /// [`StoreError`] when the store does not answer.
     pub async fn forget_keys(&self, now: Timestamp) -> Result<bool, StoreError> {
         let delete = "DELETE FROM idempotency WHERE (agent, key) IN \
-                      (SELECT agent, key FROM idempotency WHERE expires_at <= $1 LIMIT $2)";
+                      (SELECT agent, key FROM idempotency WHERE expires_at <= $1 AND state <> 'in_progress' LIMIT $2)";
         let mut writer = self.writer.lock().await;
         let mut transaction = writer.begin().await?;
         let query = sql::query(delete).bind(micros(now)).bind(FORGOTTEN_AT_ONCE);
@@ -89,7 +97,23 @@ impl Store {
     }
 }
 
-/// Makes the row; whether the key was free. `node`: the gateway that sends the call.
+/// Makes the row; whether the key was free: a call that is held under it, maybe at another gateway with another policy, has
+/// it as well. `node`: the gateway that sends the call.
+pub async fn claim_free(
+    connection: &mut Connection<'_>,
+    wanted: &IdempotencyClaim,
+    node: i64,
+) -> Result<bool, StoreError> {
+    let select = "SELECT count(*) FROM approvals WHERE agent = $1 AND idempotency_key = $2 AND live = 1 \
+                  AND idempotency_key IS NOT NULL";
+    let query = sql::query_scalar::<i64>(select).bind(wanted.agent.as_str()).bind(wanted.key.as_str());
+    if query.fetch_one(&mut *connection).await? > 0 {
+        return Ok(false);
+    }
+    claim(connection, wanted, node).await
+}
+
+/// The same, for the call itself that was held under the key.
 pub async fn claim(
     connection: &mut Connection<'_>,
     claim: &IdempotencyClaim,

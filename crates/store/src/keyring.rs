@@ -1,4 +1,4 @@
-//! The vault's key ring as rows. They change as a whole: whoever changes them says what they were worked out from.
+//! The vault's key ring as rows. It changes as a whole, and every change names the state it was worked out from.
 
 use domain::keyring::RingKey;
 use jiff::Timestamp;

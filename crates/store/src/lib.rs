@@ -5,22 +5,29 @@
 
 mod append;
 mod approvals;
+mod backup;
 mod calls;
 mod change;
+mod copy;
+mod counted;
 mod credentials;
 mod entry;
 mod events;
 mod fault;
+mod fresh_file;
 mod hand;
 mod idempotency;
 mod identities;
 mod keyring;
 mod kill;
+mod moment;
 mod notify;
 mod open;
 mod operators;
 mod place;
 mod postgres;
+mod restore;
+mod retain;
 mod row;
 mod schema;
 mod sealed;
@@ -31,15 +38,20 @@ mod sql;
 mod sqlite;
 mod tallies;
 mod tools;
+mod turn;
 mod verifier;
 mod verify;
+mod weather;
 
 use std::{sync::Arc, time::Duration};
 
-use domain::clock::Clock;
+use domain::clock::{Apart, Clock};
 use tokio::sync::Mutex;
 
+pub use append::Unanswered;
 pub use approvals::{ApprovalQuery, Before, FoundApproval, InboxCursor};
+pub use backup::{Backup, backup};
+pub use copy::{Copied, CopyStep, copy};
 pub use credentials::StoredCredential;
 pub use entry::{Applied, Change, Closed, Entry, HoldCall, IdempotencyClaim, SealedBody, Settled};
 pub use events::{EventRow, OfCall, Order, Query};
@@ -50,14 +62,21 @@ pub use keyring::StoredTerm;
 pub use notify::News;
 pub use open::{Birth, StoreOptions, Sync};
 pub use operators::{StoredOperator, WrongPasswords};
-pub use place::{NoServerUrl, Place, ServerUrl};
+pub use place::{BadServerUrl, Place, ServerUrl};
+pub use restore::Staged;
+pub use retain::{ACTION as RETAIN, Oldest};
+pub use row::hex as hash_from_hex;
 pub use sealed::{SealedPlace, SealedRow, SealedTable};
 pub use services::StoredService;
 pub use sessions::Rotation;
 pub use snapshot::Snapshot;
+pub use sqlite::step_back;
 pub use tallies::Tally;
 pub use tools::{PutTool, PutTools, StoredTool};
+pub use turn::Turn;
 pub use verify::{Broken, Newest, Verification};
+#[cfg(feature = "simulation")]
+pub use weather::{Fate, Reader, Step, Weather, in_weather};
 
 /// The open store: one connection that writes, and a few that read.
 ///
@@ -65,6 +84,7 @@ pub use verify::{Broken, Newest, Verification};
 /// what the others appended.
 pub struct Store {
     writer: Arc<Mutex<append::Writer>>,
+    number: hand::Number,
     readers: sql::Pool,
     /// What the lease rests on: on a server it must not wait for reads of calls.
     lookout: sql::Pool,
@@ -88,12 +108,20 @@ impl Changes {
 }
 
 /// What [`Store::check`] found.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Check {
+    /// Which database it is: `SQLite` or `Postgres`.
+    pub kind: &'static str,
     /// The schema's number.
     pub schema: i64,
     /// How long one small commit took; with [`Sync::Flush`] that is a flush of the disk.
     pub flush: Duration,
+    /// The version of TLS on the way to a server, in the server's words: `TLSv1.3`.
+    pub tls: Option<String>,
+    /// The role that owns the tables' schema on a server, where that is not the one that is connected.
+    pub other_owner: Option<String>,
+    /// How far a server's clock is from ours.
+    pub clock: Option<Apart>,
 }
 
 impl Store {
@@ -109,9 +137,10 @@ impl Store {
     /// waits for them, and the one writer.
     #[must_use]
     pub fn for_people(&self) -> Self {
-        let readers = open::readers(&self.place, open::PEOPLES_READERS_MAX);
+        let readers = open::peoples_readers(&self.place);
         Self {
             writer: Arc::clone(&self.writer),
+            number: self.number.clone(),
             lookout: readers.clone(),
             readers,
             place: self.place.clone(),
@@ -145,8 +174,15 @@ impl Store {
         &self.place
     }
 
+    /// Whether several gateways may have it.
+    #[must_use]
+    pub fn is_shared(&self) -> bool {
+        matches!(self.place, Place::Server(_))
+    }
+
     /// Makes this the store of a gateway that lets calls in, until it ends. On a file there is one such gateway, on a
-    /// server there are several, each with a number; what an earlier one of this number left unfinished is nobody's.
+    /// server there are several, each with a number of its own; what those left unfinished that do not live any more is
+    /// nobody's.
     ///
     /// # Errors
     /// [`StoreError::Served`] when another gateway has the file, else whatever the store says.
@@ -154,8 +190,9 @@ impl Store {
         self.writer.lock().await.hand().serve().await
     }
 
-    /// Looks for gateways that share this store and do not live any more; whether they left something unfinished. It is
-    /// nobody's from now on, and [`Store::lose_claims`] and [`Store::lost_executions`] find it.
+    /// Looks for gateways that share this store and do not live any more; whether something unfinished is nobody's, which
+    /// [`Store::lose_claims`] and [`Store::lost_executions`] find. To be called every second: one that was merely cut off
+    /// has as much time to come back as four calls take.
     ///
     /// # Errors
     /// [`StoreError`] when the store does not answer.
@@ -181,16 +218,39 @@ impl Store {
         })
     }
 
-    /// Whether the store can be read and written: reads the schema's number and commits one small row.
+    /// Whether the store can be read and written: reads the schema's number and commits one small row. Of a server also
+    /// what is to be known of the way to it and of its clock.
     ///
     /// # Errors
     /// [`StoreError`] when it cannot.
     pub async fn check(&self, clock: &dyn Clock) -> Result<Check, StoreError> {
-        let schema = schema::number(&mut self.readers.acquire().await?).await?;
+        let mut connection = self.readers.acquire().await?;
+        let schema = schema::number(&mut connection).await?;
+        let (tls, other_owner, apart) = match (&mut connection).into() {
+            sql::Target::Postgres(connection) => (
+                postgres::tls(connection).await?,
+                postgres::other_owner(connection).await?,
+                Some(postgres::clock(connection, clock).await?),
+            ),
+            _ => (None, None, None),
+        };
         let mut writer = self.writer.lock().await;
         let before = clock.now().monotonic;
         writer.touch().await?;
-        Ok(Check { schema, flush: clock.now().monotonic.saturating_sub(before) })
+        let flush = clock.now().monotonic.saturating_sub(before);
+        Ok(Check { kind: self.place.kind(), schema, flush, tls, other_owner, clock: apart })
+    }
+
+    /// How far a server's clock is from ours; `None` for a file.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the store does not answer.
+    pub async fn clock(&self, clock: &dyn Clock) -> Result<Option<Apart>, StoreError> {
+        let mut connection = self.readers.acquire().await?;
+        match (&mut connection).into() {
+            sql::Target::Postgres(connection) => Ok(Some(postgres::clock(connection, clock).await?)),
+            _ => Ok(None),
+        }
     }
 
     /// Waits for running writes, copies the write-ahead log into the file, and closes all connections.

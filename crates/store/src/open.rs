@@ -5,7 +5,9 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use tokio::sync::Mutex;
 
-use crate::{Place, Store, StoreError, append::Writer, hand::Hand, postgres, schema, sql::Pool, sqlite};
+use crate::{
+    Place, Store, StoreError, append::Writer, hand::Hand, postgres, schema, sql::Pool, sqlite, weather,
+};
 
 const READERS_MAX: u32 = 4;
 /// On a server reads wait for the way there and back; more of them go at once.
@@ -13,7 +15,7 @@ const SERVERS_READERS_MAX: u32 = 16;
 /// How many connections look for changes.
 const LOOKOUTS_MAX: u32 = 2;
 /// How many connections read for people ([`Store::for_people`]).
-pub const PEOPLES_READERS_MAX: u32 = 2;
+const PEOPLES_READERS_MAX: u32 = 2;
 
 /// What a commit survives (`audit.sync`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,7 +51,7 @@ pub async fn open(options: &StoreOptions) -> Result<Store, StoreError> {
     let mut hand = match place {
         Place::File(path) => {
             sqlite::prepare_file(path, options.create.is_some())?;
-            Hand::Sqlite(sqlite::Hand::open(path, options.sync).await?)
+            Hand::Sqlite(weather::still(sqlite::Hand::open(path, options.sync)).await?)
         }
         Place::Server(url) => Hand::Postgres(postgres::Hand::open(url, options.sync).await?),
     };
@@ -59,7 +61,7 @@ pub async fn open(options: &StoreOptions) -> Result<Store, StoreError> {
             Place::Server(_) => StoreError::Missing { place: place.clone() },
         });
     }
-    schema::migrate(&mut hand, options.create.as_ref()).await?;
+    schema::migrate(&mut hand, place, options.create.as_ref()).await?;
     let mut connection = hand.connection().await?;
     let (install, writer_name) =
         (schema::meta(&mut connection, "install").await?, schema::meta(&mut connection, "writer").await?);
@@ -72,6 +74,7 @@ pub async fn open(options: &StoreOptions) -> Result<Store, StoreError> {
     let install = crate::row::hex(&install).ok_or_else(|| StoreError::damaged("an install id"))?;
     drop(connection);
     let writer_name: Arc<str> = writer_name.into();
+    let number = hand.number();
     let writer = Writer::new(hand, writer_name.clone());
     let (readers, lookout) = match place {
         Place::File(_) => {
@@ -82,6 +85,7 @@ pub async fn open(options: &StoreOptions) -> Result<Store, StoreError> {
     };
     Ok(Store {
         writer: Arc::new(Mutex::new(writer)),
+        number,
         readers,
         lookout,
         place: place.clone(),
@@ -91,10 +95,18 @@ pub async fn open(options: &StoreOptions) -> Result<Store, StoreError> {
     })
 }
 
-/// Connections that read, so many at most.
-pub fn readers(place: &Place, connections_max: u32) -> Pool {
+/// Connections that read for people.
+pub fn peoples_readers(place: &Place) -> Pool {
     match place {
-        Place::File(path) => Pool::Sqlite(sqlite::readers(path, connections_max)),
+        Place::File(path) => Pool::Sqlite(sqlite::peoples_readers(path, PEOPLES_READERS_MAX)),
+        Place::Server(url) => Pool::Postgres(postgres::readers(url, PEOPLES_READERS_MAX)),
+    }
+}
+
+/// Connections that read, so many at most.
+fn readers(place: &Place, connections_max: u32) -> Pool {
+    match place {
+        Place::File(path) => Pool::Sqlite(sqlite::readers(path, weather::connections(connections_max))),
         Place::Server(url) => Pool::Postgres(postgres::readers(url, connections_max)),
     }
 }

@@ -1,4 +1,4 @@
-//! Operators, their tokens, and how often somebody gave a wrong password for them: read and changed.
+//! Operators, their tokens, and how often a wrong password was given for them.
 
 use domain::{
     key::KeyMac,
@@ -216,11 +216,18 @@ pub async fn set_role(
 pub async fn reset(
     connection: &mut Connection<'_>,
     email: &Email,
-    password_hash: &str,
+    (replaces, password_hash): (Option<&str>, &str),
     at: Timestamp,
 ) -> Result<bool, StoreError> {
-    let update = "UPDATE operators SET password_hash = $2 WHERE email = $1";
+    let update = match replaces {
+        None => "UPDATE operators SET password_hash = $2 WHERE email = $1",
+        Some(_) => "UPDATE operators SET password_hash = $2 WHERE email = $1 AND password_hash = $3",
+    };
     let query = sql::query(update).bind(email.as_str()).bind(password_hash);
+    let query = match replaces {
+        None => query,
+        Some(hash) => query.bind(hash),
+    };
     if query.execute(&mut *connection).await? == 0 {
         return Ok(false);
     }

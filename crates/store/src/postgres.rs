@@ -3,6 +3,8 @@
 //! Tables are in a schema of their own, `toolgate`. Whoever writes takes one lock for the transaction, as SQLite has it
 //! anyway: what is read there stays so until the commit, whatever other gateways do (decision 0030).
 
+mod reach;
+
 use std::{
     sync::{
         Arc,
@@ -16,8 +18,11 @@ use sqlx::{
     postgres::{PgConnectOptions, PgListener, PgPoolOptions},
 };
 
+pub use reach::{clock, other_owner, tls};
+
 use crate::{
     ServerUrl, StoreError, Sync,
+    hand::{Number, Suspects},
     sql::{self, Connection, Link, in_time},
 };
 
@@ -31,8 +36,10 @@ const LISTEN_AGAIN: Duration = Duration::from_millis(500);
 const GATEWAYS: i32 = 0x6761_7465;
 /// The lock of the one gateway that notifies: "tell".
 const NOTIFIER: i32 = 0x7465_6c6c;
-/// How many gateways may share a store.
-const GATEWAYS_MAX: i32 = 1_000;
+/// How often a gateway that was cut off tries to have its number back, and the pause before the next try: over a slow line
+/// too it is done before who waits for the connection gives up.
+const TAKEN_BACK_TRIES: usize = 10;
+const TAKEN_BACK_PAUSE: Duration = Duration::from_millis(150);
 /// What is notified when a revision moves; the payload is the area.
 pub const CHANNEL: &str = "toolgate";
 
@@ -47,61 +54,75 @@ pub(crate) use writers_lock;
 
 /// Begins a transaction that no other writer is in. Each statement sees what was committed before it, and that is
 /// everything, once the lock is held.
-const BEGIN: &str = concat!("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; ", writers_lock!());
+const BEGIN: &str = concat!("BEGIN ISOLATION LEVEL READ COMMITTED; ", writers_lock!());
 
 /// The connection that writes: a pool of one, which makes it anew where it is broken, and which undoes what was given up
 /// half way without waiting for its next use. Others wait for that.
 pub struct Hand {
     pool: PgPool,
-    /// This gateway's number; 0 where it is none. Its lock lives as long as the connection that claims are made with:
-    /// whoever can take it knows that nobody claims under it any more.
-    number: Arc<AtomicI32>,
+    seat: Arc<Seat>,
+    /// The gateways whose lock was free when it was looked at last.
+    pub suspects: Suspects,
+}
+
+/// A gateway's number and the server's process that holds its lock. The lock lives as long as the connection that claims are
+/// made with: whoever can take it knows that nobody claims under it any more. No number is ever given to two gateways.
+#[derive(Default)]
+struct Seat {
+    number: Number,
+    backend: AtomicI32,
 }
 
 impl Hand {
     /// Connects, as durably as asked.
+    ///
+    /// # Errors
+    /// As [`reach::first`], and [`StoreError::NotDurable`].
     pub async fn open(url: &ServerUrl, sync: Sync) -> Result<Self, StoreError> {
         let synchronous = match sync {
             Sync::Flush => "on",
             Sync::Os => "off",
         };
-        let number = Arc::new(AtomicI32::new(0));
-        let own = Arc::clone(&number);
+        let seat = Arc::<Seat>::default();
+        let own = Arc::clone(&seat);
         let pool = pool(1)
             .after_connect(move |connection, _| {
                 let own = Arc::clone(&own);
-                Box::pin(async move { keep_number(connection, &own).await })
+                Box::pin(async move {
+                    refuse_standby(connection).await?;
+                    own.keep(connection).await
+                })
             })
             .connect_lazy_with(options(url).options([("synchronous_commit", synchronous)]));
-        let hand = Self { pool, number };
+        let mut connection = reach::first(&pool, url).await?;
         if sync == Sync::Flush {
-            read_back(&mut *hand.pool.acquire().await?).await?;
+            read_back(&mut connection).await?;
         }
-        Ok(hand)
+        drop(connection);
+        Ok(Self { pool, seat, suspects: Suspects::new() })
     }
 
     /// The connection.
     pub async fn connection(&self) -> Result<Connection<'static>, StoreError> {
-        Ok(Connection::Postgres(Link::Pooled(self.pool.acquire().await?)))
+        Ok(Connection::Postgres(Link::Pooled(Box::pin(self.pool.acquire()).await?)))
     }
 
     /// Begins a transaction that locks out other writers.
     pub async fn begin(&self) -> Result<Connection<'static>, StoreError> {
-        let transaction = in_time(self.pool.begin_with(BEGIN)).await?;
+        let transaction = in_time(Box::pin(self.pool.begin_with(BEGIN))).await?;
         Ok(Connection::Postgres(Link::Transaction(transaction)))
     }
 
-    /// This gateway's number; 0 where it is none.
-    pub fn number(&self) -> i64 {
-        self.number.load(Ordering::Relaxed).into()
+    /// This gateway's number.
+    pub fn number(&self) -> Number {
+        self.seat.number.clone()
     }
 
-    /// Takes the lowest number that no living gateway has.
+    /// Takes a number that no gateway has ever had.
     pub async fn serve(&self) -> Result<(), StoreError> {
         let mut connection = self.pool.acquire().await?;
-        let number = take_number(&mut connection, None).await?;
-        self.number.store(number.ok_or(StoreError::TooManyGateways)?, Ordering::Relaxed);
-        Ok(())
+        let number = new_number(&mut connection).await?;
+        Ok(self.seat.sit_down(&mut connection, number).await?)
     }
 
     /// Whether this is the gateway that notifies, of all that share the store. It stays so as long as it is connected.
@@ -115,24 +136,91 @@ impl Hand {
     }
 }
 
-/// A gateway that was cut off takes its number back, or another one where somebody else has it by now.
-async fn keep_number(connection: &mut PgConnection, own: &AtomicI32) -> Result<(), sqlx::Error> {
-    let known = own.load(Ordering::Relaxed);
-    if known != 0 {
-        let number = take_number(connection, Some(known)).await?;
-        own.store(number.unwrap_or(known), Ordering::Relaxed);
+impl Seat {
+    /// A gateway that was cut off takes its number back. Where it cannot it takes a new one, and what it was doing under the
+    /// old one is given up by whoever finds that lock free.
+    async fn keep(&self, connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+        let known = self.number.get();
+        if known == 0 {
+            return Ok(());
+        }
+        let number = match self.take_back(connection, known).await? {
+            true => known,
+            false => new_number(connection).await?,
+        };
+        self.sit_down(connection, number).await
     }
-    Ok(())
+
+    /// Its lock may be held by the server's end of the connection that broke, which does not know yet, or for a moment by
+    /// somebody who looks whether this gateway lives.
+    async fn take_back(&self, connection: &mut PgConnection, number: i64) -> Result<bool, sqlx::Error> {
+        // Each database has locks of its own; this table has those of all.
+        const END: &str = "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' \
+                           AND database = (SELECT oid FROM pg_database WHERE datname = current_database()) \
+                           AND classid::bigint = $1 AND objid::bigint = $2 AND objsubid = 2 AND pid = $3";
+        let lock = gateways_lock(number)?;
+        for nth in 0..TAKEN_BACK_TRIES {
+            if in_time(try_lock(connection, lock)).await? {
+                return Ok(true);
+            }
+            if nth == 0 {
+                let end = sqlx::query(END).bind(i64::from(GATEWAYS)).bind(number);
+                let end = end.bind(self.backend.load(Ordering::Relaxed));
+                in_time(end.execute(&mut *connection)).await?;
+            }
+            tokio::time::sleep(TAKEN_BACK_PAUSE).await;
+        }
+        Ok(false)
+    }
+
+    /// The connection holds the lock of this number.
+    async fn sit_down(&self, connection: &mut PgConnection, number: i64) -> Result<(), sqlx::Error> {
+        let backend = in_time(sqlx::query_scalar("SELECT pg_backend_pid()").fetch_one(connection)).await?;
+        self.backend.store(backend, Ordering::Relaxed);
+        self.number.set(number);
+        Ok(())
+    }
 }
 
-/// `wanted` if it is free, else the lowest number that is.
-async fn take_number(connection: &mut PgConnection, wanted: Option<i32>) -> Result<Option<i32>, sqlx::Error> {
-    for number in wanted.into_iter().chain(1..=GATEWAYS_MAX) {
-        if in_time(try_lock(connection, (GATEWAYS, number))).await? {
-            return Ok(Some(number));
+/// A number that nobody has had, and its lock. Numbers of up to a thousand were once given again to others.
+async fn new_number(connection: &mut PgConnection) -> Result<i64, sqlx::Error> {
+    // What is lost with the server would be given twice.
+    const NEXT: &str = "WITH durable AS MATERIALIZED (SELECT set_config('synchronous_commit', 'on', true)) \
+                        INSERT INTO revisions (area, number) SELECT 'gateways', 1001 FROM durable \
+                        ON CONFLICT (area) DO UPDATE SET number = revisions.number + 1 RETURNING number";
+    loop {
+        let number = in_time(sqlx::query_scalar(NEXT).fetch_one(&mut *connection)).await?;
+        // Taken, it is of a time that this server does not remember: an older copy of it serves.
+        if in_time(try_lock(connection, gateways_lock(number)?)).await? {
+            return Ok(number);
         }
     }
-    Ok(None)
+}
+
+/// Whether no gateway has this number. Its lock is held until the end of the transaction: nobody takes it back meanwhile.
+pub async fn is_gone(connection: &mut Connection<'_>, number: i64) -> Result<bool, StoreError> {
+    let lock = "SELECT pg_try_advisory_xact_lock(CAST($1 AS int), CAST($2 AS int))";
+    let query = sql::query_scalar::<bool>(lock).bind(i64::from(GATEWAYS)).bind(number);
+    Ok(query.fetch_one(connection).await?)
+}
+
+fn gateways_lock(number: i64) -> Result<(i32, i32), sqlx::Error> {
+    let number = i32::try_from(number).map_err(|error| sqlx::Error::Encode(error.into()))?;
+    Ok((GATEWAYS, number))
+}
+
+/// Whether a gateway lives that uses this database: who has a number holds its lock.
+pub async fn is_served(url: &ServerUrl) -> Result<bool, StoreError> {
+    let select = "SELECT EXISTS (SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND granted AND objsubid = 2 \
+                  AND classid = CAST(CAST($1 AS bigint) AS oid) \
+                  AND database = (SELECT oid FROM pg_database WHERE datname = current_database()))";
+    let connections = readers(url, 1);
+    let mut connection = reach::first(&connections, url).await?;
+    let query = sqlx::query_scalar(select).bind(i64::from(GATEWAYS));
+    let is_served = in_time(query.fetch_one(&mut *connection)).await?;
+    drop(connection);
+    connections.close().await;
+    Ok(is_served)
 }
 
 fn pool(connections_max: u32) -> PgPoolOptions {
@@ -143,6 +231,7 @@ fn pool(connections_max: u32) -> PgPoolOptions {
         .max_lifetime(None::<Duration>)
         .idle_timeout(None::<Duration>)
         .test_before_acquire(false)
+        .after_connect(|connection, _| Box::pin(refuse_standby(connection)))
         .before_acquire(|connection, about| {
             Box::pin(async move {
                 // In use it was asked a moment ago.
@@ -206,33 +295,13 @@ impl Listening {
     }
 }
 
-/// Gives the unfinished work of gateways that do not live any more to nobody: number 0; whether there was any. `own`
-/// lives.
-pub async fn disown(
-    connection: &mut Connection<'_>,
-    own: i64,
-    tables: &[(&str, &str)],
-) -> Result<bool, StoreError> {
-    let mut found = false;
-    for (table, unfinished) in tables {
-        let select = format!("SELECT DISTINCT node FROM {table} WHERE {unfinished} AND node <> $1");
-        for row in sql::assembled(select).bind(own).fetch_all(&mut *connection).await? {
-            let node: i64 = row.try_get(0)?;
-            if node == 0 {
-                // Given up before, and not told yet.
-                found = true;
-                continue;
-            }
-            // Held until the end of the transaction: nobody takes the number meanwhile.
-            let lock = "SELECT pg_try_advisory_xact_lock(CAST($1 AS int), CAST($2 AS int))";
-            let query = sql::query_scalar::<bool>(lock).bind(i64::from(GATEWAYS)).bind(node);
-            if query.fetch_one(&mut *connection).await? {
-                let update = format!("UPDATE {table} SET node = 0 WHERE {unfinished} AND node = $1");
-                found |= sql::assembled(update).bind(node).execute(&mut *connection).await? > 0;
-            }
-        }
+/// A standby answers every question, with what it was told some time ago: what was revoked since is good there.
+async fn refuse_standby(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+    let asked = sqlx::query_scalar("SELECT pg_is_in_recovery()");
+    if in_time(asked.fetch_one(connection)).await? {
+        return Err(sqlx::Error::Configuration("the server is a standby; name the primary".into()));
     }
-    Ok(found)
+    Ok(())
 }
 
 /// Whether the connection is in no transaction. Who is dropped while one begins leaves it open, and sqlx does not know: what
@@ -254,6 +323,8 @@ fn options(url: &ServerUrl) -> PgConnectOptions {
     url.options().application_name("toolgate").options([
         ("search_path", "toolgate"),
         ("statement_timeout", "5s"),
+        // For where the one above is lifted: work on whole tables waits for nobody's lock.
+        ("lock_timeout", "5s"),
         ("idle_in_transaction_session_timeout", "5s"),
         ("tcp_keepalives_idle", "10"),
         ("tcp_keepalives_interval", "5"),

@@ -1,5 +1,5 @@
-//! Sealed values: by name, and all of them wherever they lie, so that a new term can take them over. The store
-//! sees ciphertext only.
+//! Sealed values: by name, and all of them wherever they are stored, so that they can be sealed anew under a new term.
+//! The store sees ciphertext only.
 
 use crate::sql::{self, Row, Value};
 use crate::{Store, StoreError};

@@ -1,4 +1,4 @@
-//! Logins to the console and their refresh tokens: read and changed.
+//! Logins to the console and their refresh tokens.
 
 use domain::{
     key::KeyMac,

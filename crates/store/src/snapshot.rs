@@ -1,4 +1,4 @@
-//! Everything that a decision reads, as it was at one moment.
+//! Everything that a decision reads, as of one moment.
 
 use domain::{
     agent::{Agent, Key},
@@ -11,7 +11,7 @@ use domain::{
 };
 
 use crate::sql::{self, Connection};
-use crate::{Store, StoreError, credentials, identities, keyring, kill, services, tools};
+use crate::{Store, StoreError, credentials, identities, keyring, kill, schema, services, tools};
 
 /// Keys, agents, services, the key ring and the kill switch of one read transaction.
 #[derive(Debug, Clone)]
@@ -56,13 +56,19 @@ impl Store {
     /// The revision alone: one row, cheap enough to ask four times a second.
     ///
     /// # Errors
-    /// [`StoreError`] when the store does not answer.
+    /// [`StoreError::Newer`] when a newer program has changed the schema meanwhile and this one may not go on; else
+    /// whatever the store says.
     pub async fn revision(&self) -> Result<Revision, StoreError> {
-        Ok(revision(&mut self.lookout.acquire().await?).await?)
+        revision(&mut self.lookout.acquire().await?).await
     }
 }
 
-async fn revision(connection: &mut Connection<'_>) -> Result<Revision, sqlx::Error> {
-    let select = "SELECT number FROM revisions WHERE area = 'world'";
-    sql::query_scalar(select).fetch_one(connection).await.map(Revision)
+async fn revision(connection: &mut Connection<'_>) -> Result<Revision, StoreError> {
+    let select = "SELECT number, (SELECT value FROM meta WHERE name = 'oldest') FROM revisions \
+                  WHERE area = 'world'";
+    let row = sql::query(select).fetch_one(&mut *connection).await?;
+    if row.try_get::<Option<&str>>(1)?.is_some_and(|oldest| !schema::is_known(oldest)) {
+        schema::gate(connection).await?;
+    }
+    Ok(Revision(row.try_get(0)?))
 }

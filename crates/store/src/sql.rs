@@ -1,5 +1,5 @@
-//! One way to ask either database: a text with `$1`, values, rows. The same text serves SQLite and Postgres; what has to
-//! differ stands in `sqlite.rs` and `postgres.rs` (decision 0030).
+//! One way to query either database: a statement with `$1`, values, rows. The same text serves SQLite and Postgres;
+//! what has to differ is in `sqlite.rs` and `postgres.rs` (decision 0030).
 
 mod connection;
 mod row;
@@ -7,9 +7,12 @@ mod value;
 
 use std::{io, marker::PhantomData, time::Duration};
 
+use futures_util::{StreamExt as _, TryStreamExt as _, stream, stream::BoxStream};
 use sqlx::{
     Arguments, AssertSqlSafe, Executor as _, PgPool, Postgres, SqlSafeStr, SqlStr, Sqlite, SqlitePool,
 };
+
+use crate::weather::{self, Step};
 
 pub use connection::{Connection, Link, Pool};
 pub use row::{Column, Row};
@@ -17,6 +20,8 @@ pub use value::{Value, without_nul};
 
 /// How long a server may take to answer a statement. It gives up a little earlier by itself, unless it hangs.
 pub const ANSWER_MAX: Duration = Duration::from_secs(6);
+/// The same for work on whole tables, which no call waits for.
+pub const PATIENCE: Duration = Duration::from_secs(600);
 
 type Result<T> = std::result::Result<T, sqlx::Error>;
 
@@ -25,6 +30,7 @@ pub struct Query<'q> {
     text: SqlStr,
     values: Vec<Value<'q>>,
     persistent: bool,
+    answer_max: Duration,
 }
 
 /// What runs statements.
@@ -37,12 +43,13 @@ pub enum Target<'t> {
 
 /// A text of this crate.
 pub fn query<'q>(text: &'static str) -> Query<'q> {
-    Query { text: text.into_sql_str(), values: Vec::new(), persistent: true }
+    Query { text: text.into_sql_str(), values: Vec::new(), persistent: true, answer_max: ANSWER_MAX }
 }
 
 /// A text that is put together of words of this crate only; what callers ask for is bound.
 pub fn assembled<'q>(text: String) -> Query<'q> {
-    Query { text: AssertSqlSafe(text).into_sql_str(), values: Vec::new(), persistent: true }
+    let text = AssertSqlSafe(text).into_sql_str();
+    Query { text, values: Vec::new(), persistent: true, answer_max: ANSWER_MAX }
 }
 
 /// A statement whose rows have one column.
@@ -54,12 +61,24 @@ pub fn query_scalar<'q, T>(text: &'static str) -> Scalar<'q, T> {
 macro_rules! run {
     ($query:expr, $target:expr, $method:ident, $each:expr) => {
         match $target.into() {
-            Target::Sqlite(connection) => ($each.0)($query.sqlite().$method(connection).await?),
-            Target::SqlitePool(pool) => ($each.0)($query.sqlite().$method(pool).await?),
-            Target::Postgres(connection) => ($each.1)(in_time($query.postgres().$method(connection)).await?),
+            Target::Sqlite(connection) => {
+                ($each.0)(weather::still($query.sqlite().$method(connection)).await?)
+            }
+            Target::SqlitePool(pool) => {
+                let answer = async {
+                    let mut connection = weather::reader(pool).await?;
+                    let answer = $query.sqlite().$method(&mut *connection).await;
+                    weather::give_back(connection);
+                    answer
+                };
+                ($each.0)(weather::step(Step::Read, answer).await?)
+            }
+            Target::Postgres(connection) => {
+                ($each.1)(within($query.answer_max, $query.postgres().$method(connection)).await?)
+            }
             Target::PostgresPool(pool) => {
-                let mut connection = pool.acquire().await?;
-                let answer = in_time($query.postgres().$method(&mut *connection)).await;
+                let mut connection = Box::pin(pool.acquire()).await?;
+                let answer = within($query.answer_max, $query.postgres().$method(&mut *connection)).await;
                 if matches!(answer, Err(sqlx::Error::Io(_))) {
                     // Nobody is to wait for what did not answer this.
                     connection.close_on_drop();
@@ -72,8 +91,13 @@ macro_rules! run {
 
 /// Waits for a server, but not for ever.
 pub async fn in_time<T>(answer: impl Future<Output = Result<T>>) -> Result<T> {
+    within(ANSWER_MAX, answer).await
+}
+
+/// Waits for a server so long.
+pub async fn within<T>(answer_max: Duration, answer: impl Future<Output = Result<T>>) -> Result<T> {
     let late = || sqlx::Error::Io(io::Error::new(io::ErrorKind::TimedOut, "no answer in time"));
-    tokio::time::timeout(ANSWER_MAX, answer).await.map_err(|_| late())?
+    tokio::time::timeout(answer_max, answer).await.map_err(|_| late())?
 }
 
 impl<'q> Query<'q> {
@@ -87,6 +111,25 @@ impl<'q> Query<'q> {
     pub fn once(mut self) -> Self {
         self.persistent = false;
         self
+    }
+
+    /// Waits for up to ten minutes: for work on whole tables.
+    pub fn patiently(mut self) -> Self {
+        self.answer_max = PATIENCE;
+        self
+    }
+
+    /// The rows as they come, however many there are and however long that takes.
+    pub fn stream<'t>(self, connection: &'t mut Connection<'_>) -> BoxStream<'t, Result<Row>>
+    where
+        'q: 't,
+    {
+        match connection.into() {
+            Target::Sqlite(connection) => self.sqlite().fetch(connection).map_ok(Row::Sqlite).boxed(),
+            Target::Postgres(connection) => self.postgres().fetch(connection).map_ok(Row::Postgres).boxed(),
+            // A connection is no pool.
+            Target::SqlitePool(_) | Target::PostgresPool(_) => stream::empty().boxed(),
+        }
     }
 
     /// Runs it; how many rows were changed.
@@ -181,7 +224,9 @@ where
 /// Runs a text of several statements, without values.
 pub async fn script(connection: &mut Connection<'_>, text: &'static str) -> Result<()> {
     match connection.into() {
-        Target::Sqlite(connection) => connection.execute(sqlx::raw_sql(text)).await.map(|_| ()),
+        Target::Sqlite(connection) => {
+            weather::still(connection.execute(sqlx::raw_sql(text))).await.map(|_| ())
+        }
         Target::Postgres(connection) => connection.execute(sqlx::raw_sql(text)).await.map(|_| ()),
         // A connection is no pool.
         Target::SqlitePool(_) | Target::PostgresPool(_) => Ok(()),

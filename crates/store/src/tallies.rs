@@ -1,7 +1,13 @@
-//! Figures of the trail, counted once and kept, and the cursor that says how far. They are made from the trail alone.
+//! Totals of the trail, counted once and kept, with a cursor that says how far they go. They are derived from the
+//! trail alone.
 
-use crate::sql::{self, Row};
-use crate::{Store, StoreError};
+use domain::audit::Kind;
+
+use crate::{
+    EventRow, Store, StoreError,
+    events::{COLUMNS, event},
+    sql::{self, Row},
+};
 
 /// How often something of one name happened in one span of time.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -26,6 +32,17 @@ impl Store {
     pub async fn tallied(&self) -> Result<i64, StoreError> {
         let select = "SELECT seq FROM tally_cursor WHERE only_one = 1";
         Ok(sql::query_scalar(select).fetch_one(&self.readers).await?)
+    }
+
+    /// The events after `after` up to `last` that figures are made of. That a call was sent is none of them: its end is.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the store does not answer or a row is damaged.
+    pub async fn events_to_count(&self, after: i64, last: i64) -> Result<Vec<EventRow>, StoreError> {
+        let select =
+            format!("SELECT {COLUMNS} FROM audit WHERE seq > $1 AND seq <= $2 AND kind <> $3 ORDER BY seq");
+        let query = sql::assembled(select).bind(after).bind(last).bind(Kind::Intent.as_str());
+        query.fetch_all(&self.readers).await?.iter().map(event).collect()
     }
 
     /// Adds what was counted in the events after `from` up to `to`; whether nobody else counted them meanwhile.

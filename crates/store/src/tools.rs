@@ -1,5 +1,5 @@
-//! What is known of services' tools, as rows. What a list means is the domain's; here it is written when nobody was
-//! quicker, and read back.
+//! What is known about services' tools, as rows. What a list means is for the domain to say; here it is stored, unless
+//! another gateway was quicker, and read back.
 
 use std::sync::Arc;
 

@@ -12,6 +12,7 @@ mod context;
 mod credentials;
 mod demo;
 mod doctor;
+mod health;
 mod init;
 mod keys;
 mod kill;
@@ -19,7 +20,9 @@ mod operators;
 mod policy;
 mod progress;
 mod serve;
+mod servers;
 mod services;
+mod store;
 mod usage;
 mod vault;
 
@@ -29,7 +32,7 @@ use clap::{Args, CommandFactory, Parser, Subcommand};
 
 pub use self::context::{Context, read_optional, read_trusted};
 use crate::{
-    output::{Color, Output, Style},
+    output::{Color, Output, Style, advice, escape_foreign},
     settings::Faults,
 };
 
@@ -82,6 +85,8 @@ enum Command {
     Serve,
     #[command(override_help = include_str!("commands/help/doctor.txt"))]
     Doctor,
+    #[command(override_help = include_str!("commands/help/health.txt"))]
+    Health(health::Options),
     #[command(subcommand, override_help = include_str!("commands/help/services.txt"))]
     Services(services::Command),
     #[command(subcommand, override_help = include_str!("commands/help/credentials.txt"))]
@@ -106,6 +111,8 @@ enum Command {
     Operators(operators::Command),
     #[command(subcommand, override_help = include_str!("commands/help/vault.txt"))]
     Vault(vault::Command),
+    #[command(subcommand, override_help = include_str!("commands/help/store.txt"))]
+    Store(store::Command),
     #[command(subcommand, override_help = include_str!("commands/help/config.txt"))]
     Config(config::Command),
     #[command(override_help = include_str!("commands/help/completions.txt"))]
@@ -155,6 +162,7 @@ fn dispatch(command: Command, context: &Context) -> anyhow::Result<Verdict> {
         Command::Init(options) => init::run(context, &options),
         Command::Serve => serve::run(context),
         Command::Doctor => doctor::run(context),
+        Command::Health(options) => health::run(context, &options),
         Command::Services(command) => services::run(context, command),
         Command::Credentials(command) => credentials::run(context, command),
         Command::Agents(command) => agents::run(context, command),
@@ -168,6 +176,7 @@ fn dispatch(command: Command, context: &Context) -> anyhow::Result<Verdict> {
         Command::Audit(command) => audit::run(context, command),
         Command::Operators(command) => operators::run(context, command),
         Command::Vault(command) => vault::run(context, command),
+        Command::Store(command) => store::run(context, command),
         Command::Config(command) => config::run(context, &command),
         Command::Completions(options) => completions::run(context, &options, CommandLine::command()),
     }
@@ -180,7 +189,9 @@ fn failed(error: &anyhow::Error, output: &Output, adapt: &dyn Fn(&str) -> String
             output.complain(problem.to_string());
         }
     } else {
-        let sentence = adapt(&error.to_string());
+        // Names of files come from anywhere, and a sentence is one line.
+        let sentence = adapt(&advice::sentence(error));
+        let sentence = escape_foreign(&sentence);
         output.complain(format!("{} {sentence}", output.stderr.paint(Style::Red, "error:")));
     }
     if causes {

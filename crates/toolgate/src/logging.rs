@@ -25,6 +25,8 @@ pub fn start(telemetry: &Telemetry) {
     };
     let written = Targets::new()
         .with_default(level.min(LevelFilter::WARN))
+        // What happens to the store is told by ours, with what it means.
+        .with_target("sqlx", level.min(LevelFilter::ERROR))
         .with_targets(OURS.map(|name| (name, level)));
     let layer = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_target(false);
     let registry = tracing_subscriber::registry();

@@ -1,6 +1,7 @@
 //! What people read in a terminal: one voice for every command.
 //! The answer goes to stdout, the talk to stderr; nothing here decides anything.
 
+pub mod advice;
 pub mod figures;
 mod invocation;
 mod table;
@@ -14,7 +15,7 @@ use std::{
 
 pub use domain::foreign::escape_foreign;
 pub use figures::{age, count, count_of, day_and_time, milliseconds, short_time, size};
-pub use invocation::{Invocation, shell_quote};
+pub use invocation::{Invocation, program, shell_quote};
 pub use table::{Column, Table, cut};
 
 /// When colours are used.

@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use admin::{AdminError, open_vault};
-use anyhow::{Context as _, anyhow};
+use anyhow::anyhow;
 use jiff::Timestamp;
 use store::Store;
 use vault::{KeyFileFault, RootKey, Vault};
@@ -37,7 +37,13 @@ pub async fn unlock(source: &RootKeySource, store: &Store, now: Timestamp) -> an
         tracing::warn!("core dumps could not be switched off: {error}");
     }
     let root = match source {
-        RootKeySource::File(path) => return unlock_with_file(path, store, now).await,
+        RootKeySource::File(path) => {
+            let unlocked = unlock_with_file(path, store, now).await;
+            return unlocked.map_err(|error| match error.downcast::<AdminError>() {
+                Ok(error) => unopened(error, source, store),
+                Err(error) => error,
+            });
+        }
         RootKeySource::Variable(name) => match variable(name) {
             Some(text) => RootKey::from_text(&text)
                 .map_err(|fault| anyhow!("the vault key cannot be read (${name}): {fault}"))?,
@@ -58,9 +64,23 @@ pub async fn unlock(source: &RootKeySource, store: &Store, now: Timestamp) -> an
             None => return Ok(sealed_without(name, "vault.passphrase_env")),
         },
     };
-    match open_vault(store, &root, now).await {
-        Ok(vault) => Ok(Unlocked::Open(vault)),
-        Err(error) => Err(error).with_context(|| format!("the vault does not open ({})", source.shown())),
+    Ok(Unlocked::Open(open_vault(store, &root, now).await.map_err(|error| unopened(error, source, store))?))
+}
+
+/// Where gateways share a store, a key that does not fit is most likely the one of before.
+fn unopened(error: AdminError, source: &RootKeySource, store: &Store) -> anyhow::Error {
+    match error {
+        AdminError::WrongVaultKey if store.is_shared() => anyhow!(
+            "the vault does not open ({}), the key is not the one of the store's key ring; if `vault rekey` ran at another \
+             gateway, bring its new key here, else the right copy",
+            source.shown()
+        ),
+        AdminError::WrongVaultKey => anyhow!(
+            "the vault does not open ({}), the key is not the one this home was made with, or its key ring was altered; \
+             bring back the right copy",
+            source.shown()
+        ),
+        error => error.into(),
     }
 }
 

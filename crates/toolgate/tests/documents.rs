@@ -42,31 +42,58 @@ fn every_link_in_the_documents_leads_somewhere() {
     assert!(dead.is_empty(), "these links lead nowhere:\n{}", dead.join("\n"));
 }
 
-/// `docs/mcp.md` says in the last cell of a row which tests prove it: `file::test`, `::test` of the same file, or a file.
+/// Documents whose tables say in the last cell of a row which tests prove it: `file::test`, `::test` of the same file, or,
+/// where that is said here, a file; where such files are; how many there are at least.
+const PROVEN: [(&str, bool, &str, usize); 2] =
+    [("docs/mcp.md", true, "behaviour", 30), ("docs/operations.md", false, "cluster", 8)];
+
 #[test]
-fn every_proof_that_the_mcp_document_names_is_there() {
-    let text = read(&root().join("docs/mcp.md"));
+fn every_proof_that_a_document_names_is_there() {
+    for (document, names_files, folder, at_least) in PROVEN {
+        let (mut named, mut missing) = (0, Vec::new());
+        for cell in read(&root().join(document))
+            .lines()
+            .filter_map(|line| line.strip_suffix(" |")?.rsplit(" | ").next())
+        {
+            let mut tests = String::new();
+            for word in cell.split('`').skip(1).step_by(2) {
+                let (file, test) = word.split_once("::").unwrap_or((word, ""));
+                // Modules of crates and files of `tests/peers` are named too.
+                if !file.is_empty() && !file.contains('_') || file.starts_with("test_") {
+                    continue;
+                }
+                if test.is_empty() && !names_files {
+                    continue;
+                }
+                if !file.is_empty() {
+                    let path = root().join(format!("crates/toolgate/tests/{folder}/{file}.rs"));
+                    tests = fs::read_to_string(path).unwrap_or_default();
+                }
+                named += 1;
+                if tests.is_empty() || !tests.contains(&format!("fn {test}")) {
+                    missing.push(word.to_owned());
+                }
+            }
+        }
+        assert!(named > at_least, "{document} names only {named} proofs: it is written in another way now");
+        assert!(missing.is_empty(), "{document}: there is no such test: {missing:?}");
+    }
+}
+
+#[test]
+fn every_metric_that_operators_are_told_to_watch_is_there() {
+    let known = read(&root().join("docs/metrics.md"));
+    let text = read(&root().join("docs/operations.md"));
     let (mut named, mut missing) = (0, Vec::new());
-    for cell in text.lines().filter_map(|line| line.strip_suffix(" |")?.rsplit(" | ").next()) {
-        let mut tests = String::new();
-        for word in cell.split('`').skip(1).step_by(2) {
-            let (file, test) = word.split_once("::").unwrap_or((word, ""));
-            // Modules of crates and files of `tests/peers` are named too.
-            if !file.is_empty() && !file.contains('_') || file.starts_with("test_") {
-                continue;
-            }
-            if !file.is_empty() {
-                let path = root().join(format!("crates/toolgate/tests/behaviour/{file}.rs"));
-                tests = fs::read_to_string(path).unwrap_or_default();
-            }
+    for word in text.split(|letter: char| !(letter.is_ascii_lowercase() || letter == '_')) {
+        if word.starts_with("toolgate_") {
             named += 1;
-            if tests.is_empty() || !tests.contains(&format!("fn {test}")) {
-                missing.push(word.to_owned());
+            if !known.contains(&format!("`{word}`")) {
+                missing.push(word);
             }
         }
     }
-    assert!(named > 30, "only {named} proofs were found: the document is written in another way now");
-    assert!(missing.is_empty(), "there is no such test: {missing:?}");
+    assert!(named > 10 && missing.is_empty(), "of {named} metrics, these are not there: {missing:?}");
 }
 
 #[test]
@@ -138,6 +165,39 @@ fn every_example_can_be_read() {
             check_policy(&folder.display().to_string(), &read(&policy));
         }
     }
+}
+
+/// Documentation tests are switched off (`doctest = false`): code that nobody runs would only look like a proof.
+#[test]
+fn no_documentation_comment_has_code_that_nobody_runs() {
+    let mut folders: Vec<_> =
+        ["crates", "xtask", "tests/simulation"].map(|folder| root().join(folder)).into();
+    let (mut found, mut seen) = (Vec::new(), 0);
+    while let Some(folder) = folders.pop() {
+        for path in fs::read_dir(&folder)
+            .expect("the folder can be read")
+            .map(|entry| entry.expect("it has a name").path())
+        {
+            if path.is_dir() {
+                folders.push(path);
+                continue;
+            }
+            if path.extension().is_none_or(|ending| ending != "rs") {
+                continue;
+            }
+            seen += 1;
+            let text = read(&path);
+            let fences = text.lines().map(str::trim_start).filter_map(|line| {
+                line.strip_prefix("///").or(line.strip_prefix("//!"))?.trim_start().strip_prefix("```")
+            });
+            // Every second one closes.
+            if fences.step_by(2).any(|kind| kind.trim() != "text") {
+                found.push(path.display().to_string());
+            }
+        }
+    }
+    assert!(seen > 300, "only {seen} files were looked at");
+    assert!(found.is_empty(), "code in documentation, which no test runs: {}", found.join(", "));
 }
 
 #[test]

@@ -13,6 +13,7 @@ use base64::{
     alphabet::{STANDARD, URL_SAFE},
     engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
 };
+use domain::system::system_words;
 use thiserror::Error;
 use zeroize::Zeroizing;
 
@@ -47,7 +48,7 @@ pub enum KeyFileFault {
         path: PathBuf,
     },
     /// A new key would take the place of an old one.
-    #[error("there is a vault key already ({}); it stays", path.display())]
+    #[error("there is a vault key already ({}); it stays as it is", path.display())]
     Exists {
         /// Where it is.
         path: PathBuf,
@@ -79,7 +80,7 @@ pub enum KeyFileFault {
         path: PathBuf,
     },
     /// The system did not let us.
-    #[error("the vault key cannot be used ({}): {source}", path.display())]
+    #[error("the vault key cannot be used ({}, {}); check its owner and mode", path.display(), system_words(source))]
     Io {
         /// The file.
         path: PathBuf,
@@ -126,7 +127,8 @@ impl RootKey {
         File::open(folder_of(path))?.sync_all()
     }
 
-    /// Reads the key, having checked on the opened file that it is ours alone.
+    /// Reads the key, having checked on the opened file that it is ours alone. One that root hands over may be readable
+    /// by the group that root gave it: Kubernetes' secret volumes and systemd's credentials come so.
     ///
     /// # Errors
     /// [`KeyFileFault`], each with what to do.
@@ -138,13 +140,16 @@ impl RootKey {
         let mut file = File::open(path).map_err(io)?;
         let metadata = file.metadata().map_err(io)?;
         let mode = metadata.mode() & 0o7777;
-        if mode & 0o077 != 0 {
-            return Err(KeyFileFault::OthersCanRead { path: path.into(), mode });
+        if !metadata.is_file() {
+            return Err(KeyFileFault::NotAKey { path: path.into() });
         }
-        if metadata.uid() != nix::unistd::geteuid().as_raw() {
-            return Err(KeyFileFault::NotOurs { path: path.into(), owner: metadata.uid() });
-        }
-        if !metadata.is_file() || metadata.len() != 32 {
+        check_access(metadata.uid(), mode, nix::unistd::geteuid().as_raw()).map_err(
+            |not_ours| match not_ours {
+                Access::OthersToo => KeyFileFault::OthersCanRead { path: path.into(), mode },
+                Access::Foreign => KeyFileFault::NotOurs { path: path.into(), owner: metadata.uid() },
+            },
+        )?;
+        if metadata.len() != 32 {
             return Err(KeyFileFault::NotAKey { path: path.into() });
         }
         let mut bytes = Zeroizing::new([0u8; 32]);
@@ -202,6 +207,25 @@ impl RootKey {
     }
 }
 
+/// Why a key file is not ours alone.
+#[derive(Debug, PartialEq, Eq)]
+enum Access {
+    /// Others can read or write it.
+    OthersToo,
+    /// It is another user's.
+    Foreign,
+}
+
+fn check_access(owner: u32, mode: u32, we: u32) -> Result<(), Access> {
+    const ROOT: u32 = 0;
+    let is_handed_over = owner == ROOT && we != ROOT;
+    let others = if is_handed_over { 0o037 } else { 0o077 };
+    if mode & others != 0 {
+        return Err(Access::OthersToo);
+    }
+    if owner == we || is_handed_over { Ok(()) } else { Err(Access::Foreign) }
+}
+
 #[cfg(test)]
 mod tests {
     use std::{fs, os::unix::fs::PermissionsExt as _};
@@ -238,6 +262,27 @@ mod tests {
         }
         fs::set_permissions(&path, fs::Permissions::from_mode(0o400)).unwrap();
         assert!(RootKey::load(&path).is_ok());
+    }
+
+    #[test]
+    fn root_may_hand_a_key_over_to_a_group_and_to_nobody_else() {
+        const ADA: u32 = 1_000;
+        for (owner, mode, we, outcome) in [
+            (ADA, 0o600, ADA, Ok(())),
+            (ADA, 0o400, ADA, Ok(())),
+            (ADA, 0o440, ADA, Err(Access::OthersToo)),
+            (0, 0o440, ADA, Ok(())),
+            (0, 0o640, ADA, Ok(())),
+            (0, 0o400, ADA, Ok(())),
+            (0, 0o460, ADA, Err(Access::OthersToo)),
+            (0, 0o444, ADA, Err(Access::OthersToo)),
+            (0, 0o440, 0, Err(Access::OthersToo)),
+            (0, 0o600, 0, Ok(())),
+            (ADA, 0o600, 0, Err(Access::Foreign)),
+            (1_001, 0o400, ADA, Err(Access::Foreign)),
+        ] {
+            assert_eq!(check_access(owner, mode, we), outcome, "{owner} {mode:o} {we}");
+        }
     }
 
     #[test]

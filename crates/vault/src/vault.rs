@@ -120,6 +120,13 @@ impl Vault {
         Ok(Secret::new(plain.to_vec()))
     }
 
+    /// Whether a value is of a term that this vault does not have (yet): it may open where the term is known. What is no
+    /// sealed value at all opens nowhere.
+    #[must_use]
+    pub fn lacks_term_of(&self, sealed: &[u8]) -> bool {
+        Parts::of(sealed).is_ok_and(|parts| self.ring.load().key(parts.term).is_none())
+    }
+
     /// The same value under the active term; `None` when it is there already. The value itself is not opened.
     ///
     /// # Errors

@@ -11,8 +11,11 @@ use crate::json::{Key, Kind, Raw, Walk};
 /// Members are sorted by the UTF-8 bytes of their decoded keys; keys, strings and numbers keep the bytes they
 /// came with. So two documents that differ only in the order of members and in white space are written alike,
 /// and two that spell a number or a string differently are not.
-pub fn write_canonical(raw: Raw<'_>, out: &mut Vec<u8>) {
-    write(raw.text(), Spelling::Kept, None, out);
+///
+/// Each member for whose path `omit` says so is left out. A path is the decoded keys from the outermost object to the
+/// member, both included. Paths lead through objects only: what stands inside an array is never left out.
+pub fn write_canonical(raw: Raw<'_>, out: &mut Vec<u8>, omit: &dyn Fn(&[&str]) -> bool) {
+    write(raw.text(), Spelling::Kept, Some(Path { keys: &mut Vec::new(), omit }), out);
 }
 
 /// Appends the canonical text of `raw` with keys and strings in one spelling: `"\u0061"` is written `"a"`. Only what
@@ -42,14 +45,6 @@ enum Spelling {
     Kept,
     /// In the one way of [`write_meaning`].
     One,
-}
-
-/// [`write_canonical`], leaving out each member for whose path `omit` says so.
-///
-/// A path is the decoded keys from the outermost object to the member, both included. Paths lead through
-/// objects only: what stands inside an array is never left out.
-pub fn write_canonical_without(raw: Raw<'_>, out: &mut Vec<u8>, omit: &dyn Fn(&[&str]) -> bool) {
-    write(raw.text(), Spelling::Kept, Some(Path { keys: &mut Vec::new(), omit }), out);
 }
 
 /// Where in the document the writer is, and what to leave out there.
@@ -182,14 +177,12 @@ mod tests {
     const LIMITS: Limits = Limits::of_bytes(1 << 20);
 
     fn canonical(text: &str) -> String {
-        let mut out = Vec::new();
-        write_canonical(read(text.as_bytes(), &LIMITS).unwrap(), &mut out);
-        String::from_utf8(out).unwrap()
+        canonical_without(text, &|_| false)
     }
 
     fn canonical_without(text: &str, omit: &dyn Fn(&[&str]) -> bool) -> String {
         let mut out = Vec::new();
-        write_canonical_without(read(text.as_bytes(), &LIMITS).unwrap(), &mut out, omit);
+        write_canonical(read(text.as_bytes(), &LIMITS).unwrap(), &mut out, omit);
         String::from_utf8(out).unwrap()
     }
 

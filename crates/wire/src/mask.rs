@@ -6,7 +6,7 @@ mod skip;
 #[cfg(test)]
 mod tests;
 
-use std::{borrow::Cow, mem, ops::Range, sync::Arc};
+use std::{mem, ops::Range, sync::Arc};
 
 use aho_corasick::{
     Anchored,
@@ -104,16 +104,6 @@ impl Masker {
         let mut masked = bytes.to_vec();
         cover(&mut masked, 0, &covered);
         Some(masked)
-    }
-
-    /// `text` with every secret masked.
-    #[must_use]
-    pub fn mask_text<'t>(&self, text: &'t str) -> Cow<'t, str> {
-        match self.mask(text.as_bytes()) {
-            None => Cow::Borrowed(text),
-            // A secret that is no text may have cut a character in two.
-            Some(masked) => Cow::Owned(String::from_utf8_lossy(&masked).into_owned()),
-        }
     }
 }
 

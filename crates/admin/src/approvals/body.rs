@@ -1,5 +1,5 @@
-//! A body for the eyes of who decides on it: JSON a member a line, number lexemes and strings as they are sent;
-//! anything else line by line. Nothing is ever left out, whatever its length.
+//! A body as shown to the person who decides on it: JSON with one member per line, number lexemes and strings as they
+//! will be sent; anything else line by line. Nothing is ever left out, however long it is.
 
 use domain::foreign::{Oddities, escape_foreign, escape_foreign_bytes};
 use wire::{

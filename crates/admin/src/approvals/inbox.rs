@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use store::Before;
 use vault::{Label, Vault};
 
-use super::{ApprovalPage, Sees, ShownBody};
+use super::{ApprovalPage, SecondLook, Sees, ShownBody};
 use crate::{Admin, AdminError};
 
 /// How long a sealed call may be that is shown in the list itself (bytes); longer ones have a page of their own.
@@ -44,9 +44,11 @@ impl Admin {
     /// [`AdminError::Store`].
     pub async fn short_pages(
         &self,
+        now: Timestamp,
         approvals: Vec<Approval>,
         vault: &Vault,
         sees: Sees,
+        look: SecondLook<'_>,
     ) -> Result<Vec<ApprovalPage>, AdminError> {
         let services = self.store.load_services().await?;
         let mut pages = Vec::with_capacity(approvals.len());
@@ -62,7 +64,11 @@ impl Admin {
             // One that does not open says so on its own page; the list stays readable.
             let whole = sealed.and_then(|sealed| {
                 let seen = (vault, Sees::Whole);
-                ApprovalPage::of(approval.clone(), before.clone(), service, seen, Some(&sealed)).ok()
+                let page = ApprovalPage::of(approval.clone(), before.clone(), service, seen, Some(&sealed));
+                page.ok().map(|mut page| {
+                    page.look_again(now, vault, Some(&sealed), look);
+                    page
+                })
             });
             pages.push(match whole {
                 Some(page) => page,

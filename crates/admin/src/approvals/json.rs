@@ -74,5 +74,6 @@ pub fn page_json(page: &ApprovalPage) -> Value {
     members.insert("adds".to_owned(), adds.collect());
     members.insert("because".to_owned(), json!(page.because));
     members.insert("risk_parts".to_owned(), json!(page.risk_parts));
+    members.insert("changes".to_owned(), json!(page.changes));
     value
 }

@@ -32,6 +32,9 @@ impl Sees {
     }
 }
 
+/// Finds out what has changed since a call was held: sentences that are safe to look at.
+pub type SecondLook<'l> = &'l (dyn Fn(&Approval, HeldCall) -> Vec<String> + Sync);
+
 /// The page of a held call. Every text in it but `approval` is escaped: it cannot move a cursor, change the direction
 /// of reading, or hide a character. For HTML it must be escaped once more.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,6 +59,9 @@ pub struct ApprovalPage {
     pub risk_parts: Option<String>,
     /// What the tool's server says of it, and what people should know of that.
     pub tool: Option<ShownTool>,
+    /// What has changed since it was held and would keep a yes from being followed, a sentence each without its stop; only
+    /// while it can be decided.
+    pub changes: Vec<String>,
     /// The agent's own words.
     pub agent_says: Option<String>,
     /// The approval digest: 64 hexadecimal digits.
@@ -120,6 +126,7 @@ impl Admin {
         start: &str,
         vault: &Vault,
         sees: Sees,
+        look: SecondLook<'_>,
     ) -> Result<ApprovalPage, AdminError> {
         let view = self.show_approval(now, start).await?;
         let (approval, before) = (view.approval, view.before);
@@ -130,6 +137,7 @@ impl Admin {
             .find(|service| service.name == approval.held.service);
         let sealed = self.store.held_call(&approval.held.id).await?;
         let mut page = ApprovalPage::of(approval, before, service, (vault, sees), sealed.as_deref())?;
+        page.look_again(now, vault, sealed.as_deref(), look);
         page.tool = self.shown_tool(&page.approval).await?;
         Ok(page)
     }
@@ -181,10 +189,7 @@ impl ApprovalPage {
         let call = match (sees, sealed) {
             (Sees::Redacted, _) => ShownCall::Redacted(kept()),
             (Sees::Whole, Some(sealed)) => {
-                let unseen = |_| AdminError::CallUnseen(held.id);
-                let label = Label::of_held_call(&held.agent, &held.id);
-                let opened = vault.open_sealed(&label, sealed).map_err(unseen)?;
-                let call = HeldCall::from_bytes(opened.reveal()).ok_or(AdminError::CallUnseen(held.id))?;
+                let call = opened(&approval, vault, sealed).ok_or(AdminError::CallUnseen(held.id))?;
                 ShownCall::Whole(whole(&call, &held.method, service))
             }
             (Sees::Whole, None) if approval.status.is_final() => ShownCall::Forgotten(kept()),
@@ -208,11 +213,25 @@ impl ApprovalPage {
             because: safe(&held.because).filter(|_| sees == Sees::Whole),
             risk_parts: held.risk.as_ref().map(|risk| escape_foreign(&risk.parts).into_owned()),
             tool: None,
+            changes: Vec::new(),
             agent_says: safe(&held.intent),
             digest,
             approval,
             before,
         })
+    }
+
+    /// Says what has changed, where somebody can still decide on it and its sealed call opens.
+    pub(super) fn look_again(
+        &mut self,
+        now: Timestamp,
+        vault: &Vault,
+        sealed: Option<&[u8]>,
+        look: SecondLook<'_>,
+    ) {
+        let sealed = sealed.filter(|_| self.decidable(now).is_ok());
+        let call = sealed.and_then(|sealed| opened(&self.approval, vault, sealed));
+        self.changes = call.map(|call| look(&self.approval, call)).unwrap_or_default();
     }
 
     /// Whether somebody can still decide on it at `now`.
@@ -228,6 +247,13 @@ impl ApprovalPage {
     pub fn is_unknown(&self) -> bool {
         self.approval.status == Status::Unknown
     }
+}
+
+/// The sealed call of this approval; `None` where it does not open.
+fn opened(approval: &Approval, vault: &Vault, sealed: &[u8]) -> Option<HeldCall> {
+    let held = &approval.held;
+    let opened = vault.open_sealed(&Label::of_held_call(&held.agent, &held.id), sealed).ok()?;
+    HeldCall::from_bytes(opened.reveal())
 }
 
 fn whole(call: &HeldCall, method: &str, service: Option<&Service>) -> WholeCall {

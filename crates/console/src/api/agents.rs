@@ -69,6 +69,8 @@ pub(crate) enum KeyState {
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct NewAgent {
+    // A service says `name`.
+    #[serde(alias = "name")]
     #[schemars(with = "super::Agent")]
     agent: AgentName,
     /// `readonly` where nothing is said.
@@ -80,7 +82,7 @@ pub(crate) struct NewAgent {
     scope: Vec<ServiceName>,
 }
 
-/// What is to be another.
+/// What is to be another: role and scope, or the state.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct AgentPatch {
@@ -99,6 +101,15 @@ pub(crate) enum Switch {
     Active,
     /// Out until further notice.
     Disabled,
+}
+
+impl Switch {
+    fn of_agent(self) -> AgentState {
+        match self {
+            Self::Active => AgentState::Active,
+            Self::Disabled => AgentState::Disabled,
+        }
+    }
 }
 
 /// A new key.
@@ -155,26 +166,31 @@ pub(crate) async fn update(asked: Asked) -> Result<Response<Flow>, Problem> {
     let before = admin.show_agent(&name).await?;
     let seen = etag::check(&asked, &tag(&before.agent), "the agent")?.then_some(before.agent);
     let scope = body.scope.map(|scope| scope.into_iter().collect());
-    if body.role.is_some() || scope.is_some() {
-        let update = AgentUpdate { role: body.role, scope, seen };
-        admin
-            .update_agent(&actor, now, &name, update)
-            .await
-            .map_err(|error| etag::meanwhile(&asked, error))?;
-    }
-    match body.state {
-        None => false,
-        Some(Switch::Active) => admin.enable_agent(&actor, now, &name).await?,
-        Some(Switch::Disabled) => admin.disable_agent(&actor, now, &name).await?,
+    let done = match (body.role.is_some() || scope.is_some(), body.state) {
+        // Each is an event of its own, and the one must not be done without the other.
+        (true, Some(_)) => {
+            return Err(Problem::invalid("`state` stands alone; send role and scope before or after it"));
+        }
+        (true, None) => {
+            let update = AgentUpdate { role: body.role, scope, seen };
+            admin.update_agent(&actor, now, &name, update).await.map(drop)
+        }
+        (false, Some(state)) => {
+            admin.set_agent_state(&actor, now, &name, state.of_agent(), seen).await.map(drop)
+        }
+        (false, None) => Ok(()),
     };
+    done.map_err(|error| etag::meanwhile(&asked, error))?;
     tagged(&asked, StatusCode::OK, admin.show_agent(&name).await?)
 }
 
 pub(crate) async fn remove(asked: Asked) -> Result<Response<Flow>, Problem> {
     let (name, actor) = (name(&asked)?, asked.who()?.operator.actor());
     let before = asked.desk.admin.show_agent(&name).await?;
-    etag::check(&asked, &tag(&before.agent), "the agent")?;
-    asked.desk.admin.delete_agent(&actor, asked.now.wall, &name).await?;
+    let seen = etag::check(&asked, &tag(&before.agent), "the agent")?.then_some(before.agent);
+    let deleted =
+        asked.desk.admin.set_agent_state(&actor, asked.now.wall, &name, AgentState::Deleted, seen).await;
+    deleted.map_err(|error| etag::meanwhile(&asked, error))?;
     Ok(answer::done())
 }
 
@@ -207,7 +223,8 @@ pub(crate) async fn revoke_key(asked: Asked) -> Result<Response<Flow>, Problem> 
 }
 
 fn name(asked: &Asked) -> Result<AgentName, Problem> {
-    AgentName::parse(asked.part("name")).map_err(|_| Problem::not_found("there is no agent of that name"))
+    AgentName::parse(asked.part("name"))
+        .map_err(|_| Problem::not_found("there is no agent of that name; look at the list of agents"))
 }
 
 fn tagged(asked: &Asked, status: StatusCode, found: Found) -> Result<Response<Flow>, Problem> {
@@ -218,7 +235,7 @@ fn tagged(asked: &Asked, status: StatusCode, found: Found) -> Result<Response<Fl
 }
 
 /// What an edit changes; the use of keys is none.
-fn tag(agent: &Agent) -> String {
+pub(crate) fn tag(agent: &Agent) -> String {
     let scope: Vec<&str> = agent.scope.iter().map(ServiceName::as_str).collect();
     etag::of(&[agent.name.as_str(), agent.role.as_str(), &scope.join(" "), &format!("{:?}", agent.state)])
 }

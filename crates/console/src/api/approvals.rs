@@ -58,7 +58,9 @@ impl JsonSchema for ApprovalView {
                 "decisions": { "type": "array", "items": { "type": "object" } },
                 "result": { "type": "object" },
                 "sends": { "type": "object" },
-                "adds": { "type": "array", "items": { "type": "object" } }
+                "adds": { "type": "array", "items": { "type": "object" } },
+                "changes": { "type": "array", "items": { "type": "string" },
+                             "description": "What has changed since it was held: an approval would not be followed now." }
             }
         })
     }
@@ -110,7 +112,9 @@ pub(crate) struct Hex32([u8; 32]);
 impl<'de> Deserialize<'de> for Hex32 {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
-        digest(&text).map(Self).ok_or_else(|| serde::de::Error::custom("a digest has 64 hexadecimal digits"))
+        digest(&text).map(Self).ok_or_else(|| {
+            serde::de::Error::custom("a digest has 64 hexadecimal digits; take it from the approval")
+        })
     }
 }
 
@@ -203,6 +207,7 @@ async fn id(asked: &Asked) -> Result<ApprovalId, Problem> {
 
 async fn shown(asked: &Asked, id: &str) -> Result<Response<Flow>, Problem> {
     let (desk, sees) = (&asked.desk, Sees::of(asked.who()?.operator.role()));
-    let page = desk.admin.approval_page(asked.now.wall, id, &desk.vault, sees).await?;
+    let (now, look) = (asked.now.wall, asked.second_look());
+    let page = desk.admin.approval_page(now, id, &desk.vault, sees, &look).await?;
     answer::ok(&ApprovalView(page_json(&page)))
 }

@@ -1,6 +1,6 @@
 //! The trail: listed, shown by call, exported, verified.
 
-use admin::{CallEnd, CallFilter};
+use admin::{Admin, CallEnd, CallFilter};
 use bytes::Bytes;
 use domain::audit::{ResultWord, push_hex};
 use futures_util::stream;
@@ -12,9 +12,9 @@ use pipeline::flow::{Broken, Flow};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Serialize;
 use serde_json::value::RawValue;
-use store::{EventRow, Query};
+use store::EventRow;
 
-use super::{ACTION, AGENT, DECISION, FORMAT, Listed, SERVICE, SINCE, STANDS, TEXT, UNTIL, page::Wanted};
+use super::{ACTION, AGENT, DECISION, FORMAT, Listed, SERVICE, SINCE, TEXT, UNTIL, page::Wanted};
 use crate::{Desk, answer, asked::Asked, problem::Problem};
 
 /// One event, to the byte as it was hashed, with its hash as the last member (contract §7).
@@ -94,7 +94,10 @@ pub(crate) async fn list(asked: Asked) -> Result<Response<Flow>, Problem> {
     let wanted = Wanted::of(&asked)?;
     let before =
         wanted.cursor(|text| text.parse::<i64>().ok().filter(|seq| *seq > 0 && seq.to_string() == text))?;
-    let (events, next) = asked.desk.admin.events(&query(&wanted), before, wanted.limit()).await?;
+    let (now, limit) = (asked.now.wall, wanted.limit() as usize);
+    let filter = filter(&wanted);
+    let events = |admin: Admin| async move { admin.events(now, &filter, before, limit).await };
+    let (events, next) = asked.desk.searches.ask(events).await?;
     answer::ok(&Listed { items: views(&events)?, next: next.map(|next| next.to_string()) })
 }
 
@@ -109,7 +112,8 @@ pub(crate) async fn verify(asked: Asked) -> Result<Response<Flow>, Problem> {
             "the trail is being verified for somebody else; repeat in a moment",
         ));
     };
-    let found = asked.desk.admin.verify_trail().await?;
+    let verify = |admin: Admin| async move { admin.verify_trail().await };
+    let found = asked.desk.searches.ask_aside(verify).await?;
     let newest = found.newest.map(|newest| {
         let mut hash = String::with_capacity(64);
         push_hex(&mut hash, &newest.hash);
@@ -133,15 +137,7 @@ pub(crate) async fn verify(asked: Asked) -> Result<Response<Flow>, Problem> {
 pub(crate) async fn export(asked: Asked) -> Result<Response<Flow>, Problem> {
     let wanted = Wanted::of(&asked)?;
     let csv = wanted.text(FORMAT).as_deref() == Some("csv");
-    let filter = CallFilter {
-        agent: wanted.text(AGENT),
-        service: wanted.text(SERVICE),
-        action: wanted.text(ACTION),
-        end: wanted.text(STANDS).as_deref().and_then(CallEnd::parse),
-        text: wanted.text(TEXT),
-        since: wanted.time(SINCE),
-        until: wanted.time(UNTIL),
-    };
+    let filter = filter(&wanted);
     let (media, name) = match csv {
         true => ("text/csv; charset=utf-8; header=present", "attachment; filename=\"toolgate-trail.csv\""),
         false => ("application/jsonl; charset=utf-8", "attachment; filename=\"toolgate-trail.jsonl\""),
@@ -182,18 +178,15 @@ impl Export {
         let Some(mut after) = self.after else { return Ok(None) };
         let mut text = if self.head { admin::csv_head() } else { String::new() };
         loop {
-            let found = desk.admin.export(now, filter, after, end).await;
-            let found = found.map_err(|error| Broken::Upstream(error.to_string()))?;
-            for event in &found.events {
-                match csv {
-                    true => text.push_str(&admin::csv_line(event)),
-                    false => {
-                        text.push_str(&event.json());
-                        text.push('\n');
-                    }
-                }
-            }
-            match found.next {
+            let filter = filter.clone();
+            let piece = |admin: Admin| async move {
+                let found = admin.export(now, &filter, after, end).await?;
+                Ok((lines(&found.events, csv), found.next))
+            };
+            let found = desk.searches.ask(piece).await;
+            let (lines, next) = found.map_err(|problem| Broken::Upstream(problem.detail.to_string()))?;
+            text.push_str(&lines);
+            match next {
                 // Little was found: an empty piece would tell nobody anything.
                 Some(next) if text.is_empty() => after = next,
                 next => return Ok(Some((Frame::data(text.into()), Self { after: next, head: false }))),
@@ -202,16 +195,30 @@ impl Export {
     }
 }
 
-/// The query of the trail's filters.
-fn query(wanted: &Wanted) -> Query {
-    Query {
+fn lines(events: &[EventRow], csv: bool) -> String {
+    let mut lines = String::new();
+    for event in events {
+        match csv {
+            true => lines.push_str(&admin::csv_line(event)),
+            false => {
+                lines.push_str(&event.json());
+                lines.push('\n');
+            }
+        }
+    }
+    lines
+}
+
+/// The one filter of the trail, for lists and exports.
+fn filter(wanted: &Wanted) -> CallFilter {
+    CallFilter {
         agent: wanted.text(AGENT),
         service: wanted.text(SERVICE),
         action: wanted.text(ACTION),
-        result: wanted.text(DECISION),
+        end: wanted.text(DECISION).as_deref().and_then(CallEnd::parse),
+        text: wanted.text(TEXT),
         since: wanted.time(SINCE),
         until: wanted.time(UNTIL),
-        ..Query::default()
     }
 }
 

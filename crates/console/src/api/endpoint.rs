@@ -9,13 +9,28 @@ pub(crate) struct Endpoint {
     pub(crate) route: Route,
     /// One sentence.
     pub(crate) summary: &'static str,
-    pub(crate) query: &'static [Param],
+    /// What it takes and gives beside bodies.
+    pub(crate) params: &'static [Param],
     /// The JSON that it takes.
     pub(crate) body: Option<SchemaOf>,
-    /// The status of success.
-    pub(crate) status: u16,
+    /// The statuses of success.
+    pub(crate) statuses: &'static [u16],
     /// The JSON that it gives then.
     pub(crate) answer: Answer,
+}
+
+impl Endpoint {
+    /// The row of a route; pages have none.
+    pub(crate) fn of(route: &Route) -> Option<&'static Self> {
+        let is_it =
+            |endpoint: &&Self| endpoint.route.path == route.path && endpoint.route.method == route.method;
+        super::ENDPOINTS.iter().find(is_it)
+    }
+
+    /// What stands in one place.
+    pub(crate) fn at(&self, place: Place) -> impl Iterator<Item = &'static Param> {
+        self.params.iter().filter(move |param| param.place == place)
+    }
 }
 
 /// What is given.
@@ -34,16 +49,29 @@ pub(crate) fn schema_of<T: JsonSchema>(generator: &mut SchemaGenerator) -> Schem
     generator.subschema_for::<T>()
 }
 
-/// What a query may say.
+/// What a query or a header may say.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Param {
     pub(crate) name: &'static str,
+    pub(crate) place: Place,
     /// What values look like.
     pub(crate) form: Form,
     pub(crate) doc: &'static str,
 }
 
-/// What values of a query look like.
+/// Where something is said.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Place {
+    Query,
+    /// A header of the request.
+    Header,
+    /// A header of the answer.
+    Answer,
+    /// A cookie that proves who asks, where nothing else is asked for.
+    Proof,
+}
+
+/// What values look like.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Form {
     Text,
@@ -57,8 +85,34 @@ pub(crate) enum Form {
 }
 
 const fn param(name: &'static str, form: Form, doc: &'static str) -> Param {
-    Param { name, form, doc }
+    Param { name, place: Place::Query, form, doc }
 }
+
+/// On routes that evaluate it. Every other write under `/api` refuses it: see `etag.rs`.
+pub(crate) const IF_MATCH: Param = Param {
+    name: "If-Match",
+    place: Place::Header,
+    form: Form::Text,
+    doc: "Only where its ETag is this one; 412 where it is another by now.",
+};
+pub(crate) const ETAG: Param = Param {
+    name: "ETag",
+    place: Place::Answer,
+    form: Form::Text,
+    doc: "Of what can be edited, as it is now; for If-Match.",
+};
+pub(crate) const LAST_EVENT_ID: Param = Param {
+    name: "Last-Event-ID",
+    place: Place::Header,
+    form: Form::Text,
+    doc: "The `id` of the last event that was heard: what came since is told first.",
+};
+pub(crate) const REFRESH: Param = Param {
+    name: crate::cookies::REFRESH,
+    place: Place::Proof,
+    form: Form::Text,
+    doc: "What a login gave, spent by each use.",
+};
 
 /// How many rows a page has where nobody says.
 pub(crate) const LIMIT_DEFAULT: u32 = 50;
@@ -69,11 +123,6 @@ pub(crate) const AGENT: Param = param("agent", Form::Text, "Of this agent.");
 pub(crate) const SERVICE: Param = param("service", Form::Text, "At this service.");
 pub(crate) const ACTION: Param = param("action", Form::Text, "With this action, exactly.");
 pub(crate) const DECISION: Param = param(
-    "decision",
-    Form::OneOf(|| domain::audit::ResultWord::ALL.map(domain::audit::ResultWord::as_str).to_vec()),
-    "How the call ended, in the words of X-Proxy-Status.",
-);
-pub(crate) const STANDS: Param = param(
     "decision",
     Form::OneOf(|| admin::CallEnd::WORDS.map(|(word, _)| word).to_vec()),
     "All events of calls that stand so, as the page of calls has it.",
@@ -107,9 +156,9 @@ pub(crate) const RANGE: Param = param(
     "How far back; an hour where nothing is said.",
 );
 
-/// `METHOD "path" LEAST handler (body)? -> (status answer?) [query] "summary"`, a row each.
+/// `METHOD "path" LEAST handler (body)? -> (status answer?) [params] "summary"`, a row each.
 macro_rules! endpoints {
-    ($($method:ident $path:literal $least:ident $($open:ident)::+ ($($body:ty)?) -> ($status:literal $($answer:tt)*)
+    ($($method:ident $path:literal $least:ident $($open:ident)::+ ($($body:ty)?) -> ($status:tt $($answer:tt)*)
         [$($param:ident),*] $summary:literal)*) => {
         /// Every route of the API, and the least that somebody must be to use it.
         pub(crate) const ENDPOINTS: &[Endpoint] = &[$(Endpoint {
@@ -120,11 +169,19 @@ macro_rules! endpoints {
                 open: |asked| Box::pin($($open)::+(asked)),
             },
             summary: $summary,
-            query: &[$($param),*],
+            params: &[$($param),*],
             body: crate::api::endpoint::body!($($body)?),
-            status: $status,
+            statuses: crate::api::endpoint::statuses!($status),
             answer: crate::api::endpoint::answer!($($answer)*),
         }),*];
+    };
+}
+macro_rules! statuses {
+    ([$($status:literal)*]) => {
+        &[$($status),*]
+    };
+    ($status:literal) => {
+        &[$status]
     };
 }
 macro_rules! body {
@@ -152,4 +209,4 @@ macro_rules! answer {
         crate::api::endpoint::Answer::Json(crate::api::endpoint::schema_of::<$answer>)
     };
 }
-pub(crate) use {answer, body, endpoints};
+pub(crate) use {answer, body, endpoints, statuses};

@@ -1,7 +1,9 @@
-//! `GET /api/events`: what happens, as server-sent events. Who comes back with `Last-Event-ID` is told what they missed.
+//! `GET /api/events`: news as server-sent events. A client that comes back with `Last-Event-ID` is told what it
+//! missed.
 
 use std::{sync::Arc, time::Duration};
 
+use admin::{AdminError, Blame};
 use bytes::Bytes;
 use futures_util::stream;
 use http::{HeaderName, HeaderValue, Response, header};
@@ -10,18 +12,22 @@ use http_body_util::{BodyExt as _, StreamBody};
 use pipeline::flow::{Broken, Flow};
 use serde_json::json;
 use tokio::{
-    sync::{OwnedSemaphorePermit, broadcast, watch},
+    sync::{broadcast, watch},
     time::{Interval, MissedTickBehavior, interval},
 };
 
-use crate::{Desk, asked::Asked, news::Told, problem::Problem, who::Who};
+use crate::{
+    Desk,
+    asked::Asked,
+    news::{Seat, Told},
+    problem::Problem,
+    who::Who,
+};
 
-/// How often health is looked at.
-const HEALTH_EVERY: Duration = Duration::from_secs(1);
-/// Every so many of those looks the line is kept warm, and whoever listens must still be allowed to.
+/// How often health is looked at, and whether whoever listens still may: what is withdrawn ends within a second.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// Every so many of those looks the line is kept warm.
 const LOOKS_PER_BEAT: u32 = 15;
-/// After so many beats an operator's token has to be presented again.
-const BEATS_OF_TOKEN: u32 = 20;
 
 /// Somebody who listens.
 struct Watcher {
@@ -35,15 +41,13 @@ struct Watcher {
     health: String,
     tick: Interval,
     looks: u32,
-    beats: u32,
     stopping: watch::Receiver<bool>,
-    _seat: OwnedSemaphorePermit,
+    _seat: Seat,
 }
 
 pub(crate) async fn open(asked: Asked) -> Result<Response<Flow>, Problem> {
     let (desk, who) = (Arc::clone(&asked.desk), asked.who()?.clone());
-    let seat = Arc::clone(&desk.news.seats).try_acquire_owned();
-    let seat = seat.map_err(|_| Problem::unavailable("too many people watch at once; repeat in a moment"))?;
+    let seat = desk.news.seat(who.operator.email())?;
     // First listen, then look: what comes in between is told twice, and the second time left out.
     let feed = desk.news.listen();
     let newest = desk.admin.newest_event().await?;
@@ -53,7 +57,7 @@ pub(crate) async fn open(asked: Asked) -> Result<Response<Flow>, Problem> {
     if let Some(last) = last {
         push(&mut first, &desk.told(last, newest).await?);
     }
-    let mut tick = interval(HEALTH_EVERY);
+    let mut tick = interval(LOOK_EVERY);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let watcher = Watcher {
         stopping: desk.stopping.clone(),
@@ -65,7 +69,6 @@ pub(crate) async fn open(asked: Asked) -> Result<Response<Flow>, Problem> {
         health: String::new(),
         tick,
         looks: 0,
-        beats: 0,
         _seat: seat,
     };
     let frames = stream::unfold(watcher, |mut watcher| async move {
@@ -104,6 +107,10 @@ impl Watcher {
 
     async fn told(&mut self, told: Result<Arc<Told>, broadcast::error::RecvError>) -> Option<String> {
         let mut text = String::new();
+        // A change may have ended this very login, which then is told no more.
+        if !told.as_ref().is_ok_and(|told| told.is_of_calls_only()) {
+            self.still_may().await.ok()?;
+        }
         match told {
             Ok(told) if told.to <= self.last => {}
             Ok(told) if told.after == self.last => {
@@ -124,10 +131,13 @@ impl Watcher {
 
     async fn look(&mut self) -> Option<String> {
         let mut text = String::new();
+        // A store that does not answer ends nobody's login. It tells nothing either: all that follows is its health.
+        match self.still_may().await {
+            Err(error) if error.blame() != Blame::Us => return None,
+            Ok(()) | Err(_) => {}
+        }
         self.looks += 1;
         if self.looks.is_multiple_of(LOOKS_PER_BEAT) {
-            self.beats += 1;
-            self.still_may().await?;
             text.push_str(": still here\n\n");
         }
         let world = self.desk.freshness.current();
@@ -148,11 +158,12 @@ impl Watcher {
     }
 
     /// Listening does not count as using a session: a console that nobody looks at logs out.
-    async fn still_may(&self) -> Option<()> {
+    async fn still_may(&self) -> Result<(), AdminError> {
         let (admin, now) = (&self.desk.admin, self.desk.clock.now().wall);
-        match self.who.session {
-            Some(session) => admin.still_holds(now, &self.desk.sessions, session).await.ok().map(drop),
-            None => (self.beats < BEATS_OF_TOKEN).then_some(()),
+        match (self.who.session, self.who.token) {
+            (Some(session), _) => admin.still_holds(now, &self.desk.sessions, session).await.map(drop),
+            (None, Some(token)) => admin.still_holds_token(now, token).await.map(drop),
+            (None, None) => Err(AdminError::SessionEnded),
         }
     }
 }

@@ -1,4 +1,5 @@
-//! The description of the API (OpenAPI 3.1.0), made of the table of its routes and the types that go in and out.
+//! The description of the API (OpenAPI 3.1.0), generated from the table of its routes and the types that go in and
+//! out.
 
 use http::Response;
 use pipeline::flow::Flow;
@@ -7,10 +8,10 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use super::{
-    ENDPOINTS, Endpoint,
-    endpoint::{Answer, Form, Param},
+    ENDPOINTS, Endpoint, Place,
+    endpoint::{Answer, Form, IF_MATCH, Param, REFRESH},
 };
-use crate::{answer, asked::Asked, problem::Problem, route::Least};
+use crate::{answer, asked::Asked, cookies, problem::Problem, route::Least};
 
 /// The description itself.
 #[derive(Serialize)]
@@ -27,11 +28,12 @@ impl JsonSchema for Document {
     }
 }
 
-pub(crate) async fn show(_asked: Asked) -> Result<Response<Flow>, Problem> {
-    answer::ok(&Document(document()))
+pub(crate) async fn show(asked: Asked) -> Result<Response<Flow>, Problem> {
+    answer::ok(&Document(document(cookies::prefix(&asked))))
 }
 
-fn document() -> Value {
+/// `prefix`: what the names of cookies begin with here.
+fn document(prefix: &str) -> Value {
     let settings = SchemaSettings::draft2020_12().with(|settings| {
         settings.definitions_path = "/components/schemas".into();
         settings.meta_schema = None;
@@ -59,7 +61,13 @@ fn document() -> Value {
         "security": [{ "bearer": [] }],
         "paths": paths,
         "components": {
-            "securitySchemes": { "bearer": { "type": "http", "scheme": "bearer" } },
+            "securitySchemes": {
+                "bearer": { "type": "http", "scheme": "bearer" },
+                "refresh": {
+                    "type": "apiKey", "in": "cookie", "name": format!("{prefix}{}", REFRESH.name),
+                    "description": REFRESH.doc,
+                },
+            },
             "schemas": schemas,
         },
     })
@@ -73,8 +81,20 @@ fn operation(endpoint: &Endpoint, generator: &mut SchemaGenerator) -> Value {
         .filter_map(|segment| segment.strip_prefix('{')?.strip_suffix('}'))
         .map(|name| json!({ "name": name, "in": "path", "required": true, "schema": { "type": "string", "minLength": 1 } }))
         .collect();
-    parameters.extend(endpoint.query.iter().map(parameter));
+    parameters.extend(endpoint.at(Place::Query).map(|param| parameter(param, "query")));
+    parameters.extend(endpoint.at(Place::Header).map(|param| parameter(param, "header")));
+    let headers: Map<String, Value> = endpoint
+        .at(Place::Answer)
+        .map(|param| {
+            let header =
+                json!({ "description": param.doc, "required": true, "schema": schema_of(param.form) });
+            (param.name.to_owned(), header)
+        })
+        .collect();
     let mut success = json!({ "description": "Done." });
+    if let (false, Some(success)) = (headers.is_empty(), success.as_object_mut()) {
+        success.insert("headers".to_owned(), Value::Object(headers));
+    }
     let content = match endpoint.answer {
         Answer::Nothing => None,
         Answer::Json(schema) => Some(json!({ "application/json": { "schema": schema(generator) } })),
@@ -88,12 +108,20 @@ fn operation(endpoint: &Endpoint, generator: &mut SchemaGenerator) -> Value {
         success.insert("content".to_owned(), content);
     }
     let mut responses = Map::new();
-    responses.insert(endpoint.status.to_string(), success);
-    let refused = json!({
-        "description": "Not done; `detail` says why.",
-        "content": { "application/problem+json": { "schema": { "$ref": "#/components/schemas/Problem" } } },
-    });
-    responses.insert("default".to_owned(), refused);
+    for status in endpoint.statuses {
+        responses.insert(status.to_string(), success.clone());
+    }
+    let refused = |why: &str| {
+        json!({
+            "description": why,
+            "content": { "application/problem+json": { "schema": { "$ref": "#/components/schemas/Problem" } } },
+        })
+    };
+    if endpoint.at(Place::Header).any(|param| param.name == IF_MATCH.name) {
+        let changed = refused("Not done: it was changed since it had the tag of If-Match.");
+        responses.insert("412".to_owned(), changed);
+    }
+    responses.insert("default".to_owned(), refused("Not done; `detail` says why."));
     let mut operation = json!({
         "operationId": operation_id(endpoint),
         "summary": endpoint.summary,
@@ -101,6 +129,9 @@ fn operation(endpoint: &Endpoint, generator: &mut SchemaGenerator) -> Value {
     });
     let Some(members) = operation.as_object_mut() else { return operation };
     match route.least {
+        Least::Anyone if endpoint.at(Place::Proof).next().is_some() => {
+            members.insert("security".to_owned(), json!([{ "refresh": [] }]))
+        }
         Least::Anyone => members.insert("security".to_owned(), json!([])),
         Least::Role(role) => members.insert("x-role".to_owned(), json!(role.as_str())),
     };
@@ -124,15 +155,19 @@ fn operation_id(endpoint: &Endpoint) -> String {
     format!("{}_{path}", endpoint.route.method.as_str().to_ascii_lowercase())
 }
 
-fn parameter(param: &Param) -> Value {
-    let schema = match param.form {
+fn parameter(param: &Param, place: &str) -> Value {
+    let schema = schema_of(param.form);
+    json!({ "name": param.name, "in": place, "required": false, "description": param.doc, "schema": schema })
+}
+
+fn schema_of(form: Form) -> Value {
+    match form {
         Form::Text => json!({ "type": "string", "minLength": 1 }),
         Form::Pattern(pattern) => json!({ "type": "string", "pattern": pattern }),
         Form::Time => json!({ "type": "string", "format": "date-time" }),
         Form::Count(most) => json!({ "type": "integer", "minimum": 1, "maximum": most }),
         Form::OneOf(words) => json!({ "type": "string", "enum": words() }),
-    };
-    json!({ "name": param.name, "in": "query", "required": false, "description": param.doc, "schema": schema })
+    }
 }
 
 /// RFC 9457.
@@ -156,7 +191,7 @@ mod tests {
 
     #[test]
     fn every_route_is_described_once_and_every_reference_leads_somewhere() {
-        let document = document();
+        let document = document("");
         let paths = document["paths"].as_object().unwrap();
         let described: usize = paths.values().map(|path| path.as_object().unwrap().len()).sum();
         assert_eq!(described, ENDPOINTS.len());
@@ -171,5 +206,28 @@ mod tests {
             assert!(document["components"]["schemas"].get(name).is_some(), "{name}");
         }
         assert!(!text.contains("#/$defs/"), "everything is in components");
+    }
+
+    #[test]
+    fn what_stands_in_headers_and_cookies_is_described() {
+        let document = document("__Host-");
+        let headers_of = |operation: &Value| -> Vec<String> {
+            let all = operation["parameters"].as_array().cloned().unwrap_or_default();
+            let headers = all.iter().filter(|parameter| parameter["in"] == "header");
+            headers.map(|parameter| parameter["name"].as_str().unwrap().to_owned()).collect()
+        };
+        let paths = &document["paths"];
+        let edit = &paths["/api/services/{name}"]["put"];
+        assert_eq!(headers_of(edit), ["If-Match"]);
+        assert!(edit["responses"]["201"]["headers"]["ETag"].is_object(), "{edit}");
+        assert!(edit["responses"]["200"].is_object() && edit["responses"]["412"].is_object(), "{edit}");
+        assert!(paths["/api/agents/{name}"]["get"]["responses"]["200"]["headers"]["ETag"].is_object());
+        assert!(paths["/api/services/{name}"]["get"]["responses"].get("412").is_none());
+        assert_eq!(headers_of(&paths["/api/events"]["get"]), ["Last-Event-ID"]);
+        assert_eq!(paths["/api/refresh"]["post"]["security"], json!([{ "refresh": [] }]));
+        let cookie = &document["components"]["securitySchemes"]["refresh"];
+        assert_eq!((&cookie["in"], &cookie["name"]), (&json!("cookie"), &json!("__Host-toolgate-refresh")));
+        assert_eq!(paths["/metrics"]["get"]["x-role"], "viewer", "and a monitor's token");
+        assert_eq!(paths["/api/login"]["post"]["security"], json!([]));
     }
 }

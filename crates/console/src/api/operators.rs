@@ -65,14 +65,16 @@ pub(crate) enum OperatorStateWord {
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct NewOperator {
+    // The login says `email`.
+    #[serde(alias = "email")]
     #[schemars(with = "super::Address")]
     operator: String,
     role: RoleWord,
-    #[schemars(length(min = 12))]
+    #[schemars(length(min = 12, max = 1024))]
     password: String,
 }
 
-/// What is to be another.
+/// What is to be another: one of these.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct OperatorPatch {
@@ -80,7 +82,7 @@ pub(crate) struct OperatorPatch {
     /// Another role, which holds for their tokens too.
     role: Option<RoleWord>,
     /// Another password.
-    #[schemars(length(min = 12))]
+    #[schemars(length(min = 12, max = 1024))]
     password: Option<String>,
 }
 
@@ -101,24 +103,40 @@ pub(crate) async fn create(asked: Asked) -> Result<Response<Flow>, Problem> {
 }
 
 pub(crate) async fn update(asked: Asked) -> Result<Response<Flow>, Problem> {
-    let unknown = |_| Problem::not_found("there is no such operator");
+    let unknown = |_| Problem::not_found("there is no such operator; look at the list of operators");
     let email = Email::parse(asked.part("email")).map_err(unknown)?;
     let OperatorPatch { state, role, password } = asked.json()?;
     let (admin, actor, now) = (&asked.desk.admin, asked.who()?.operator.actor(), asked.now.wall);
-    if let Some(role) = role {
-        admin.set_operator_role(&actor, now, &email, role.into()).await?;
-    }
-    match state {
-        None => false,
-        Some(Switch::Active) => admin.enable_operator(&actor, now, &email).await?,
-        Some(Switch::Disabled) => admin.disable_operator(&actor, now, &email).await?,
-    };
-    if let Some(password) = password {
-        let whose = email.clone();
-        login::hashing(&asked, async move |desk| {
-            desk.admin.reset_operator(&actor, now, &whose, &password).await
-        })
-        .await?;
+    match (role, state, password) {
+        (None, None, None) => {}
+        (Some(role), None, None) => {
+            admin.set_operator_role(&actor, now, &email, role.into()).await?;
+        }
+        (None, Some(Switch::Active), None) => {
+            admin.enable_operator(&actor, now, &email).await?;
+        }
+        (None, Some(Switch::Disabled), None) => {
+            admin.disable_operator(&actor, now, &email).await?;
+        }
+        // Whoever has another's session must not lock them out of their account with it.
+        (None, None, Some(_)) if email == *asked.who()?.operator.email() => {
+            return Err(Problem::conflict(
+                "your own password takes the old one too: POST /api/me/password; nothing was changed",
+            ));
+        }
+        (None, None, Some(password)) => {
+            let whose = email.clone();
+            login::hashing(&asked, async move |desk| {
+                desk.admin.reset_operator(&actor, now, &whose, &password).await
+            })
+            .await?;
+        }
+        // Each is an event of its own, and none must be done without the others.
+        _ => {
+            return Err(Problem::invalid(
+                "one at a time: `role`, `state` or `password`; nothing was changed",
+            ));
+        }
     }
     answer::ok(&view(admin.show_operator(&email).await?))
 }

@@ -83,10 +83,11 @@ pub(crate) async fn show(asked: Asked) -> Result<Response<Flow>, Problem> {
     let (word, range) =
         Range::WORDS.into_iter().find(|(word, _)| *word == wanted).unwrap_or(("hour", Range::Hour));
     let admin = &asked.desk.admin;
-    let found = admin.overview(asked.now.wall, range).await?;
+    let found = asked.desk.overview(range).await?;
     let seen = asked.desk.health().await;
-    let ranked =
-        |all: Vec<(String, u64)>| all.into_iter().map(|(name, calls)| Ranked { name, calls }).collect();
+    let ranked = |all: &[(String, u64)]| {
+        all.iter().map(|(name, calls)| Ranked { name: name.clone(), calls: *calls }).collect()
+    };
     answer::ok(&OverviewView {
         range: word,
         calls: counts(found.calls),
@@ -100,10 +101,10 @@ pub(crate) async fn show(asked: Asked) -> Result<Response<Flow>, Problem> {
                 calls: counts(bar.calls),
             })
             .collect(),
-        agents: ranked(found.agents),
-        services: ranked(found.services),
-        rules: ranked(found.rules),
-        failing: ranked(found.failing),
+        agents: ranked(&found.agents),
+        services: ranked(&found.services),
+        rules: ranked(&found.rules),
+        failing: ranked(&found.failing),
         health: HealthView {
             store: seen.store.is_some(),
             counters: seen.counters.buckets < seen.counters.capacity,

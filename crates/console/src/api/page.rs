@@ -1,11 +1,11 @@
-//! Lists, page by page, and what they are asked with: cursors, limits, times.
+//! Lists, page by page, and the parameters that they take: cursors, limits, times.
 
 use domain::names::ApprovalId;
 use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::endpoint::{Endpoint, Form, LIMIT_DEFAULT, Param};
+use super::endpoint::{Endpoint, Form, LIMIT_DEFAULT, Param, Place};
 use crate::{
     asked::{Asked, Pairs},
     problem::Problem,
@@ -35,12 +35,9 @@ impl Wanted {
     /// 400: a name that the endpoint does not know, a value of another form.
     pub(crate) fn of(asked: &Asked) -> Result<Self, Problem> {
         let pairs = asked.query()?;
-        let known = super::ENDPOINTS.iter().find(|endpoint| {
-            asked.route.is_some_and(|route| {
-                route.path == endpoint.route.path && route.method == endpoint.route.method
-            })
-        });
-        let known: &[Param] = known.map_or(&[], |endpoint: &Endpoint| endpoint.query);
+        let endpoint = asked.route.and_then(Endpoint::of);
+        let known: Vec<&Param> =
+            endpoint.into_iter().flat_map(|endpoint| endpoint.at(Place::Query)).collect();
         let names: Vec<&str> = known.iter().map(|param| param.name).collect();
         if let Some(stranger) = pairs.stranger(&names) {
             let shown: String = stranger.chars().take(40).flat_map(char::escape_default).collect();

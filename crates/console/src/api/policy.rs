@@ -78,8 +78,9 @@ pub(crate) async fn explain(asked: Asked) -> Result<Response<Flow>, Problem> {
     let body: ExplainBody = asked.json()?;
     let world = asked.desk.freshness.current();
     let name = AgentName::parse(&body.agent).map_err(|bad| Problem::invalid(bad.to_string()))?;
-    let agent =
-        world.agents.get(&name).ok_or_else(|| Problem::not_found(format!("there is no agent `{name}`")))?;
+    let agent = world.agents.get(&name).ok_or_else(|| {
+        Problem::not_found(format!("there is no agent `{name}`; look at the list of agents"))
+    })?;
     let json = |value: Option<Box<RawValue>>| {
         value
             .map(|value| policy::arguments(value.get()))

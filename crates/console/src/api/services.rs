@@ -1,16 +1,16 @@
-//! Services in the words of services.yaml. Values of credentials go in and never come out; commands are for whoever
-//! owns the home, as they run on its machine.
+//! Services in the words of services.yaml. Values of credentials go in and never come out. Commands can be set only by
+//! whoever owns the home, because they run on its machine.
 
 use std::collections::BTreeMap;
 
-use admin::{Expected, credential_json, service_json};
+use admin::{CredentialView, Expected, SeenService, WantedService, credential_json, service_json};
 use domain::{
     credential::check_value,
     names::CredentialName,
     service::{Service, Upstream, parse_declarations},
 };
 use http::{Response, StatusCode, header};
-use pipeline::flow::Flow;
+use pipeline::{dial::check_anchors, flow::Flow};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
@@ -111,7 +111,7 @@ pub(crate) async fn list(asked: Asked) -> Result<Response<Flow>, Problem> {
     let admin = &asked.desk.admin;
     let mut items = Vec::new();
     for service in admin.list_services().await? {
-        items.push(view(&asked, &service).await?);
+        items.push(view(&service, &admin.list_credentials(service.name.as_str()).await?));
     }
     answer::ok(&Listed::all(items))
 }
@@ -139,11 +139,10 @@ pub(crate) async fn put(asked: Asked) -> Result<Response<Flow>, Problem> {
         return Err(runs_a_command());
     }
     let expected = match known {
-        Some(_) => {
-            let (_, revision) = admin.service_revision(&name).await?;
-            let seen = etag::check(&asked, &tag(&name, revision), "the service")?;
-            if seen { Expected::Revision(revision) } else { Expected::Anything }
-        }
+        Some(_) => match seen(&asked, &admin.see_service(&name).await?)? {
+            Some(revision) => Expected::Revision(revision),
+            None => Expected::Anything,
+        },
         None if asked.head.headers.contains_key(header::IF_MATCH) => {
             return Err(Problem::changed_meanwhile("the service"));
         }
@@ -151,14 +150,17 @@ pub(crate) async fn put(asked: Asked) -> Result<Response<Flow>, Problem> {
     };
     let put = admin.put_service(&actor, asked.now.wall, service, expected).await;
     put.map_err(|error| etag::meanwhile(&asked, error))?;
-    tagged(&asked, &name, StatusCode::OK).await
+    // RFC 9110 §9.3.4.
+    let status = if known.is_some() { StatusCode::OK } else { StatusCode::CREATED };
+    tagged(&asked, &name, status).await
 }
 
 pub(crate) async fn remove(asked: Asked) -> Result<Response<Flow>, Problem> {
     let (admin, actor) = (&asked.desk.admin, asked.who()?.operator.actor());
-    let (service, revision) = admin.service_revision(asked.part("name")).await?;
-    etag::check(&asked, &tag(service.name.as_str(), revision), "the service")?;
-    admin.remove_service(&actor, asked.now.wall, &service.name).await?;
+    let service = admin.see_service(asked.part("name")).await?;
+    let revision = seen(&asked, &service)?;
+    let removed = admin.remove_service(&actor, asked.now.wall, &service.service.name, revision).await;
+    removed.map_err(|error| etag::meanwhile(&asked, error))?;
     Ok(answer::done())
 }
 
@@ -166,27 +168,22 @@ pub(crate) async fn remove(asked: Asked) -> Result<Response<Flow>, Problem> {
 pub(crate) async fn set_credentials(asked: Asked) -> Result<Response<Flow>, Problem> {
     let CredentialsBody(values) = asked.json()?;
     let (desk, now, actor) = (&asked.desk, asked.now.wall, asked.who()?.operator.actor());
-    let service = asked.part("name");
+    let service = desk.admin.see_service(asked.part("name")).await?;
+    seen(&asked, &service)?;
     let mut wanted = Vec::new();
     for (name, value) in values {
         let name = CredentialName::parse(&name).map_err(|bad| Problem::invalid(bad.to_string()))?;
         let value = Secret::new(value.into_bytes());
-        // All are looked at before one is set.
-        let slot = desk.admin.credential_slot(service, &name, None).await?;
-        check_value(&slot.kind, value.reveal())
-            .map_err(|bad| Problem::invalid(format!("`{name}`: {bad}")))?;
+        // Whose value is bad is not known further down.
+        if let Some(declared) = service.credentials.iter().find(|declared| declared.slot.name == name) {
+            check_value(&declared.slot.kind, value.reveal())
+                .map_err(|bad| Problem::invalid(format!("`{name}`: {bad}")))?;
+        }
         wanted.push((name, value));
     }
-    for (name, value) in &wanted {
-        desk.admin.set_credential(&actor, now, &desk.vault, (service, name), None, value).await?;
-    }
-    for credential in desk.admin.list_credentials(service).await? {
-        let name = &credential.slot.name;
-        if credential.value.is_some() && !wanted.iter().any(|(wanted, _)| wanted == name) {
-            desk.admin.remove_credential(&actor, now, service, name).await?;
-        }
-    }
-    tagged(&asked, service, StatusCode::OK).await
+    let replaced = desk.admin.replace_credentials(&actor, now, &desk.vault, &service, &wanted).await;
+    replaced.map_err(|error| etag::meanwhile(&asked, error))?;
+    tagged(&asked, asked.part("name"), StatusCode::OK).await
 }
 
 pub(crate) async fn document(asked: Asked) -> Result<Response<Flow>, Problem> {
@@ -196,9 +193,13 @@ pub(crate) async fn document(asked: Asked) -> Result<Response<Flow>, Problem> {
     }
     let (name, actor) = (asked.part("name"), asked.who()?.operator.actor());
     let text = Some(text).filter(|text| !text.trim().is_empty());
-    let (_, revision) = asked.desk.admin.service_revision(name).await?;
-    etag::check(&asked, &tag(name, revision), "the service")?;
-    asked.desk.admin.document_service(&actor, asked.now.wall, name, text).await?;
+    let service = asked.desk.admin.see_service(name).await?;
+    seen(&asked, &service)?;
+    // The definition goes with it: it must be the one that was looked at, whoever asks.
+    let expected = Expected::Revision(service.revision);
+    let wanted = WantedService { service: service.service, documentation: text };
+    let put = asked.desk.admin.put_documented_service(&actor, asked.now.wall, wanted, expected).await;
+    put.map_err(|error| etag::meanwhile(&asked, error))?;
     tagged(&asked, name, StatusCode::OK).await
 }
 
@@ -213,13 +214,15 @@ fn read(ServiceBody(mut members): ServiceBody, name: Option<&str>) -> Result<Ser
     if let Some(name) = name {
         let named = members.entry("name").or_insert_with(|| json!(name));
         if *named != json!(name) {
-            return Err(Problem::invalid("the name in the body is another one than in the path"));
+            return Err(Problem::invalid(
+                "the name in the body is another one than in the path; leave it out, or write the same",
+            ));
         }
     }
     let ca = match members.remove("ca") {
         None | Some(Value::Null) => None,
-        Some(Value::String(pem)) if pem.contains("-----BEGIN CERTIFICATE-----") => Some(pem),
-        Some(_) => return Err(Problem::invalid("`ca` must be certificates in PEM")),
+        Some(Value::String(pem)) if check_anchors(&pem).is_ok() => Some(pem),
+        Some(_) => return Err(Problem::invalid("`ca` must be certificates in PEM that can be read")),
     };
     // JSON is YAML as well.
     let text = json!({ "services": [members] }).to_string();
@@ -227,8 +230,10 @@ fn read(ServiceBody(mut members): ServiceBody, name: Option<&str>) -> Result<Ser
         let said: Vec<String> = problems.iter().map(|problem| problem.message.clone()).collect();
         Problem::invalid(said.join("; "))
     })?;
-    let declared =
-        declared.into_iter().next().ok_or_else(|| Problem::invalid("there is no service in it"))?;
+    let declared = declared
+        .into_iter()
+        .next()
+        .ok_or_else(|| Problem::invalid("there is no service in it; describe one"))?;
     let mut service = declared.service;
     match (ca, &mut service.upstream) {
         (None, _) => {}
@@ -247,23 +252,33 @@ fn runs_a_command() -> Problem {
 }
 
 async fn tagged(asked: &Asked, name: &str, status: StatusCode) -> Result<Response<Flow>, Problem> {
-    let (service, revision) = asked.desk.admin.service_revision(name).await?;
-    let mut response = answer::json(status, &view(asked, &service).await?)?;
-    answer::set(response.headers_mut(), header::ETAG, &tag(name, revision));
+    let service = asked.desk.admin.see_service(name).await?;
+    let mut response = answer::json(status, &view(&service.service, &service.credentials))?;
+    answer::set(response.headers_mut(), header::ETAG, &tag(&service));
     Ok(response)
 }
 
-fn tag(name: &str, revision: i64) -> String {
-    etag::of(&[name, &revision.to_string()])
+/// The revision that the request wants to see again; `None`: it does not say.
+fn seen(asked: &Asked, service: &SeenService) -> Result<Option<i64>, Problem> {
+    Ok(etag::check(asked, &tag(service), "the service")?.then_some(service.revision))
 }
 
-async fn view(asked: &Asked, service: &Service) -> Result<ServiceView, Problem> {
-    let credentials = asked.desk.admin.list_credentials(service.name.as_str()).await?;
+/// What an edit changes: the service, and which values its credentials have.
+pub(crate) fn tag(service: &SeenService) -> String {
+    let version = |credential: &CredentialView| match credential.value {
+        Some(value) => format!("{} {}", credential.slot.name, value.version),
+        None => credential.slot.name.to_string(),
+    };
+    let versions: Vec<String> = service.credentials.iter().map(version).collect();
+    etag::of(&[service.service.name.as_str(), &service.revision.to_string(), &versions.join("\n")])
+}
+
+fn view(service: &Service, credentials: &[CredentialView]) -> ServiceView {
     let mut value = service_json(service);
     if let Some(members) = value.as_object_mut() {
         members.insert("credentials".to_owned(), credentials.iter().map(credential_json).collect());
     }
-    Ok(ServiceView(value))
+    ServiceView(value)
 }
 
 #[cfg(test)]

@@ -30,6 +30,15 @@ pub(crate) struct WelcomeBody {
     password: String,
 }
 
+/// Another password.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct PasswordBody {
+    old: String,
+    #[schemars(length(min = 12, max = 1024))]
+    new: String,
+}
+
 /// What a login gives; the refresh token is in a cookie.
 #[derive(Serialize, JsonSchema)]
 pub(crate) struct LoginAnswer {
@@ -137,6 +146,13 @@ pub(crate) async fn me(asked: Asked) -> Result<Response<Flow>, Problem> {
     })
 }
 
+/// `POST /api/me/password`
+pub(crate) async fn change_password(asked: Asked) -> Result<Response<Flow>, Problem> {
+    let body: PasswordBody = asked.json()?;
+    let opened = login::change_password(&asked, &body.old, &body.new).await?;
+    opened_answer(&asked, opened)
+}
+
 /// `GET /api/sessions`: one's own; an owner sees everybody's.
 pub(crate) async fn list(asked: Asked) -> Result<Response<Flow>, Problem> {
     let who = asked.who()?;
@@ -160,7 +176,7 @@ pub(crate) async fn list(asked: Asked) -> Result<Response<Flow>, Problem> {
 /// `DELETE /api/sessions/{id}`: one's own; an owner ends anybody's.
 pub(crate) async fn end(asked: Asked) -> Result<Response<Flow>, Problem> {
     let who = asked.who()?;
-    let unknown = || Problem::not_found("there is no such session");
+    let unknown = || Problem::not_found("there is no such session; look at the list of sessions");
     let id = SessionId::parse(asked.part("id")).ok_or_else(unknown)?;
     asked.desk.admin.end_session(&who.operator, asked.now.wall, id).await?;
     let mut response = answer::done();

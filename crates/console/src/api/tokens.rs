@@ -78,7 +78,8 @@ pub(crate) async fn create(asked: Asked) -> Result<Response<Flow>, Problem> {
 
 /// One's own; an owner revokes anybody's.
 pub(crate) async fn revoke(asked: Asked) -> Result<Response<Flow>, Problem> {
-    let id = TokenId::parse(asked.part("id")).ok_or_else(|| Problem::not_found("there is no such token"))?;
+    let id = TokenId::parse(asked.part("id"))
+        .ok_or_else(|| Problem::not_found("there is no such token; look at the list of tokens"))?;
     asked.desk.admin.end_token(&asked.who()?.operator, asked.now.wall, id).await?;
     Ok(answer::done())
 }

@@ -77,7 +77,8 @@ pub(crate) async fn list(asked: Asked) -> Result<Response<Flow>, Problem> {
 
 pub(crate) async fn accept(asked: Asked) -> Result<Response<Flow>, Problem> {
     let AcceptBody { hash } = asked.json()?;
-    let hash = ToolHash::parse(&hash).ok_or_else(|| Problem::invalid("`hash` is 64 hexadecimal digits"))?;
+    let hash = ToolHash::parse(&hash)
+        .ok_or_else(|| Problem::invalid("`hash` is 64 hexadecimal digits; take it from the list of tools"))?;
     let (admin, actor) = (&asked.desk.admin, asked.who()?.operator.actor());
     let (service, tool) = (asked.part("name"), asked.part("tool"));
     admin.accept_tool(&actor, asked.now.wall, (service, tool), &hash).await?;

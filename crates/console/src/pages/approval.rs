@@ -52,7 +52,8 @@ async fn whole(
     reason: Option<&str>,
 ) -> Result<Response<Flow>, Problem> {
     let (admin, vault, sees) = (&asked.desk.admin, &asked.desk.vault, Sees::of(frame.who.role()));
-    let page = admin.approval_page(frame.now, id, vault, sees).await?;
+    let look = asked.second_look();
+    let page = admin.approval_page(frame.now, id, vault, sees, &look).await?;
     let answer = admin.approval_answer(&page.approval, vault, sees).await?;
     let held = &page.approval.held;
     let (approval, now) = (&page.approval, frame.now);
@@ -64,7 +65,7 @@ async fn whole(
                 h1 { (held.agent) " " span.arrow { "→" } " " (held.service) " " span.arrow { "→" } " " code { (marked(&page.action)) } }
                 p { "Held by the rule " b { (marked(&page.rule)) } ". " (standing(approval)) }
             }
-            div.row {
+            div.row data-live="standing" {
                 @if open {
                     (badge(Tone::Plain, "clock", format!("{} left", length(seconds(now, held.decide_by)))))
                     a.btn href="#decide" { "Read, then decide" }
@@ -107,7 +108,7 @@ fn state(page: &ApprovalPage, frame: &Frame) -> Markup {
             "clock",
             &html! { b { "Nobody decided in time." } " Nothing was sent. The agent is told 410 and may ask again." },
         ),
-        Status::Pending => html! {},
+        Status::Pending => changes(page),
         Status::Approved => note(
             Tone::Plain,
             "user",
@@ -134,7 +135,13 @@ fn state(page: &ApprovalPage, frame: &Frame) -> Markup {
         Status::Cancelled => note(
             Tone::Plain,
             "ban",
-            &html! { b { "Its agent took it back at " (ended) " UTC." } " Nothing was sent." },
+            &html! {
+                @if approval.is_withdrawn() {
+                    b { "Withdrawn at " (ended) " UTC." } " The store did not answer in time, so its agent could not be told that it is held. Nothing was sent."
+                } @else {
+                    b { "Its agent took it back at " (ended) " UTC." } " Nothing was sent."
+                }
+            },
         ),
         Status::Executed | Status::Failed => html! {},
         Status::Unknown => note(
@@ -157,6 +164,22 @@ fn state(page: &ApprovalPage, frame: &Frame) -> Markup {
     }
 }
 
+/// Why a yes would send nothing.
+fn changes(page: &ApprovalPage) -> Markup {
+    if page.changes.is_empty() {
+        return html! {};
+    }
+    note(
+        Tone::Bad,
+        "alert",
+        &html! {
+            p { b { "What was held is not what would be sent now." } " An approved call is judged again before it is sent; as things are, this one would end without being sent:" }
+            ul.small { @for change in &page.changes { li { (marked(change)) } } }
+            p.small { "Deny it, and let the agent ask again: it then holds the call as it is now." }
+        },
+    )
+}
+
 /// What the upstream answered.
 fn result(approval: &Approval, answer: Option<&ShownAnswer>) -> Markup {
     if !matches!(approval.status, Status::Executed | Status::Failed) {
@@ -174,8 +197,9 @@ fn result(approval: &Approval, answer: Option<&ShownAnswer>) -> Markup {
             div.body {
                 p.small {
                     "Approved by " (by)
-                    @if let Some(at) = approval.claimed_at { ", sent once at " (at.strftime("%-d %b %Y %H:%M:%S.%3f")) " UTC" }
-                    @if let (Some(from), Some(to)) = (approval.claimed_at, approval.ended_at) {
+                    @if approval.is_void() { ", but not sent: key, scope, policy or credential have changed since it was held" }
+                    @else if let Some(at) = approval.claimed_at { ", sent once at " (at.strftime("%-d %b %Y %H:%M:%S.%3f")) " UTC" }
+                    @if let (Some(from), Some(to), false) = (approval.claimed_at, approval.ended_at, approval.is_void()) {
                         ", answered in " (number(u64::try_from(to.duration_since(from).as_millis()).unwrap_or(0))) " ms"
                     }
                     @if let Some(at) = approval.delivered_at { ", delivered to the agent at " (at.strftime("%H:%M:%S")) }
@@ -234,11 +258,11 @@ fn sent(page: &ApprovalPage) -> Markup {
         section.panel aria-labelledby="sent" {
             @match &page.call {
                 ShownCall::Whole(call) => {
-                    header { h2 id="sent" { "What will be sent" } p { (count(call.bytes, "byte")) } }
+                    header { h2 id="sent" data-live="sent" { (what_is_sent(page.approval.status)) } p { (count(call.bytes, "byte")) } }
                     div.body { (head(page, call)) (body(page, call)) (digests(page)) }
                 }
                 ShownCall::Redacted(args) => {
-                    header { h2 id="sent" { "What will be sent" } (badge(Tone::Plain, "key", "Redacted")) }
+                    header { h2 id="sent" data-live="sent" { (what_is_sent(page.approval.status)) } (badge(Tone::Plain, "key", "Redacted")) }
                     div.body {
                         (gone("Your role sees what the trail keeps of the arguments. An approver sees all of it."))
                         (kept(args.as_ref())) (digests(page))
@@ -253,6 +277,14 @@ fn sent(page: &ApprovalPage) -> Markup {
                 }
             }
         }
+    }
+}
+
+fn what_is_sent(status: Status) -> &'static str {
+    match status {
+        Status::Pending | Status::Approved | Status::Executing => "What will be sent",
+        Status::Executed | Status::Failed | Status::Unknown => "What was sent",
+        Status::Denied | Status::Expired | Status::Cancelled => "What was held",
     }
 }
 
@@ -332,7 +364,7 @@ fn why(page: &ApprovalPage) -> Markup {
     let held = &page.approval.held;
     html! {
         section.panel aria-labelledby="why" {
-            header { h2 id="why" { "Why it is held" } }
+            header { h2 id="why" data-live="why" { (if page.approval.status == Status::Pending { "Why it is held" } else { "Why it was held" }) } }
             div.body {
                 @if let Some(held) = &held.risk {
                     (risk(held.score))
@@ -399,6 +431,9 @@ fn decision(page: &ApprovalPage, frame: &Frame, open: bool, reason: Option<&str>
         return html! {};
     }
     let yes = match (wants, has + 1) {
+        _ if !page.changes.is_empty() => {
+            "As things are, approving sends nothing: see what has changed, above.".to_owned()
+        }
         (1, _) => "Toolgate sends this call once, now, exactly as shown.".to_owned(),
         (wants, then) if then >= usize::from(wants) => {
             format!("You are the last of {wants}. Toolgate then sends this call once, exactly as shown.")

@@ -1,6 +1,6 @@
 //! The trail: one row a call, its events inside. It is read, exported and verified here, never changed.
 
-use admin::{CallEnd, CallFilter, CallRow, Record};
+use admin::{Admin, CallEnd, CallFilter, CallRow, Record};
 use domain::audit::push_hex;
 use http::{Response, StatusCode};
 use jiff::{SignedDuration, Timestamp};
@@ -42,7 +42,8 @@ pub(super) async fn verify(asked: Asked) -> Result<Response<Flow>, Problem> {
         ));
     };
     let began = asked.desk.clock.now().monotonic;
-    let found = asked.desk.admin.verify_trail().await?;
+    let verify = |admin: Admin| async move { admin.verify_trail().await };
+    let found = asked.desk.searches.ask_aside(verify).await?;
     let took = asked.desk.clock.now().monotonic.saturating_sub(began);
     list(&asked, Some(&verified(&found, took.as_secs_f64() * 1_000.0))).await
 }
@@ -54,7 +55,9 @@ async fn list(asked: &Asked, said: Option<&Markup>) -> Result<Response<Flow>, Pr
     let chosen = query.get("time").unwrap_or("day");
     let filter = filter(&query, chosen, frame.now)?;
     let before = query.get("before").and_then(|before| before.parse::<i64>().ok());
-    let page = admin.calls(frame.now, &filter, before, ROWS).await?;
+    let (now, wanted) = (frame.now, filter.clone());
+    let calls = |admin: Admin| async move { admin.calls(now, &wanted, before, ROWS).await };
+    let page = asked.desk.searches.ask(calls).await?;
     let agents: Vec<String> =
         admin.list_agents().await?.iter().map(|view| view.agent.name.to_string()).collect();
     let services: Vec<String> = admin.list_services().await?.iter().map(|one| one.name.to_string()).collect();
@@ -73,7 +76,8 @@ async fn list(asked: &Asked, said: Option<&Markup>) -> Result<Response<Flow>, Pr
         }
         @if let Some(said) = said { (said) }
         section.panel aria-label="Calls" {
-            form.filters method="get" role="search" {
+            // What was typed is in the address; a browser that goes back must not bring back another choice than the list's.
+            form.filters method="get" role="search" autocomplete="off" {
                 div.fields {
                     (select("Agent", "agent", "Every agent", &agents, query.get("agent")))
                     (select("Service", "service", "Every service", &services, query.get("service")))
@@ -120,9 +124,10 @@ async fn list(asked: &Asked, said: Option<&Markup>) -> Result<Response<Flow>, Pr
 fn filter(query: &Pairs, chosen: &str, now: Timestamp) -> Result<CallFilter, Problem> {
     let text = |name: &str| query.get(name).map(|value| value.chars().take(200).collect::<String>());
     let end = match query.get("decision") {
-        Some(word) => {
-            Some(CallEnd::parse(word).ok_or_else(|| Problem::invalid("there is no such decision"))?)
-        }
+        Some(word) => Some(
+            CallEnd::parse(word)
+                .ok_or_else(|| Problem::invalid("there is no such decision; choose one of the list"))?,
+        ),
         None => None,
     };
     let back = TIMES.into_iter().find(|(word, _, _)| *word == chosen).and_then(|(_, _, back)| back);
@@ -279,7 +284,7 @@ pub(super) async fn one(asked: Asked) -> Result<Response<Flow>, Problem> {
     let events = asked.desk.admin.call(asked.part("call")).await?;
     let records: Vec<Record> = events.iter().map(Record::of).collect();
     let (Some(last), Some(record)) = (events.last(), records.last()) else {
-        return Err(Problem::not_found("there is no such call"));
+        return Err(Problem::not_found("there is no such call; look at the list of calls"));
     };
     let end = record.end(last, frame.now);
     let first =
@@ -313,6 +318,7 @@ pub(super) async fn one(asked: Asked) -> Result<Response<Flow>, Problem> {
                     @if let Some(decision) = decision {
                         div { dt { "Gate" } dd { (decision.gate) } }
                         @if let Some(rule) = &decision.rule { div { dt { "Rule" } dd { (foreign(rule)) } } }
+                        div { dt { "Why" } dd { (foreign(&decision.reason)) } }
                         @if let Some(risk) = decision.risk { div { dt { "Risk" } dd { (format!("{risk:.2}")) } } }
                         @if let Some(hash) = &decision.policy_hash { div { dt { "Policy" } dd { code { (hash.get(..8).unwrap_or_default()) "…" } } } }
                     }
@@ -320,7 +326,6 @@ pub(super) async fn one(asked: Asked) -> Result<Response<Flow>, Problem> {
                         div { dt { "Approval" } dd { a href={ "/approvals/" (part(approval)) } { code { (approval) } } } }
                     }
                 }
-                @if let Some(decision) = decision { p { (foreign(&decision.reason)) } }
                 @if let Some(args) = args {
                     h3 { "Arguments, as the trail keeps them" }
                     (super::ui::code(&admin::ShownBody::of(args.get().as_bytes(), true).lines, true, "Arguments"))
@@ -329,18 +334,16 @@ pub(super) async fn one(asked: Asked) -> Result<Response<Flow>, Problem> {
         }
         section.panel aria-labelledby="ev" {
             header { h2 id="ev" { "Events" } p { (count(events.len() as u64, "event")) } }
-            div.scroll tabindex="0" role="region" aria-label="Events of this call" {
-                table {
-                    thead { tr { th.num { "Seq" } th { "Event" } th { "At, UTC" } th { "What" } th { "Previous, then own hash" } } }
-                    tbody {
-                        @for (event, record) in events.iter().zip(&records) {
-                            tr {
-                                td.num { (number(u64::try_from(event.seq).unwrap_or(0))) }
-                                td { (kind_badge(&event.kind)) }
-                                td.nowrap { (exact(event.at, frame.now)) }
-                                td { (what(event, record)) }
-                                td.hash title=(hex(&event.hash)) { (short(&record.prev)) br; (short(&hex(&event.hash))) }
-                            }
+            table.fold {
+                thead { tr { th.num { "Seq" } th { "Event" } th { "At, UTC" } th { "What" } th { "Previous, then own hash" } } }
+                tbody {
+                    @for (event, record) in events.iter().zip(&records) {
+                        tr {
+                            td.num { (number(u64::try_from(event.seq).unwrap_or(0))) }
+                            td { (kind_badge(&event.kind)) }
+                            td.nowrap { (exact(event.at, frame.now)) }
+                            td.span { (what(event, record)) }
+                            td.hash.span data-l="previous, own hash" title=(hex(&event.hash)) { (short(&record.prev)) br; (short(&hex(&event.hash))) }
                         }
                     }
                 }
@@ -416,7 +419,7 @@ fn verified(found: &Verification, took_ms: f64) -> Markup {
             &html! {
                 b { "The trail is whole. " }
                 (count(found.events, "event")) " in " (count(found.chains, "chain")) " checked in " (milliseconds(took_ms)) " ms, no broken link."
-                @if let Some(newest) = &found.newest { " Newest " span.hash { (foreign(&newest.writer)) " " (newest.seq) " " (hex(&newest.hash)) } }
+                @if let Some(newest) = &found.newest { " Newest " span.hash { (foreign(&newest.writer)) " " (newest.seq) " " (hex(&newest.hash)) } "." }
                 " A cut tail or a whole rewrite shows only against a copy of that line kept elsewhere."
             },
         ),

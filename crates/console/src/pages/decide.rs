@@ -42,7 +42,7 @@ pub(super) fn choice(id: &str, yes: &str, [approve, deny]: [&str; 2]) -> Markup 
 /// One decision.
 pub(super) async fn decide(asked: Asked) -> Result<Response<Flow>, Problem> {
     let form = asked.form()?;
-    let unknown = || Problem::not_found("there is no such held call");
+    let unknown = || Problem::not_found("there is no such held call; look at the inbox");
     let id = ApprovalId::parse(asked.part("id")).ok_or_else(unknown)?;
     let digest = form.get("digest").and_then(digest).ok_or_else(no_digest)?;
     match one(&asked, &id, &digest, form.get("decision"), form.get("reason")).await {
@@ -82,12 +82,12 @@ pub(super) async fn batch(asked: Asked) -> Result<Response<Flow>, Problem> {
 /// What became of a call whose outcome was lost.
 pub(super) async fn resolve(asked: Asked) -> Result<Response<Flow>, Problem> {
     let form = asked.form()?;
-    let unknown = || Problem::not_found("there is no such held call");
+    let unknown = || Problem::not_found("there is no such held call; look at the inbox");
     let id = ApprovalId::parse(asked.part("id")).ok_or_else(unknown)?;
     let outcome = match form.get("outcome") {
         Some("executed") => Outcome::Executed,
         Some("failed") => Outcome::Failed,
-        _ => return Err(Problem::invalid("say whether it was executed")),
+        _ => return Err(Problem::invalid("nothing says what became of it; choose executed or failed")),
     };
     let (admin, who) = (&asked.desk.admin, asked.who()?);
     let reason = form.get("reason").unwrap_or_default();
@@ -121,22 +121,20 @@ async fn one(
 /// What was done, after the browser was sent on. Only words of ours: an address must not say anything else.
 pub(super) fn said(query: &Pairs) -> Option<Markup> {
     let number = |name: &str| query.get(name).and_then(|value| value.parse::<u64>().ok()).unwrap_or(0);
-    let calls = match number("calls") {
-        0 | 1 => "The call".to_owned(),
-        calls => count(calls, "call"),
+    let calls = number("calls");
+    let (were, each) = match calls {
+        0 | 1 => ("The call was".to_owned(), "It is"),
+        calls => (format!("{} were", count(calls, "call")), "Each is"),
     };
-    let were = if number("calls") > 1 { "were" } else { "was" };
     let (tone, drawing, text) = match query.get("done")? {
         "approved" => (
             Tone::Good,
             "check",
-            format!("{calls} {were} approved. Each is sent once, as soon as all have approved who must."),
+            format!("{were} approved. {each} sent once, as soon as everybody has approved who must."),
         ),
-        "denied" => (
-            Tone::Good,
-            "check",
-            format!("{calls} {were} denied. Nothing was sent; the agent gets your reason."),
-        ),
+        "denied" => {
+            (Tone::Good, "check", format!("{were} denied. Nothing was sent; the agent gets your reason."))
+        }
         "accepted" => {
             (Tone::Good, "check", "The tool is accepted. Agents see and call it within a second.".to_owned())
         }

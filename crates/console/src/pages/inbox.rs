@@ -50,7 +50,8 @@ pub(super) async fn show(asked: Asked) -> Result<Response<Flow>, Problem> {
     let rows = match list {
         List::Waiting => {
             let sees = Sees::of(frame.who.role());
-            let pages = admin.short_pages(approvals, &asked.desk.vault, sees).await?;
+            let pages =
+                admin.short_pages(now, approvals, &asked.desk.vault, sees, &asked.second_look()).await?;
             waiting(&frame, &pages)
         }
         List::Decided | List::Unknown => decided(&approvals, list, now),
@@ -64,9 +65,11 @@ pub(super) async fn show(asked: Asked) -> Result<Response<Flow>, Problem> {
             div {
                 h1 { "Inbox" }
                 p {
-                    @if frame.waiting == 0 { (if frame.tools == 0 { "Nothing waits. " } else { "No call waits. " }) }
-                    @else { (count(frame.waiting, "call")) (if frame.waiting == 1 { " waits" } else { " wait" }) " for a person, most urgent first. " }
-                    "Nothing is sent until you decide."
+                    @match list {
+                        List::Waiting => { (what_waits(frame.waiting, frame.tools)) " Nothing is sent until you decide." }
+                        List::Decided => { "What became of held calls, the newest first: who decided, and why." }
+                        List::Unknown => { "Calls that were sent and whose answer was lost. Say what became of them." }
+                    }
                 }
             }
             nav.seg aria-label="Which calls" {
@@ -112,6 +115,18 @@ impl List {
     }
 }
 
+/// What waits for people, in a sentence.
+fn what_waits(calls: u64, tools: u64) -> String {
+    let kinds = [(calls, "call"), (tools, "tool")].into_iter().filter(|(waiting, _)| *waiting > 0);
+    let kinds: Vec<String> = kinds.map(|(waiting, noun)| count(waiting, noun)).collect();
+    let verb = if calls + tools == 1 { "waits" } else { "wait" };
+    let order = if calls > 1 { ", most urgent first" } else { "" };
+    match kinds.is_empty() {
+        true => "Nothing waits.".to_owned(),
+        false => format!("{} {verb} for a person{order}.", kinds.join(" and ")),
+    }
+}
+
 /// `1763388000000000.ap_7m2kd9q4xw`: the last row of the page before.
 fn cursor(text: &str) -> Option<(Timestamp, ApprovalId)> {
     let (at, id) = text.split_once('.')?;
@@ -125,7 +140,7 @@ fn waiting(frame: &Frame, pages: &[ApprovalPage]) -> Markup {
                 div.empty {
                     (icon("inbox"))
                     h2 { "Nothing waits for you" }
-                    p { "Calls that a rule wants a person for appear here by themselves, and as a number in the title." }
+                    p { "Calls that a rule wants a person for appear here by themselves, and as a number in the title. Which calls those are, " a.u href="/policy" { "the policy" } " says under " code { "approve" } "." }
                     a.btn href="/approvals?show=decided" { "See decided calls" }
                 }
             }
@@ -214,8 +229,12 @@ fn here(page: &ApprovalPage) -> Option<&[String]> {
         && !super::ui::is_odd(&page.action)
         && !call.headers.iter().any(|(name, value)| super::ui::is_odd(name) || super::ui::is_odd(value));
     let low = held.risk.as_ref().is_none_or(|risk| risk.score.thousandths() < RISK_MAX);
-    let fits =
-        plain && low && held.quorum.get() == 1 && call.bytes <= BYTES_MAX && page.before.identical.is_none();
+    let fits = plain
+        && low
+        && held.quorum.get() == 1
+        && call.bytes <= BYTES_MAX
+        && page.before.identical.is_none()
+        && page.changes.is_empty();
     (fits && !call.body.lines.is_empty()).then_some(&call.body.lines)
 }
 
@@ -252,8 +271,9 @@ fn marks(frame: &Frame, page: &ApprovalPage) -> Markup {
     };
     let approved = page.approval.standing().approved_by.len();
     html! {
-        @if held.quorum.get() > 1 || odd > 0 || page.before.identical.is_some() {
+        @if held.quorum.get() > 1 || odd > 0 || page.before.identical.is_some() || !page.changes.is_empty() {
             p.meta {
+                @if !page.changes.is_empty() { (badge(Tone::Bad, "alert", "Changed since it was held")) }
                 @if held.quorum.get() > 1 { (badge(Tone::Plain, "users", format!("{approved} of {} approved", held.quorum))) }
                 @if odd > 0 { (badge(Tone::Look, "alert", count(odd as u64, "hidden or look-alike character"))) }
                 @if let Some((_, at)) = &page.before.identical {
@@ -366,11 +386,12 @@ fn decided(approvals: &[Approval], list: List, now: Timestamp) -> Markup {
                                 td { (status(approval)) }
                                 th.span scope="row" { a href={ "/agents/" (part(held.agent.as_str())) } { (held.agent) } }
                                 td.span { (held.service) " " span.arrow { "→" } " " code { (foreign_cut(&held.action, 120)) } }
-                                td { (foreign_cut(held.rule.as_str(), 60)) }
+                                td data-l="rule" { (foreign_cut(held.rule.as_str(), 60)) }
                                 td.span {
                                     @for (place, decided) in approval.decisions.iter().enumerate() {
                                         @if place > 0 { ", " }
                                         (decided.operator)
+                                        @if let Some(reason) = &decided.reason { span.muted { " “" (foreign_cut(reason, 120)) "”" } }
                                     }
                                 }
                             }
@@ -412,6 +433,18 @@ pub(super) fn gone(text: &str) -> Markup {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_waits_is_counted() {
+        for (calls, tools, said) in [
+            (0, 0, "Nothing waits."),
+            (1, 0, "1 call waits for a person."),
+            (0, 1, "1 tool waits for a person."),
+            (6, 1, "6 calls and 1 tool wait for a person, most urgent first."),
+        ] {
+            assert_eq!(what_waits(calls, tools), said);
+        }
+    }
 
     #[test]
     fn paths_that_differ_in_their_last_part_are_one_family() {

@@ -1,4 +1,4 @@
-//! The frame of every page: where one is, who one is, what waits, and the red bar while the kill switch is on.
+//! The frame of every page: where you are, who you are, what is waiting, and the red bar while the kill switch is on.
 
 use admin::ActingOperator;
 use domain::{kill::Kill, operator::OperatorRole};
@@ -111,11 +111,11 @@ impl Frame {
                         }
                         div.who {
                             @if self.kill.is_some() {
-                                p.state.t-bad { (icon("stop")) " Stopped: kill switch" }
+                                p.state.t-bad data-live="forwarding" { (icon("stop")) " Stopped: kill switch" }
                             } @else {
-                                p.state { (sign(Tone::Good, "check")) " Forwarding" }
+                                p.state data-live="forwarding" { (sign(Tone::Good, "check")) " Forwarding" }
                             }
-                            p title=(self.who.email()) { b { (self.who.email()) } br; span.muted { (self.who.role().as_str()) } }
+                            p title=(self.who.email()) { b { (address(self.who.email().as_str())) } br; span.muted { (self.who.role().as_str()) } }
                             form method="post" action="/logout" {
                                 (self.token())
                                 button.btn.quiet { (icon("out")) " Log out" }
@@ -136,6 +136,16 @@ impl Frame {
             @if waiting > 0 {
                 span.count { (number(waiting)) @if spoken { span.vh { " waiting" } } }
             }
+        }
+    }
+}
+
+/// An e-mail address that breaks before its `@`, where it does not fit.
+fn address(email: &str) -> Markup {
+    html! {
+        @match email.rsplit_once('@') {
+            Some((name, host)) => { (name) wbr; "@" (host) }
+            None => { (email) }
         }
     }
 }
@@ -188,7 +198,7 @@ fn document(title: &str, waiting: u64, script: bool, body: &Markup) -> Markup {
                 meta name="viewport" content="width=device-width, initial-scale=1";
                 meta name="color-scheme" content="light dark";
                 title { @if waiting > 0 { "(" (waiting) ") " } (title) " · Toolgate" }
-                link rel="icon" href=(icon.path) type="image/svg+xml" data-plain=(ICON.path) data-waiting=(ICON_WAITING.path);
+                link rel="icon" href=(icon.path) type="image/svg+xml";
                 link rel="stylesheet" href=(STYLE.path);
                 @if script { script type="module" src=(SCRIPT.path) {} }
             }

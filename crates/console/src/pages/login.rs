@@ -19,8 +19,12 @@ pub(super) async fn show(asked: Asked) -> Result<Response<Flow>, Problem> {
     if asked.who.is_some() {
         return Ok(see(&next));
     }
-    let said = query.get("out").map(|_| "You are logged out.");
-    Ok(page(StatusCode::OK, said.map(|said| (Tone::Good, said.to_owned())), &next, ""))
+    let said = match (query.get("out"), query.get("ended")) {
+        (Some(_), _) => Some((Tone::Good, "You are logged out.")),
+        (None, Some(_)) => Some((Tone::Plain, "Your session has ended. Log in to go on where you were.")),
+        (None, None) => None,
+    };
+    Ok(page(StatusCode::OK, said.map(|(tone, said)| (tone, said.to_owned())), &next, ""))
 }
 
 /// The form was sent.
@@ -35,9 +39,7 @@ pub(super) async fn log_in(asked: Asked) -> Result<Response<Flow>, Problem> {
             Ok(response)
         }
         Err(problem) => {
-            if problem.is_denial() {
-                denied::record(&asked, &problem);
-            }
+            denied::record(&asked, &problem);
             Ok(page(problem.status, Some((Tone::Bad, problem.detail.into_owned())), &next, email))
         }
     }
@@ -67,7 +69,7 @@ fn page(status: StatusCode, said: Option<(Tone, String)>, next: &str, email: &st
         form.panel method="post" action="/login" {
             div.body {
                 @if let Some((tone, said)) = said {
-                    (note(tone, if tone == Tone::Bad { "stop" } else { "check" }, &html! { b { (sentence(&said)) } }))
+                    (note(tone, drawing(tone), &html! { b { (sentence(&said)) } }))
                 }
                 input type="hidden" name="next" value=(next);
                 label.field { span { "E-mail" } input type="email" name="email" value=(email) autocomplete="username" required autofocus[email.is_empty()]; }
@@ -76,10 +78,18 @@ fn page(status: StatusCode, said: Option<(Tone, String)>, next: &str, email: &st
             }
         }
         p.hint {
-            "Forgot it? An owner can run " code { "toolgate operators reset" } " on the gateway’s machine. Agents do not log in here."
+            "Forgot the password? An owner can set another one in Settings, or with " code { "toolgate operators reset" } " on the gateway’s machine. Agents do not log in here."
         }
     };
     bare(status, "Log in", &content)
+}
+
+fn drawing(tone: Tone) -> &'static str {
+    match tone {
+        Tone::Bad => "stop",
+        Tone::Good => "check",
+        _ => "clock",
+    }
 }
 
 /// The form for the first operator, at the link that `serve` prints.
@@ -104,7 +114,7 @@ pub(super) async fn begin(asked: Asked) -> Result<Response<Flow>, Problem> {
             answer::set_cookies(&mut response, cookies::keeping(&asked, &opened));
             Ok(response)
         }
-        Err(problem) if problem.is_denial() || problem.status.is_server_error() => Err(problem),
+        Err(problem) if problem.denied.is_some() || problem.status.is_server_error() => Err(problem),
         Err(problem) => Ok(first(problem.status, Some(&problem), token, email)),
     }
 }

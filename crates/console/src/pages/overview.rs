@@ -1,5 +1,5 @@
-//! The overview: what came through, what waits, what is not well. Every number leads to the calls behind it. Before the
-//! first call it says what to do first.
+//! The overview: what came through, what is waiting, what is unhealthy. Every number leads to the calls behind it.
+//! Before the first call it says what to do first.
 
 mod chart;
 mod first;
@@ -35,7 +35,7 @@ pub(super) async fn show(asked: Asked) -> Result<Response<Flow>, Problem> {
     let range =
         Range::WORDS.into_iter().find(|(known, _)| *known == word).map_or(Range::Hour, |(_, range)| range);
     let admin = &asked.desk.admin;
-    let overview = admin.overview(frame.now, range).await?;
+    let overview = asked.desk.overview(range).await?;
     let services = admin.list_services().await?;
     let agents = admin.list_agents().await?;
     let nothing_yet = overview.total() == 0
@@ -121,7 +121,7 @@ fn stats(asked: &Asked, frame: &Frame, overview: &Overview, range: &str) -> Mark
             a href={ "/calls?time=" (range) "&decision=refused" } { span { "Refused or limited" } b { (number(refused + limited)) } span { (share(refused + limited)) } }
             a href="/approvals" { span { "Waiting for a person" } b { (number(frame.waiting)) } span { "held calls" } }
             a href={ "/calls?time=" (range) "&decision=upstream-error" } { span { "Failed" } b { (number(failed)) } span { (share(failed)) } }
-            a href={ "/calls?time=" (range) } { span { "Gateway time p50" } b { (own(&gates, 50)) } span { "its own, since the start" } }
+            a href={ "/calls?time=" (range) } { span { "Gateway time p50" } b { (own(&gates, 50)) } span { "since the start" } }
             a href={ "/calls?time=" (range) } { span { "Gateway time p99" } b { (own(&gates, 99)) } span { "without the upstream" } }
         }
     }
@@ -188,7 +188,7 @@ async fn health(asked: &Asked, overview: &Overview, services: &[Service]) -> Mar
                 li {
                     span { (sign(seen.store.is_some())) " Store" }
                     @match seen.store.zip(seen.schema) {
-                        Some((commit, schema)) => { span.muted { "SQLite, schema " (schema) ", commit " (milliseconds(commit.as_secs_f64() * 1_000.0)) " ms" } }
+                        Some((commit, (kind, schema))) => { span.muted { (kind) ", schema " (schema) ", commit " (milliseconds(commit.as_secs_f64() * 1_000.0)) " ms" } }
                         None => { span { "cannot be read or written" } }
                     }
                 }
@@ -253,7 +253,16 @@ fn may_set_up(frame: &Frame) -> bool {
     frame.may(OperatorRole::Owner)
 }
 
-/// A moment on the axis of a chart.
+/// The same below a chart: a week is told in days.
+fn label(second: i64, range: Range) -> String {
+    let text = axis(second, range);
+    match range {
+        Range::Hour | Range::Day => text,
+        Range::Week => text.rsplit_once(' ').map(|(day, _)| day.to_owned()).unwrap_or(text),
+    }
+}
+
+/// When a bar of a chart begins.
 fn axis(second: i64, range: Range) -> String {
     let at = Timestamp::from_second(second).unwrap_or(Timestamp::UNIX_EPOCH).to_zoned(TimeZone::UTC);
     match range {

@@ -4,16 +4,17 @@ use std::collections::BTreeMap;
 
 use domain::{
     agent::{Agent, AgentState},
+    audit::Effect,
     names::AgentName,
-    policy::{self, Effect, Explanation, OutlineEffect, Question, RuleOutline},
+    policy::{self, Explanation, OutlineEffect, Question, RuleOutline},
 };
 use http::{Response, StatusCode};
 use maud::{Markup, html};
 use pipeline::flow::Flow;
 
 use super::{
-    agents::wrong,
     layout::{Frame, Tab},
+    refused::wrong,
     ui::{Tone, ago, badge, code, count, foreign, foreign_cut, icon, moment_text, note, sign},
 };
 use crate::{
@@ -131,19 +132,17 @@ async fn page(
                 }
             }
         }
-        div.grid {
+        div.cols {
+            section.panel aria-labelledby="ev" {
+                header { h2 id="ev" { "Binds everyone, admin too" } }
+                (everyone(asked, &outline))
+            }
             @for role in policy.roles() {
                 @let rules: Vec<&RuleOutline> = outline.iter().filter(|rule| rule.role.as_ref() == Some(role)).collect();
                 section.panel aria-label={ "Role " (role) } {
                     header { h2 { (role) } p { (agents_of(by_role.get(role.as_str()).copied())) } }
                     div.body { (rule_list(&rules, role.as_str())) }
                 }
-            }
-        }
-        div.grid {
-            section.panel aria-labelledby="ev" {
-                header { h2 id="ev" { "Binds everyone, admin too" } }
-                (everyone(asked, &outline))
             }
             section.panel aria-labelledby="src" {
                 header { h2 id="src" { "The file" } p { (count(lines.len() as u64, "line")) } }
@@ -214,8 +213,8 @@ fn rule_line(rule: &RuleOutline) -> Markup {
                 OutlineEffect::Approve { quorum, .. } => { ", after " b { (if quorum == 1 { "1 person approves".to_owned() } else { format!("{quorum} people approve") }) } }
                 OutlineEffect::Deny => { " is denied" }
             }
-            @if rule.read { "; counts as a read for risk" }
-            @if rule.ignore { "; its risk holds nothing" }
+            @if rule.read { "; a read, for risk" }
+            @if rule.ignore { "; its risk is ignored" }
             @if let Some(floor) = rule.floor { "; risk is at least " (floor) }
             @if !rule.name.as_str().contains('[') { " (" (foreign_cut(rule.name.as_str(), 60)) ")" }
         }
@@ -234,7 +233,13 @@ fn everyone(asked: &Asked, outline: &[RuleOutline]) -> Markup {
         ul.plain.body.small {
             @for rule in outline.iter().filter(|rule| rule.role.is_none()) { (rule_line(rule)) }
             li { (sign(Tone::Plain, "gauge")) " " (limits.per_key) " calls for each key, " (limits.per_tool) " for each of its tools" }
-            @for limit in &limits.overrides { li { (sign(Tone::Plain, "gauge")) " " (foreign(&limit.to_string())) ": " (limit.quota) } }
+            @for limit in &limits.overrides {
+                li {
+                    (sign(Tone::Plain, "gauge")) " " (limit.quota) " for "
+                    @for (place, pattern) in limit.patterns().enumerate() { @if place > 0 { ", " } code { (foreign_cut(pattern, 120)) } }
+                    @match limit.service() { Some(service) => { " on " b { (service) } } None => { " on any service" } }
+                }
+            }
             li { (sign(Tone::Plain, "gauge")) " " (limits.housekeeping) " lists and other housekeeping, " (limits.refusals) " refused calls" }
         }
     }

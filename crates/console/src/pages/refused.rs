@@ -1,13 +1,13 @@
 //! What a request did not get, as a page: what happened and where to go on.
 
-use http::{Method, Response, StatusCode, header};
+use http::{Method, Response, StatusCode, Uri, header};
 use maud::{Markup, html};
 use pipeline::flow::Flow;
 
 use super::{
     layout::{bare, mark, onward},
     see,
-    ui::part,
+    ui::{Tone, note, part},
 };
 use crate::{asked::Asked, cookies, problem::Problem};
 
@@ -22,30 +22,39 @@ pub(crate) fn page(problem: &Problem, asked: &Asked) -> Response<Flow> {
         let from_elsewhere = matches!(asked.header("sec-fetch-site"), Some("cross-site" | "same-site"));
         return match here {
             here if from_elsewhere && !cookies::any(asked) => onward(here),
-            "/" => see("/login"),
+            "/" if !cookies::any(asked) => see("/login"),
+            here if cookies::any(asked) => see(&format!("/login?ended=1&next={}", part(here))),
             here => see(&format!("/login?next={}", part(here))),
         };
     }
-    bare(problem.status, title(problem.status), &content(problem))
+    bare(problem.status, title(problem.status), &content(problem, asked, reads))
 }
 
-fn content(problem: &Problem) -> Markup {
+fn content(problem: &Problem, asked: &Asked, reads: bool) -> Markup {
+    let nobody = problem.status == StatusCode::UNAUTHORIZED && asked.who.is_none();
     html! {
         h1.brand { (mark()) "toolgate" }
         section.panel {
             div.body {
                 h2 { (title(problem.status)) }
                 p { (sentence(&problem.detail)) }
-                a.btn.primary href="/" { "To the overview" }
+                @if nobody { a.btn.primary href={ "/login?next=" (part(&came_from(asked))) } { "Log in" } }
+                @else { a.btn.primary href="/" { "To the overview" } }
             }
         }
-        p.hint { "Status " (problem.status.as_u16()) ". Going back in the browser brings what you typed back." }
+        p.hint { "Status " (problem.status.as_u16()) "." @if !reads { " Going back in the browser brings what you typed back." } }
     }
+}
+
+/// The page that a form stood on: there one goes on after the login, which leads to pages of ours only.
+fn came_from(asked: &Asked) -> String {
+    let from = asked.header(header::REFERER).and_then(|referer| referer.parse::<Uri>().ok());
+    from.and_then(|from| from.path_and_query().map(ToString::to_string)).unwrap_or_else(|| "/".to_owned())
 }
 
 fn title(status: StatusCode) -> &'static str {
     match status {
-        StatusCode::NOT_FOUND => "There is no such page",
+        StatusCode::NOT_FOUND => "Not found",
         StatusCode::FORBIDDEN => "You may not do this",
         StatusCode::UNAUTHORIZED => "Not logged in",
         StatusCode::CONFLICT | StatusCode::PRECONDITION_FAILED => "It has changed meanwhile",
@@ -56,10 +65,38 @@ fn title(status: StatusCode) -> &'static str {
     }
 }
 
-/// A sentence with its capital and its full stop. Its texts are escaped where they were written into it.
+/// A sentence with its capital and its full stop. An id at its beginning stays as it is. Its texts are escaped where
+/// they were written into it.
 pub(super) fn sentence(detail: &str) -> Markup {
+    let begins_with_id = detail.split(' ').next().is_some_and(|word| word.contains('_'));
     let mut letters = detail.chars();
-    let first: String = letters.next().into_iter().flat_map(char::to_uppercase).collect();
+    let first: String = match letters.next() {
+        Some(first) if !begins_with_id => first.to_uppercase().collect(),
+        first => first.into_iter().collect(),
+    };
     let end = if detail.ends_with(['.', '?']) { "" } else { "." };
     html! { (first) (letters.as_str()) (end) }
+}
+
+/// What stands in the way of a change, as a note. Its texts are escaped where they were written into it.
+pub(super) fn wrong(problem: &Problem) -> Markup {
+    note(Tone::Bad, "stop", &html! { b { (sentence(&problem.detail)) } })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::sentence;
+
+    #[test]
+    fn a_sentence_has_a_capital_and_a_full_stop_and_an_id_stays_as_it_is() {
+        for (detail, shown) in [
+            ("the scope names a service twice", "The scope names a service twice."),
+            ("ap_7m2kd9q4xw was denied", "ap_7m2kd9q4xw was denied."),
+            ("there is no key_x", "There is no key_x."),
+            ("did you mean `files`?", "Did you mean `files`?"),
+            ("", "."),
+        ] {
+            assert_eq!(sentence(detail).into_string(), shown);
+        }
+    }
 }

@@ -1,6 +1,7 @@
 //! Settings: the kill switch, people, their logins and tokens, and the vault.
 
 pub(super) mod operators;
+pub(super) mod passwords;
 pub(super) mod tokens;
 
 use domain::{
@@ -13,8 +14,8 @@ use maud::{Markup, html};
 use pipeline::flow::Flow;
 
 use super::{
-    agents::wrong,
     layout::{Frame, Tab},
+    refused::wrong,
     see,
     ui::{Tone, ago, badge, count, foreign, foreign_cut, icon, length, moment, note, number},
 };
@@ -30,6 +31,8 @@ pub(super) async fn show(asked: Asked) -> Result<Response<Flow>, Problem> {
         Some("off") => Some("The kill switch is off. Calls are forwarded again."),
         Some("operator") => Some("The operator is there. Give them the password on another way than this."),
         Some("changed") => Some("Changed."),
+        Some("password") => Some("Your password is changed. Your other sessions have ended."),
+        Some("reset") => Some("The password is set. Give it to them on another way than this."),
         Some("revoked") => Some("The token is revoked."),
         Some("ended") => Some("The session is ended."),
         _ => None,
@@ -69,7 +72,8 @@ pub(super) async fn end_session(asked: Asked) -> Result<Response<Flow>, Problem>
     let form = asked.form()?;
     let who = asked.who()?;
     let id = SessionId::parse(form.get("session").unwrap_or_default());
-    let id = id.ok_or_else(|| Problem::not_found("there is no such session"))?;
+    let id =
+        id.ok_or_else(|| Problem::not_found("there is no such session; look at the list of sessions"))?;
     asked.desk.admin.end_session(&who.operator, asked.now.wall, id).await?;
     if who.session == Some(id) {
         let mut response = see("/login?out=1");
@@ -113,9 +117,10 @@ async fn page(asked: &Asked, said: Option<Markup>, status: StatusCode) -> Result
         @if let Some(said) = said { (said) }
         (kill_panel(&frame, owner))
         (operators::operator_panel(&frame, &operators, owner))
-        div.grid.three {
-            (session_panel(asked, &frame, &sessions))
+        (session_panel(asked, &frame, &sessions))
+        div.grid {
             (tokens::token_panel(&frame, &tokens))
+            @if asked.who()?.session.is_some() { (passwords::password_panel(&frame)) }
             (vault_panel(asked, now).await?)
         }
     };
@@ -124,7 +129,7 @@ async fn page(asked: &Asked, said: Option<Markup>, status: StatusCode) -> Result
 
 fn kill_panel(frame: &Frame, owner: bool) -> Markup {
     html! {
-        section.panel id="kill" aria-labelledby="ks" {
+        section.panel id="kill" aria-labelledby="ks" data-live="kill" {
             header {
                 h2 id="ks" { "Kill switch" }
                 @if frame.kill.is_some() { (badge(Tone::Bad, "stop", "On")) } @else { (badge(Tone::Good, "check", "Off, calls are forwarded")) }
@@ -184,29 +189,31 @@ fn session_panel(asked: &Asked, frame: &Frame, sessions: &[Session]) -> Markup {
     let terms = &asked.desk.sessions.terms;
     html! {
         section.panel id="sessions" aria-labelledby="se" {
-            header { h2 id="se" { "Sessions" } }
-            ul.list {
-                @for session in sessions {
-                    li {
-                        span {
-                            b { (browser(&session.browser)) }
-                            @if current == Some(session.id) { " " (badge(Tone::Mine, "check", "This one")) }
-                            br;
-                            span.muted {
-                                @if session.operator != *frame.who.email() { (session.operator) ", " }
-                                (session.address) ", since " (moment(session.created_at, frame.now)) ", used " (ago(session.used_at, frame.now))
+            header { h2 id="se" { "Sessions" } p { "end after " (length(terms.idle.as_secs())) " without use, and after " (length(terms.refresh.as_secs())) } }
+            @if sessions.is_empty() { ul.list { li { span.muted { "Nobody is logged in with a password; a script’s token reads this." } } } }
+            @else {
+                table.fold {
+                    thead { tr { th { "Operator" } th { "Browser" } th { "Address" } th { "Since, UTC" } th { "Used" } th { span.vh { "Change" } } } }
+                    tbody {
+                        @for session in sessions {
+                            tr {
+                                th.span scope="row" { (session.operator) }
+                                td { (browser(&session.browser)) @if current == Some(session.id) { " " (badge(Tone::Mine, "check", "This one")) } }
+                                td { code { (session.address) } }
+                                td data-l="since" { (moment(session.created_at, frame.now)) }
+                                td data-l="used" { (ago(session.used_at, frame.now)) }
+                                td.num {
+                                    form method="post" action="/settings/sessions/end" {
+                                        (frame.token())
+                                        input type="hidden" name="session" value=(session.id);
+                                        button.btn { "End" span.vh { " the session of " (session.operator) " in " (browser(&session.browser)) } }
+                                    }
+                                }
                             }
-                        }
-                        form method="post" action="/settings/sessions/end" {
-                            (frame.token())
-                            input type="hidden" name="session" value=(session.id);
-                            button.btn { "End" span.vh { " the session of " (session.operator) " in " (browser(&session.browser)) } }
                         }
                     }
                 }
-                @if sessions.is_empty() { li { span.muted { "None but a script’s token" } } }
             }
-            p.foot { span { "Idle " (length(terms.idle.as_secs())) ", at most " (length(terms.refresh.as_secs())) } }
         }
     }
 }

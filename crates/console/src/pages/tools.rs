@@ -15,7 +15,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::{
     layout::Frame,
-    see, services,
+    see, service,
     ui::{Tone, badge, count, foreign, foreign_cut, icon, moment, note, part},
 };
 use crate::{Desk, asked::Asked, problem::Problem};
@@ -229,7 +229,7 @@ pub(super) async fn accept(asked: Asked) -> Result<Response<Flow>, Problem> {
                     " Read it as it is now, below."
                 },
             );
-            services::single(&asked, Some(said), StatusCode::CONFLICT).await
+            service::single(&asked, Some(said), StatusCode::CONFLICT).await
         }
         Err(error) => Err(error.into()),
     }

@@ -178,6 +178,11 @@ pub(super) fn code(lines: &[String], numbers: bool, label: &str) -> Markup {
     }
 }
 
+/// Commands to copy, one a line; what a narrow page cannot show is scrolled to, never broken.
+pub(super) fn commands(lines: &[&str]) -> Markup {
+    html! { pre.code.commands tabindex="0" { @for line in lines { span { (line) } } } }
+}
+
 /// A line of JSON with its member's name set apart.
 fn member(line: &str) -> Markup {
     let name = || {

@@ -2,6 +2,7 @@
 
 use std::{
     io::{Read as _, Write as _},
+    net::TcpListener,
     os::unix::net::UnixStream,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
@@ -14,26 +15,66 @@ use nix::{
 };
 use tempfile::TempDir;
 
+/// How often ports are chosen for a server that needs some.
+const PORTS_TRIED: usize = 5;
+
 pub struct Server {
     program: PathBuf,
     libraries: PathBuf,
     folder: TempDir,
     process: Child,
+    more: Vec<String>,
 }
 
 impl Server {
     /// `None`, and a word about it, where there is no Redis.
     pub fn start() -> Option<Self> {
+        Self::begin(&[]).map(|begun| begun.expect("Redis does not start"))
+    }
+
+    /// With a certificate and its key (PEM) at a port of this machine, which it says. It asks nobody for a certificate.
+    pub fn start_tls(certificate: &str, key: &str) -> Option<(Self, u16)> {
+        // It reads them when it starts.
+        let files = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: &str| {
+            let file = files.path().join(name);
+            std::fs::write(&file, text).unwrap();
+            file.display().to_string()
+        };
+        let (certificate, key) = (write("server.crt", certificate), write("server.key", key));
+        // Somebody else may take a port that was free a moment ago.
+        for _ in 0..PORTS_TRIED {
+            let [port, clear] = [(); 2].map(|()| free_port());
+            let (tls, plain) = (port.to_string(), clear.to_string());
+            let listen = ["--bind", "127.0.0.1", "--tls-port", &tls, "--port", &plain];
+            let files = ["--tls-cert-file", &certificate, "--tls-key-file", &key];
+            let nobody = ["--tls-ca-cert-file", &certificate, "--tls-auth-clients", "no"];
+            match Self::begin(&[&listen[..], &files, &nobody].concat())? {
+                Ok(server) => return Some((server, port)),
+                Err(()) => continue,
+            }
+        }
+        panic!("Redis does not start at any port");
+    }
+
+    /// Where it listens without TLS, of [`start_tls`](Self::start_tls).
+    pub fn port_in_the_clear(&self) -> u16 {
+        let at = self.more.iter().position(|word| word == "--port").unwrap();
+        self.more[at + 1].parse().unwrap()
+    }
+
+    fn begin(more: &[&str]) -> Option<Result<Self, ()>> {
         let Some(peers) = std::env::var_os("TOOLGATE_PEERS").map(PathBuf::from) else {
             eprintln!("not proven: there is no Redis (TOOLGATE_PEERS is not set; run `cargo xtask test`)");
             return None;
         };
+        let more: Vec<String> = more.iter().map(|&word| word.to_owned()).collect();
         let root = peers.join("debian/usr");
         let program = root.join("bin/redis-server");
         let libraries = root.join("lib").join(format!("{}-linux-gnu", std::env::consts::ARCH));
         let folder = tempfile::tempdir().unwrap();
-        let process = run(&program, &libraries, &socket_in(&folder));
-        Some(Self { program, libraries, folder, process })
+        let process = run(&program, &libraries, &socket_in(&folder), &more);
+        Some(process.map(|process| Self { program, libraries, folder, process, more }))
     }
 
     pub fn url(&self) -> String {
@@ -47,7 +88,7 @@ impl Server {
 
     /// After [`kill`](Self::kill): another process, with nothing in its memory.
     pub fn restart(&mut self) {
-        self.process = run(&self.program, &self.libraries, &socket_in(&self.folder));
+        self.process = run(&self.program, &self.libraries, &socket_in(&self.folder), &self.more).unwrap();
     }
 
     pub fn freeze(&self) {
@@ -74,7 +115,8 @@ impl Server {
         assert!(self.ask("FLUSHALL").starts_with("+OK"));
     }
 
-    fn ask(&self, command: &str) -> String {
+    /// What it answers to a command.
+    pub fn ask(&self, command: &str) -> String {
         ask(&socket_in(&self.folder), command).unwrap()
     }
 }
@@ -91,15 +133,24 @@ fn socket_in(folder: &TempDir) -> PathBuf {
     folder.path().join("redis.sock")
 }
 
-fn run(program: &Path, libraries: &Path, socket: &Path) -> Child {
+fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+/// An error: it has ended by itself.
+fn run(program: &Path, libraries: &Path, socket: &Path, more: &[String]) -> Result<Child, ()> {
     let mut command = Command::new(program);
     command.args(["--port", "0", "--save", "", "--appendonly", "no", "--daemonize", "no", "--unixsocket"]);
-    command.arg(socket).env("LD_LIBRARY_PATH", libraries);
+    // What comes later wins.
+    command.arg(socket).args(more).env("LD_LIBRARY_PATH", libraries);
     let mut process =
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
     for _ in 0..3_000 {
         if ask(socket, "PING").is_some_and(|said| said.starts_with("+PONG")) {
-            return process;
+            return Ok(process);
+        }
+        if process.try_wait().unwrap().is_some() {
+            return Err(());
         }
         std::thread::sleep(Duration::from_millis(20));
     }

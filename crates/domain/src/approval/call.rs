@@ -1,5 +1,5 @@
-//! The whole of a call that waits for people: what the gateway will send, and with which key it was asked for. It is
-//! kept sealed; nothing of it is anywhere else.
+//! The whole of a call that waits for people: what the gateway will send, and the key it was made with. It is kept
+//! sealed, and no part of it is kept anywhere else.
 
 use std::fmt;
 

@@ -1,5 +1,5 @@
-//! The approval digest (contract §5): what people decide on. It is the call and everything else that would make
-//! it another one: the rule that holds it, the credentials that it gets, the tool as it was defined.
+//! The approval digest (contract §5): what people decide on. It covers the call and everything else that would make it
+//! a different one: the rule that holds it, the credentials it gets, the tool as it was defined.
 
 use sha2::{Digest as _, Sha256};
 

@@ -1,5 +1,5 @@
-//! The one place that knows what may happen to an approval. The store runs it inside the transaction of each
-//! change; `tests/approvals_model.rs` runs it in every order that there is.
+//! The one place that knows what may happen to an approval. The store runs it inside the transaction of each change;
+//! `tests/approvals_model.rs` runs it in every possible order.
 
 use std::{fmt, num::NonZeroU8, time::Duration};
 

@@ -1,4 +1,4 @@
-//! What a walk leaves behind that ends at people: a ticket while they decide, and their no.
+//! How a walk ends that needs people: a ticket while they decide, or their no.
 
 use jiff::Timestamp;
 

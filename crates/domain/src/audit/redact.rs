@@ -1,5 +1,5 @@
-//! Arguments as the trail may keep them: redacted by key name and by shape, bounded in size, depth and number.
-//! It would rather hide too much than show one secret; what it returns is always one valid JSON text.
+//! Arguments as the trail may keep them: redacted by key name and by shape, bounded in size, depth and number. It
+//! would rather hide too much than show one secret. The result is always one valid JSON text.
 
 mod shape;
 

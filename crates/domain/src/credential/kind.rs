@@ -1,5 +1,5 @@
 //! Kinds of credentials as people declare them: a word and its parameters, the same in services.yaml, on the command
-//! line and in what is shown again.
+//! line and in output.
 
 use std::collections::BTreeMap;
 
@@ -58,7 +58,7 @@ const TEXT_BYTES_MAX: usize = 1_024;
 /// Why a word and its parameters are no kind of credential.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BadKind {
-    /// The parameter that is to blame; none: the word, or what is not there.
+    /// The parameter that is to blame; none: the word.
     pub parameter: Option<&'static str>,
     /// What is wrong, lower case.
     pub what: String,
@@ -77,11 +77,12 @@ pub fn kind_of(word: &str, given: &BTreeMap<&'static str, String>) -> Result<Cre
             None => format!("known: {}", KIND_WORDS.join(", ")),
         };
         let shown: String = word.chars().take(40).flat_map(char::escape_debug).collect();
-        return Err(BadKind { parameter: None, what: format!("`{shown}` is no kind of credential"), advice });
+        let what = format!("`{shown}` is no kind of credential");
+        return Err(BadKind { parameter: None, what, advice });
     };
     if let Some(stray) = given.keys().find(|parameter| !takes(word).contains(parameter)) {
         let what = format!("`{stray}` is not for credentials of kind `{word}`");
-        return Err(BadKind { parameter: Some(stray), what, advice: "leave it out".to_owned() });
+        return Err(bad(stray, what, "leave it out"));
     }
     let given = Given { word, given };
     Ok(match word {
@@ -247,7 +248,7 @@ impl Given<'_> {
         fits: impl Fn(&str) -> bool,
     ) -> Result<String, BadKind> {
         self.text(parameter, wanted, bytes_max, fits)?.ok_or_else(|| BadKind {
-            parameter: None,
+            parameter: Some(parameter),
             what: format!("a credential of kind `{}` needs `{parameter}`", self.word),
             advice: format!("add it: {wanted}"),
         })
@@ -349,7 +350,7 @@ mod tests {
             (
                 "header",
                 &[],
-                "None a credential of kind `header` needs `header`; add it: the header's name, such as X-Token",
+                "Some(\"header\") a credential of kind `header` needs `header`; add it: the header's name, such as X-Token",
             ),
             ("header", &[("header", "X Token")], "`X Token` is no `header`; it must be the header's name"),
             ("header", &[("header", "Host")], "the header `host` belongs to the request itself"),

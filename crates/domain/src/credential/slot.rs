@@ -1,4 +1,4 @@
-//! Which credentials fit a service together: each writes a place of its own, over a line that can carry it.
+//! Which credentials a service can have together: each writes to its own place, over a connection that can carry it.
 
 use super::{CredentialKind, CredentialSlot};
 use crate::{

@@ -1,5 +1,5 @@
-//! What a credential's value must look like before it is sealed, and how the values of two parts are read. Nothing
-//! of a value is ever in an error.
+//! What a credential's value must look like before it is sealed, and how values with two parts are read. Errors never
+//! contain any of the value.
 
 use std::borrow::Cow;
 
@@ -16,7 +16,7 @@ pub const VALUE_BYTES_MAX: usize = 64 * 1024;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum BadValue {
     /// Nothing was given.
-    #[error("the value is empty; type it at the prompt, or give it on stdin")]
+    #[error("the value is empty; give the value")]
     Empty,
     /// It is longer than 64 KiB.
     #[error("the value is longer than {VALUE_BYTES_MAX} bytes; give the value alone")]
@@ -37,14 +37,14 @@ pub enum BadValue {
     #[error("a bearer token has no blanks; give the token alone, without `Bearer`")]
     InnerBlank,
     /// No colon between user and password (RFC 7617 §2).
-    #[error("the value is not `user:password`; give both, or name the user with --username")]
+    #[error("the value is not `user:password`; give both, or name the user in `username`")]
     NoColon,
     /// The value of a refresh token is a JSON object of another shape.
     #[error("the value's JSON is not as it should be; give {{\"refresh_token\": …, \"client_secret\": …}}")]
     RefreshShape,
     /// The client authenticates itself, and no secret is there to do it with.
     #[error(
-        "the client's secret is missing; give {{\"refresh_token\": …, \"client_secret\": …}}, or --client-auth none"
+        "the client's secret is missing; give {{\"refresh_token\": …, \"client_secret\": …}}, or set `client_auth` to `none`"
     )]
     NoClientSecret,
     /// The value of an AWS credential is a JSON object of another shape.

@@ -22,8 +22,8 @@ impl Minted {
         let inner = body.strip_prefix(prefix)?.strip_suffix('_')?;
         let (id, secret) = inner.split_once('_')?;
         let id = KeyId::parse(id).filter(|id| !id.is_of_token())?;
-        let plain = |part: &str| part.bytes().all(|b| BASE62.contains(&b));
-        let whole = text.len() == LENGTH && secret.len() == 43 && plain(secret);
+        let is_plain = secret.bytes().all(|byte| byte.is_ascii_alphanumeric());
+        let whole = text.len() == LENGTH && secret.len() == 43 && is_plain;
         (whole && check == check_of(body)).then(|| Self { text: text.to_owned(), id })
     }
 

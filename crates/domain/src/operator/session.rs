@@ -1,4 +1,4 @@
-//! A login session: one login of one person, kept alive by refresh tokens of which each is good once.
+//! A login session: one login of one person, kept alive by refresh tokens, each of which is valid once.
 
 use std::{fmt, time::Duration};
 

@@ -1,5 +1,5 @@
-//! An operator's token, `opt_…`: what their scripts present in place of a password. It has the form of a key and is a
-//! type of its own, so that neither is ever taken for the other.
+//! An operator's token, `opt_…`: what their scripts present instead of a password. It has the format of a key but its
+//! own type, so that neither is ever taken for the other.
 
 use std::{fmt, time::Duration};
 

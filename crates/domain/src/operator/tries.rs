@@ -1,4 +1,4 @@
-//! How long an operator's address waits after wrong passwords, so that guessing at one gets nowhere.
+//! How long an operator's address has to wait after wrong passwords, so that guessing gets nowhere.
 
 use std::time::Duration;
 

@@ -1,13 +1,13 @@
-//! A table of calls and of what the policy is expected to say to each, for `policy test`.
+//! A table of calls and what the policy is expected to say about each, for `policy test`.
 
 use std::{collections::HashMap, sync::Arc};
 
 use jiff::Timestamp;
 
-use super::{Effect, Explanation, Question, arguments};
+use super::{Explanation, Question, arguments};
 use crate::{
     agent::{Agent, AgentState},
-    audit::write_json_string,
+    audit::{Effect, write_json_string},
     names::{AgentName, RoleName, ServiceName},
     risk::KnownRisk,
     service::{HttpUpstream, Network, Pins, RefusalForm, Service, UnknownMethods, Upstream, UpstreamUrl},

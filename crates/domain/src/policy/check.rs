@@ -1,4 +1,4 @@
-//! Warnings: rules that can never match. They do no harm, but somebody meant something else.
+//! Warnings: rules that can never match. They do no harm, but whoever wrote them meant something else.
 
 use super::{Policy, rule::Rule};
 use crate::{

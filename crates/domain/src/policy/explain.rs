@@ -9,6 +9,7 @@ use super::{
 };
 use crate::{
     agent::Agent,
+    audit::Effect,
     call::Action,
     quota::Quota,
     risk::{Assessment, KnownRisk, RiskVerdict, Thresholds, Weight},
@@ -26,29 +27,6 @@ pub struct Explanation {
     pub reason: String,
     /// The limits that an allowed call is under.
     pub limits: Vec<LimitLine>,
-}
-
-/// What would happen.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Effect {
-    /// The call would be forwarded.
-    Allow,
-    /// It would be held until people have approved it.
-    Hold,
-    /// It would be refused.
-    Deny,
-}
-
-impl Effect {
-    /// The word in JSON; in capitals it is the verdict that people read.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Allow => "allow",
-            Self::Hold => "hold",
-            Self::Deny => "deny",
-        }
-    }
 }
 
 /// One limit and what it counts: `60/1m per key`.

@@ -1,5 +1,5 @@
-//! Rules sorted so that a call looks at few of them: by service, by target, exact names by hash and globs by
-//! the text before their first wildcard, or after their last. A thousand rules cost little more than twenty.
+//! Rules indexed so that a call looks at only a few of them: by service, by target, exact names by hash, and globs by
+//! the text before their first wildcard or after their last. A thousand rules cost little more than twenty.
 
 use std::{collections::HashMap, sync::Arc};
 

@@ -1,4 +1,4 @@
-//! The limits that a policy sets; what it leaves out has the contract's defaults.
+//! The limits that a policy sets; those it leaves out have the contract's defaults.
 
 use std::fmt;
 
@@ -6,7 +6,7 @@ use super::{
     Pattern,
     rule::{ServiceMatch, Target, subject},
 };
-use crate::{call::Action, quota::Quota};
+use crate::{call::Action, names::ServiceName, quota::Quota};
 
 /// How often an agent may do what it may do. Binds every role, `admin` too.
 #[derive(Debug, Clone)]
@@ -48,6 +48,17 @@ impl Default for Limits {
 }
 
 impl Override {
+    /// The service that it is about; `None`: any.
+    #[must_use]
+    pub fn service(&self) -> Option<&ServiceName> {
+        self.service.named()
+    }
+
+    /// What it matches, as the policy writes it.
+    pub fn patterns(&self) -> impl Iterator<Item = &str> {
+        self.matches.iter().map(|(_, pattern)| pattern.as_str())
+    }
+
     /// Whether it is about this action on this service.
     #[must_use]
     pub fn matches(&self, service: &str, action: &Action) -> bool {
@@ -60,8 +71,8 @@ impl Override {
 /// The patterns that it matches: "`write_*`, `edit_*`".
 impl fmt::Display for Override {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (place, (_, pattern)) in self.matches.iter().enumerate() {
-            write!(f, "{}`{}`", if place == 0 { "" } else { ", " }, pattern.as_str())?;
+        for (place, pattern) in self.patterns().enumerate() {
+            write!(f, "{}`{pattern}`", if place == 0 { "" } else { ", " })?;
         }
         Ok(())
     }

@@ -1,4 +1,5 @@
-//! The policy as people look it over: each rule with what it is about, in the order of the file. It decides nothing.
+//! The policy as an overview for people: each rule with what it is about, in the order of the file. It decides
+//! nothing.
 
 use std::time::Duration;
 

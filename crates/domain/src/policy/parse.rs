@@ -215,7 +215,10 @@ impl Reader<'_> {
     fn text_of<'n>(&mut self, node: &'n Node, what: &str, example: &str) -> Option<&'n str> {
         let text = node.as_text().filter(|text| !text.trim().is_empty());
         if text.is_none() {
-            self.wrong(node, what, &format!("a text such as {example}"));
+            match node.as_text() {
+                Some(_) => self.error(node.place, format!("{what} is empty; write a text such as {example}")),
+                None => self.wrong(node, what, &format!("a text such as {example}")),
+            }
         }
         text
     }

@@ -1,4 +1,4 @@
-//! A call that somebody asks about beforehand: what it would act on, with which arguments.
+//! A call that somebody asks about without making it: what it would act on, with which arguments.
 
 use jiff::Timestamp;
 use wire::{Limits, Raw, Target, form, json, target};

@@ -1,4 +1,4 @@
-//! The JSON Schema of `policy.yaml`, for editors. The reader in `parse.rs` decides; this only helps to type.
+//! The JSON Schema of `policy.yaml`, for editors. The reader in `parse.rs` decides; this only helps with typing.
 
 use serde_json::{Value, json};
 

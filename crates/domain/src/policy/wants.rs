@@ -1,4 +1,4 @@
-//! What a rule asks for beyond yes and no: people's approval, and how risky its calls are.
+//! What a rule asks for besides yes and no: approval by people, and how risky its calls are.
 
 use std::{num::NonZeroU8, time::Duration};
 

@@ -1,5 +1,5 @@
-//! What a call is charged to: which buckets, under which quotas. Must be asked only about calls that the policy
-//! allows, so that a refused name never takes up room.
+//! What a call is charged to: which buckets, under which quotas. To be asked only about calls that the policy allows,
+//! so that refused names never take up room.
 
 use std::{
     hash::{DefaultHasher, Hash as _, Hasher as _},

@@ -1,4 +1,4 @@
-//! What of risk is known without a call: for those who ask beforehand.
+//! What is known of a risk before there is a call, for those who ask in advance.
 
 use super::Thresholds;
 

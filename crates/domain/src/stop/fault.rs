@@ -9,6 +9,9 @@ use super::Gate;
 pub enum Fault {
     /// 503: the record could not be made durable.
     AuditUnavailable,
+    /// 503: the store did not say whether it has kept the call for people to approve. It is withdrawn where it has, unless
+    /// they were quicker; to repeat it is safe.
+    HoldUnknown,
     /// 503: the store did not answer.
     StoreUnavailable,
     /// 503: keys and policy could not be confirmed in time.
@@ -48,6 +51,7 @@ impl Fault {
     pub fn code(&self) -> &'static str {
         match self {
             Self::AuditUnavailable => "audit-unavailable",
+            Self::HoldUnknown => "hold-unknown",
             Self::StoreUnavailable => "store-unavailable",
             Self::StaleAuthorization => "stale-authorization",
             Self::CountersUnavailable => "counters-unavailable",
@@ -121,6 +125,7 @@ impl Fault {
     pub fn cause(&self) -> String {
         match self {
             Self::AuditUnavailable => "the trail cannot be written".into(),
+            Self::HoldUnknown => "the store did not say whether it has kept the call".into(),
             Self::StoreUnavailable => "the store does not answer".into(),
             Self::StaleAuthorization => "keys and policy could not be confirmed in time".into(),
             Self::CountersUnavailable => "the server that counts limits does not answer".into(),
@@ -148,6 +153,7 @@ impl Fault {
             | Self::Internal
             | Self::ClientGone => true,
             Self::AuditUnavailable
+            | Self::HoldUnknown
             | Self::StoreUnavailable
             | Self::StaleAuthorization
             | Self::CountersUnavailable
@@ -166,6 +172,7 @@ impl Fault {
     pub fn gate(&self) -> Gate {
         match self {
             Self::AuditUnavailable => Gate::Record,
+            Self::HoldUnknown => Gate::Approve,
             Self::StoreUnavailable | Self::StaleAuthorization | Self::Draining => Gate::Authenticate,
             Self::CountersUnavailable => Gate::RateLimit,
             Self::Sealed => Gate::Door,

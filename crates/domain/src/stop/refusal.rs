@@ -97,6 +97,8 @@ pub enum Refusal {
     },
     /// 404: there is no such approval, or it is another agent's.
     NoSuchApproval,
+    /// 404: the tool that waits for an approval was called without naming one.
+    NoApprovalNamed,
 }
 
 impl From<NotApproved> for Refusal {
@@ -138,7 +140,7 @@ impl Refusal {
             Self::NotApproved(end) => end.code(),
             Self::NotDecided { .. } => "not-decided",
             Self::NotTakenBack { .. } => "not-taken-back",
-            Self::NoSuchApproval => "no-such-approval",
+            Self::NoSuchApproval | Self::NoApprovalNamed => "no-such-approval",
         }
     }
 
@@ -164,7 +166,8 @@ impl Refusal {
             | Self::NoSuchMethod(_)
             | Self::NoSuchEndpoint
             | Self::WrongDoor { .. }
-            | Self::NoSuchApproval => 404,
+            | Self::NoSuchApproval
+            | Self::NoApprovalNamed => 404,
             Self::MethodNotAllowed => 405,
             Self::InProgress | Self::OutcomeUnknown | Self::NotDecided { .. } | Self::NotTakenBack { .. } => {
                 409
@@ -204,6 +207,7 @@ impl Refusal {
                 format!("approval {status}").into()
             }
             Self::NoSuchApproval => "no such approval".into(),
+            Self::NoApprovalNamed => "no approval named".into(),
         }
     }
 
@@ -226,7 +230,8 @@ impl Refusal {
             | Self::NotApproved(_)
             | Self::NotDecided { .. }
             | Self::NotTakenBack { .. }
-            | Self::NoSuchApproval => Gate::Approve,
+            | Self::NoSuchApproval
+            | Self::NoApprovalNamed => Gate::Approve,
             _ => Gate::Door,
         }
     }

@@ -1,4 +1,4 @@
-//! What a tool's server says that it is: the members that a model reads or a client works with, in one spelling.
+//! What a server says about a tool: the members that a model reads or a client works with, in one spelling.
 
 use std::{collections::BTreeMap, sync::Arc};
 

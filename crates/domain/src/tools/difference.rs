@@ -1,4 +1,4 @@
-//! What differs between two definitions of a tool, place by place.
+//! How two definitions of a tool differ, place by place.
 
 use std::collections::BTreeMap;
 

@@ -1,5 +1,5 @@
-//! What in a definition a person should look at before they accept it. Nothing is changed because of it, and nothing is
-//! proven by its absence: words can be hidden better than any table finds them.
+//! What a person should look at in a definition before accepting it. Nothing is changed because of it, and its absence
+//! proves nothing: words can be hidden better than any table can find them.
 
 use std::fmt;
 

@@ -1,5 +1,5 @@
-//! What a list that was seen changes about what is known: at once on the node that has seen it, and then in the store,
-//! from where all others have it.
+//! What a newly seen list changes about what is known: at once on the gateway that saw it, and then in the store, from
+//! where all others get it.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},

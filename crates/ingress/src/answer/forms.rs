@@ -1,5 +1,5 @@
-//! The forms that words take: a problem document (RFC 9457), a JSON-RPC error that carries one, a tool result. What
-//! came with the request is escaped here; no form ever says more than the words do.
+//! The forms that an answer's words can take: a problem document (RFC 9457), a JSON-RPC error that carries one, a tool
+//! result. What came with the request is escaped here; no form says more than the words do.
 
 use std::fmt::Write as _;
 

@@ -1,5 +1,5 @@
-//! An HTTP service's answer as the result of a tool call: text for models, and the same as structured content for
-//! programs. JSON stays as it came, to the byte; what is no text is not poured into a model.
+//! An HTTP service's answer as a tool result: text for models, and the same as structured content for programs. JSON
+//! stays as it came, byte for byte; binary data is not poured into a model.
 
 use std::fmt::Write as _;
 

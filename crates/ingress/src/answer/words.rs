@@ -269,6 +269,14 @@ impl Words {
                 words.not_decided(*id, *status, *expires_at, *left);
             }
             Refusal::NotTakenBack { id, status } => words.not_taken_back(*id, *status),
+            Refusal::NoApprovalNamed => {
+                words.title = "Not found";
+                words.detail = format!("{} was called without an approval id.", pipeline::WAIT_TOOL);
+                words.next = format!(
+                    "Call {} with {{\"approval\":\"ap_…\"}}, the id from the answer that held your call.",
+                    pipeline::WAIT_TOOL
+                );
+            }
             Refusal::NoSuchApproval => {
                 words.title = "Not found";
                 words.detail = "There is no such approval, or it is not yours.".into();
@@ -286,6 +294,13 @@ impl Words {
                 "The audit record could not be written. Nothing was sent.".to_owned(),
                 Some(30),
                 "Wait 30 s, then repeat once. If it fails again, stop and tell the user to run `toolgate doctor`.",
+            ),
+            Fault::HoldUnknown => (
+                "This call needs a person's approval, and the store did not say whether it is held for one. It may be \
+                 held; it is sent only when a person approves it."
+                    .to_owned(),
+                Some(30),
+                "Wait 30 s, then repeat this exact call: it meets the held one, or is held anew. If it fails again, stop and tell the user to run `toolgate doctor`.",
             ),
             Fault::StoreUnavailable | Fault::StaleAuthorization => (
                 "Keys and policy could not be confirmed. Nothing was sent.".to_owned(),

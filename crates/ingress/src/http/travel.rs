@@ -1,4 +1,4 @@
-//! Which headers of an agent's request travel on to an HTTP service: all but those that belong to this connection,
+//! Which headers of an agent's request are passed on to an HTTP service: all but those that belong to this connection,
 //! to the agent's identity, or to us.
 
 use std::borrow::Cow;

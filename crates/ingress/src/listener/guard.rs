@@ -1,5 +1,5 @@
-//! Stands between a socket and hyper, and lets hyper see good HTTP/1 heads only. hyper takes bare LF, and repairs
-//! two framings in one head; behind it nobody can see that there were two.
+//! Stands between a socket and hyper, and lets only sound HTTP/1 heads through to hyper. hyper accepts bare LF and
+//! repairs a head with two framings; behind it nobody could see that there were two.
 
 use std::{
     io,

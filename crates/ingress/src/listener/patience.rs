@@ -1,5 +1,5 @@
-//! A connection that does not wait for ever for a peer that takes nothing. Without it, whoever sends requests and
-//! reads no answers keeps a connection, and what stands behind it, as long as he likes.
+//! A connection that does not wait for ever for a peer that reads nothing. Otherwise a client that sends requests and
+//! never reads the answers could keep a connection, and what is behind it, for as long as it likes.
 
 use std::{
     io,

@@ -1,5 +1,5 @@
-//! What goes on on one HTTP/2 connection. A socket that moves tells little there: a client may keep it alive and ask
-//! for nothing, or leave one answer unread by its window (RFC 9113 §5.2).
+//! Activity on one HTTP/2 connection. A moving socket proves little there: a client may keep it alive without asking
+//! for anything, or leave one answer unread behind its window (RFC 9113 §5.2).
 
 use std::{
     collections::HashMap,

@@ -11,7 +11,7 @@ const LONG: Duration = Duration::from_secs(3_600);
 
 /// A connection that is served, its other side, and who can end it.
 fn served() -> (DuplexStream, JoinHandle<()>, watch::Sender<bool>) {
-    let entrance = Entrance::sealed(CallIds::new([7; 12]), Arc::new(SystemClock::start()));
+    let entrance = Entrance::sealed(CallIds::new([7; 12]), Arc::new(SystemClock::start()), None);
     let (end, drain) = watch::channel(false);
     let (theirs, ours) = tokio::io::duplex(1 << 20);
     let peer = SocketAddr::from(([127, 0, 0, 1], 9));

@@ -185,7 +185,7 @@ async fn waited(mut received: Received, approval: Option<ApprovalId>, front: &Ar
     let (gateway, now) = (&front.gateway, std::time::Duration::ZERO);
     let found = match approval {
         Some(id) => gateway.approvals.wait(&caller.agent.name, &id, now, gateway.stopping.clone()).await,
-        None => Err(Refusal::NoSuchApproval.into()),
+        None => Err(Refusal::NoApprovalNamed.into()),
     };
     match found {
         Ok(approval) => {

@@ -1,5 +1,5 @@
-//! HTTP services on MCP: at `/mcp/{service}` the gateway is a server with two tools of its own. A `request` becomes the
-//! request that it describes before the walk, and walks as that; whatever else there is to answer is answered here.
+//! HTTP services on MCP: at `/mcp/{service}` the gateway is a server with two tools of its own. A `request` is turned
+//! into the request it describes before the walk, and walks as that; everything else is answered here.
 
 mod catalog;
 
@@ -37,8 +37,8 @@ pub(super) async fn is_one(front: &Front, service: &str, at: Now) -> bool {
     let freshness = &front.gateway.freshness;
     let mut world = freshness.current();
     // It may have been made since the last look at the store, together with the key of who asks.
-    if !world.services.contains_key(service) && freshness.catch_up(at).await {
-        world = freshness.current();
+    if !world.services.contains_key(service) {
+        world = freshness.catch_up(at).await;
     }
     world.services.get(service).is_some_and(|service| matches!(service.upstream, Upstream::Api(_)))
 }

@@ -61,6 +61,7 @@ fn is_wait_tool(action: &Action) -> bool {
     matches!(action, Action::Tool(name) if name == WAIT_TOOL)
 }
 
+/// The approval that is asked for; `None` where no text of that form stands there.
 pub(super) fn approval_in(message: &Message) -> Option<ApprovalId> {
     let arguments = message.params()?.get("arguments")?;
     ApprovalId::parse(&arguments.get("approval").and_then(Raw::as_str)?)
@@ -90,7 +91,7 @@ impl Own {
                 let in_scope = caller.agent.scope.contains(service) && world.services.contains_key(service);
                 let found = match id {
                     _ if !in_scope => Err(Refusal::NotInScope.into()),
-                    None => Err(Refusal::NoSuchApproval.into()),
+                    None => Err(Refusal::NoApprovalNamed.into()),
                     Some(id) => found(&front, &caller, &id, service).await,
                 };
                 match found {

@@ -1,5 +1,5 @@
-//! What the gateway says where it is an MCP server itself: results and errors of the protocol's own, each as the era of
-//! its request wants them.
+//! What the gateway says when it is an MCP server itself: results and errors of the protocol, in the form that the era
+//! of the request expects.
 
 use std::fmt::Write as _;
 

@@ -1,5 +1,5 @@
-//! Reads one MCP request strictly: its headers, its message, what it acts on, what it says of itself. The body that
-//! travels on is the one that was read.
+//! Reads one MCP request strictly: its headers, its message, what it acts on, what it says about itself. The body that
+//! is passed on is the one that was read.
 
 use std::borrow::Cow;
 

@@ -1,5 +1,5 @@
 //! Held calls as tasks: the extension `io.modelcontextprotocol/tasks` of the newest version. A task of ours is the
-//! approval's row and has its id; tasks of an upstream's own travel as they are.
+//! approval's row and has its id; an upstream's own tasks pass unchanged.
 
 use std::{sync::Arc, time::Duration};
 

@@ -1,5 +1,5 @@
-//! Who waits for which approval. Of many who wait only those are woken whose approval has changed, and one question to
-//! the store serves them all: it must answer others too.
+//! Who is waiting for which approval. Only those whose approval has changed are woken, and one query to the store
+//! serves them all, because the store has other work to do.
 
 use std::{
     collections::HashMap,

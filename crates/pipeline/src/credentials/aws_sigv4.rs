@@ -1,5 +1,5 @@
 //! `aws_sigv4`: AWS Signature Version 4 in the `Authorization` header (AWS IAM User Guide, "Create a signed AWS API
-//! request"). It signs last, over what is really sent, and therefore needs the whole body.
+//! request"). It signs last, over what is actually sent, and therefore needs the whole body.
 
 use std::{collections::BTreeMap, sync::Arc};
 

@@ -1,5 +1,5 @@
-//! `oauth2_client_credentials` and `oauth2_refresh_token`: access tokens are fetched before they are needed, once
-//! for all calls, and kept in memory only. While a good one is there no call waits.
+//! `oauth2_client_credentials` and `oauth2_refresh_token`: access tokens are fetched before they are needed, once for
+//! all calls, and kept in memory only. While there is a valid one, no call waits.
 
 mod endpoint;
 mod grant;
@@ -26,7 +26,7 @@ use tokio::sync::watch;
 use vault::Secret;
 
 use self::{
-    endpoint::{Endpoint, Token},
+    endpoint::{Endpoint, Failed, Token},
     grant::{Grant, Keeping},
 };
 use super::{Injection, Tools};
@@ -170,17 +170,17 @@ impl Flying {
         self.flight.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Asks for a token, and saves the refresh token that came with it before the token is used. The token's life
+    /// Asks for a token, one gateway at a time, and saves the refresh token that came with it before the token is used. The token's life
     /// counts from `now`, before it was asked for.
     async fn fetch(&self, now: Duration) -> Result<Issued, Fault> {
+        let _turn = self.grant.turn().await?;
+        if let Some(Keeping::SetAnew) = self.grant.catch_up().await? {
+            self.issued.store(None);
+        }
         for _ in 0..=LOST_RACES_MAX {
             let token = match self.grant.unsaved() {
                 Some(token) => token,
-                None => self
-                    .endpoint
-                    .ask(&self.client, &self.grant)
-                    .await
-                    .map_err(|why| self.grant.failed(&why))?,
+                None => self.ask().await?,
             };
             match self.grant.keep(token).await? {
                 Keeping::Kept(token) => {
@@ -192,6 +192,23 @@ impl Flying {
             }
         }
         Err(self.grant.failed("its value keeps changing"))
+    }
+
+    /// Asks; where the answer to a refresh token was lost, once more and at once. Servers that give out a new one with
+    /// each answer take the old one for a moment longer, if they do at all (RFC 9700 §4.14.2 leaves it to them).
+    async fn ask(&self) -> Result<Token, Fault> {
+        let mut asked = self.endpoint.ask(&self.client, &self.grant).await;
+        if let Err(Failed::Unanswered(why)) = &asked
+            && self.grant.is_unanswered()
+        {
+            tracing::warn!("{}; trying again at once", self.grant.failed(why).cause());
+            asked = self.endpoint.ask(&self.client, &self.grant).await;
+        }
+        match asked {
+            Ok(token) => Ok(token),
+            Err(Failed::Ended(why)) => Err(self.grant.ended(&why).await),
+            Err(Failed::Unanswered(why) | Failed::Otherwise(why)) => Err(self.grant.failed(&why)),
+        }
     }
 
     fn issue(&self, token: &Token, now: Duration) -> Result<Issued, String> {

@@ -1,4 +1,5 @@
-//! `query`: a parameter of the query. The agent's own of the same name are cut, however they are spelled.
+//! `query`: a parameter of the query. Parameters of the same name that the agent sent are cut, however they are
+//! spelled.
 
 use std::sync::Arc;
 

@@ -13,6 +13,7 @@ use http::{HeaderMap, Request, request};
 use super::*;
 use crate::{
     arrival::Exchange,
+    leave::Leave,
     upstreams::{Outbound, Upstreams},
 };
 use bench::{Bench, api, caller, service};
@@ -233,7 +234,7 @@ async fn what_was_opened_for_a_removed_service_is_forgotten() {
     drop(bench.credentials.injection(&service, &world).await);
     bench.credentials.sweep(&world);
     assert_eq!(bench.credentials.opened.load().len(), 1);
-    assert!(bench.change(store::Change::RemoveService(service.name.clone())).await);
+    assert!(bench.change(store::Change::RemoveService { name: service.name.clone(), seen: None }).await);
     bench.credentials.sweep(&bench.world().await);
     assert_eq!(bench.credentials.opened.load().len(), 0);
 }
@@ -286,7 +287,6 @@ async fn a_process_that_prints_its_environment_gives_nothing_away() {
     let injection = bench.credentials.injection(&started, &bench.world().await).await.ok().unwrap();
     let upstreams = Upstreams::new(Dialler::new(), Arc::clone(&bench.clock) as _, 1_024);
     let (caller, freshness) = (caller(), bench.freshness().await);
-    let freshness = &freshness;
     // Its last words are waited for only briefly, so a slow machine may need several tries to hear them.
     for _ in 0..100 {
         bench.clock.advance(Duration::from_secs(60));
@@ -299,7 +299,7 @@ async fn a_process_that_prints_its_environment_gives_nothing_away() {
             session: None,
             headers: HeaderMap::new(),
             modern: false,
-            freshness,
+            leave: Leave::of_us(&freshness),
         };
         let Err(Stop::Fault(fault)) = upstreams.exchange(&started, outbound, &injection).await else {
             panic!("it answered")

@@ -28,6 +28,8 @@ pub struct Wire {
 enum Stream {
     Plain(TcpStream),
     Tls(Box<TlsStream<TcpStream>>),
+    #[cfg(feature = "simulation")]
+    Simulated(tokio::io::DuplexStream),
 }
 
 impl Wire {
@@ -40,6 +42,12 @@ impl Wire {
     pub(super) fn tls(stream: TlsStream<TcpStream>) -> Self {
         Self { stream: Stream::Tls(Box::new(stream)), turn_bytes: 0 }
     }
+
+    /// A connection that leads into a simulation.
+    #[cfg(feature = "simulation")]
+    pub(super) fn simulated(stream: tokio::io::DuplexStream) -> Self {
+        Self { stream: Stream::Simulated(stream), turn_bytes: 0 }
+    }
 }
 
 impl Connection for Wire {
@@ -48,7 +56,7 @@ impl Connection for Wire {
             Stream::Tls(stream) if stream.get_ref().1.alpn_protocol() == Some(HTTP_2) => {
                 Connected::new().negotiated_h2()
             }
-            Stream::Plain(_) | Stream::Tls(_) => Connected::new(),
+            _ => Connected::new(),
         }
     }
 }
@@ -69,6 +77,8 @@ impl AsyncRead for Wire {
         let read = match &mut this.stream {
             Stream::Plain(stream) => Pin::new(stream).poll_read(context, buffer),
             Stream::Tls(stream) => Pin::new(stream.as_mut()).poll_read(context, buffer),
+            #[cfg(feature = "simulation")]
+            Stream::Simulated(stream) => Pin::new(stream).poll_read(context, buffer),
         };
         this.turn_bytes = match read {
             Poll::Pending => 0,
@@ -87,6 +97,8 @@ impl AsyncWrite for Wire {
         match &mut self.get_mut().stream {
             Stream::Plain(stream) => Pin::new(stream).poll_write(context, bytes),
             Stream::Tls(stream) => Pin::new(stream.as_mut()).poll_write(context, bytes),
+            #[cfg(feature = "simulation")]
+            Stream::Simulated(stream) => Pin::new(stream).poll_write(context, bytes),
         }
     }
 
@@ -94,6 +106,8 @@ impl AsyncWrite for Wire {
         match &mut self.get_mut().stream {
             Stream::Plain(stream) => Pin::new(stream).poll_flush(context),
             Stream::Tls(stream) => Pin::new(stream.as_mut()).poll_flush(context),
+            #[cfg(feature = "simulation")]
+            Stream::Simulated(stream) => Pin::new(stream).poll_flush(context),
         }
     }
 
@@ -101,6 +115,8 @@ impl AsyncWrite for Wire {
         match &mut self.get_mut().stream {
             Stream::Plain(stream) => Pin::new(stream).poll_shutdown(context),
             Stream::Tls(stream) => Pin::new(stream.as_mut()).poll_shutdown(context),
+            #[cfg(feature = "simulation")]
+            Stream::Simulated(stream) => Pin::new(stream).poll_shutdown(context),
         }
     }
 
@@ -112,6 +128,8 @@ impl AsyncWrite for Wire {
         match &mut self.get_mut().stream {
             Stream::Plain(stream) => Pin::new(stream).poll_write_vectored(context, bytes),
             Stream::Tls(stream) => Pin::new(stream.as_mut()).poll_write_vectored(context, bytes),
+            #[cfg(feature = "simulation")]
+            Stream::Simulated(stream) => Pin::new(stream).poll_write_vectored(context, bytes),
         }
     }
 
@@ -119,6 +137,8 @@ impl AsyncWrite for Wire {
         match &self.stream {
             Stream::Plain(stream) => stream.is_write_vectored(),
             Stream::Tls(stream) => stream.is_write_vectored(),
+            #[cfg(feature = "simulation")]
+            Stream::Simulated(stream) => stream.is_write_vectored(),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! A body whose beginning was waited for, so that one which fails at once is not announced as an answer.
+//! A body whose first bytes have been waited for, so that a body that fails at once is not announced as an answer.
 
 use std::{
     pin::Pin,

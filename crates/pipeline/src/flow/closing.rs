@@ -1,4 +1,4 @@
-//! A body that takes its record along and closes it, whatever happens: end, error, or being dropped.
+//! A body that carries its call's record and closes it, whatever happens: end, error, or being dropped.
 
 use std::{
     pin::Pin,

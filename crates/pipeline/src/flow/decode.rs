@@ -1,5 +1,5 @@
-//! A body whose content coding is undone on the way (RFC 9110 section 8.4). Memory is bounded, and so is how
-//! much a few bytes may become; what can be decoded is handed on without waiting for more.
+//! A body whose content coding is undone on the way (RFC 9110 section 8.4). Memory is bounded, and so is how far a few
+//! bytes may expand; whatever can be decoded is passed on without waiting for more.
 
 mod brotli;
 mod deflate;

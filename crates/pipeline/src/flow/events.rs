@@ -1,5 +1,5 @@
-//! An event stream whose messages are edited on their way. Frames that need no edit pass as the bytes they came in; news
-//! of our own go in between frames, never inside one.
+//! An event stream whose messages are edited on their way. Frames that need no edit pass byte for byte; our own news
+//! goes between frames, never inside one.
 
 use std::{
     collections::VecDeque,

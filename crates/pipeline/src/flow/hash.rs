@@ -1,4 +1,4 @@
-//! A request body that is hashed while it flows by, since nobody can hash it before.
+//! A request body that is hashed as it flows by, since it cannot be hashed beforehand.
 
 use std::{
     pin::Pin,

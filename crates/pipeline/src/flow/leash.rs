@@ -1,5 +1,6 @@
-//! An open stream ends when its caller loses the right to it: key revoked, key or token expired, agent disabled, service
-//! removed or taken out of its scope, role taken out of the policy; and when the kill switch is turned on.
+//! Ends an open stream when its caller loses the right to it: key revoked, key or token expired, agent disabled,
+//! service removed or taken out of its scope, role removed from the policy; when the kill switch is turned on; and
+//! when the store does not confirm within the lease that none of this has happened.
 
 use std::{
     future::Future,
@@ -20,7 +21,7 @@ use tokio::sync::watch;
 use super::{Broken, Flow};
 use crate::{arrival::Caller, freshness::Freshness};
 
-/// Ends the body with [`Broken::Stopped`] or [`Broken::Withdrawn`] as soon as it may not go on.
+/// Ends the body with [`Broken::Stopped`], [`Broken::Withdrawn`] or [`Broken::Unconfirmed`] as soon as it may not go on.
 pub(crate) struct Leash {
     inner: Flow,
     ended: Pin<Box<dyn Future<Output = Broken> + Send>>,
@@ -55,6 +56,9 @@ async fn ended(freshness: Arc<Freshness>, clock: Arc<dyn Clock>, caller: Caller,
         let world = freshness.current();
         if world.check_kill_switch().is_err() {
             return Broken::Stopped;
+        }
+        if !freshness.is_confirmed(now) {
+            return Broken::Unconfirmed;
         }
         let Ok((agent, end)) = caller.still(&world, now) else { return Broken::Withdrawn };
         if !matches!(judge(&world, agent, &service, &Action::Service, Args::Unknown), Verdict::Allow { .. }) {

@@ -1,4 +1,4 @@
-//! A body that must not be larger than allowed.
+//! A body that must not exceed a limit.
 
 use std::{
     pin::Pin,

@@ -1,4 +1,4 @@
-//! A body, its trailers and headers with the call's own secrets masked. What is clean passes as it came.
+//! A body, its trailers and headers, with the call's own secrets masked. What contains none passes unchanged.
 
 #[cfg(test)]
 mod tests;

@@ -79,9 +79,9 @@ pub(crate) async fn authenticate(
         Presented::Misshapen => unauthorized(KeyFault::Misshapen),
         Presented::One(key) => {
             let mac = pepper.mac(key);
-            if !world.keys.contains_key(&mac) && freshness.catch_up(arrival.at).await {
+            if !world.keys.contains_key(&mac) {
                 // The key may have been made since the last look at the store.
-                *world = freshness.current();
+                *world = freshness.catch_up(arrival.at).await;
             }
             match world.holder(&mac, arrival.at) {
                 Ok((key, agent)) => {
@@ -137,9 +137,9 @@ async fn vouched(
     *world = freshness.world(issuers.now()).await?;
     let key = vouched.key(pepper);
     let Vouched { grant, issuer, proof, lacks, is_new } = vouched;
-    if !world.agents.contains_key(&grant.agent) && freshness.catch_up(at).await {
+    if !world.agents.contains_key(&grant.agent) {
         // The agent may have been made since the last look at the store.
-        *world = freshness.current();
+        *world = freshness.catch_up(at).await;
     }
     let agent = world.active(&grant.agent).ok_or_else(|| {
         let is_known = world.agents.contains_key(&grant.agent);

@@ -1,6 +1,6 @@
-//! Gate 20: may they ask for this? The kill switch first, then scope, then the policy (silence means no), then
-//! whether the session that they speak of is theirs. Arguments are looked at only where a condition asks for them, or
-//! a header must repeat them.
+//! Gate 20: may they ask for this? The kill switch first, then scope, then the policy (silence means no), then whether
+//! the session they name is theirs. Arguments are looked at only where a condition needs them, or where a header must
+//! repeat them.
 
 use std::{convert::Infallible, sync::Arc};
 
@@ -130,7 +130,8 @@ pub(crate) async fn authorize(
             headers: &arrival.headers,
             modern: arrival.modern,
         };
-        gateway.tools.look_first(&asking, gateway).await?;
+        // Boxed: few calls look, and each would have to have room for it.
+        Box::pin(gateway.tools.look_first(&asking, gateway)).await?;
         // It took its time: who calls, and what they may, is asked again.
         let now = gateway.clock.now();
         *world = gateway.freshness.world(now).await?;

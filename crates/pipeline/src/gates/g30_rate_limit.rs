@@ -1,4 +1,4 @@
-//! Gate 30: not too often? All limits of a call are taken together, or none.
+//! Gate 30: is it too often? All limits of a call are charged together, or none.
 
 use std::time::Duration;
 

@@ -1,6 +1,6 @@
-//! Gate 40: was this call made before? One that is held, or of whose end its agent was not told, meets its approval. A
-//! call under an idempotency key that is known ends here, with the answer of the first one or with the reason why there
-//! is none. It must never let two calls pass under one key.
+//! Gate 40: was this call made before? If an identical call is held, or its agent was never told how it ended, the
+//! call joins that approval. A call whose idempotency key is known ends here, with the first call's answer or with the
+//! reason why there is none. Two calls must never pass under one key.
 
 use std::ops::Deref;
 
@@ -96,11 +96,12 @@ async fn meet(
     key: Option<&IdempotencyKey>,
     draft: &mut Draft,
 ) -> Result<(), Stop> {
-    match approvals.met_by(agent, digest, key).await? {
+    // Boxed, as the answer: few calls come here, and each would have to have room for it.
+    match Box::pin(approvals.met_by(agent, digest, key)).await? {
         None => Ok(()),
         Some(approval) => {
             draft.of_approval(&approval.held.id);
-            Err(approvals.answer(&approval).await)
+            Err(Box::pin(approvals.answer(&approval)).await)
         }
     }
 }

@@ -1,5 +1,5 @@
-//! Gate 50: how risky is it? The weight of its kind and what its rules say; where a model is set up, what that says too,
-//! which can only make things stricter. Without a model nothing is read and nothing is waited for.
+//! Gate 50: how risky is it? The weight of its kind, what its rules say, and, where a model is set up, what that says,
+//! which can only make the verdict stricter. Without a model nothing is read and nothing is waited for.
 
 use std::{borrow::Cow, num::NonZeroU8, ops::Deref, sync::Arc};
 

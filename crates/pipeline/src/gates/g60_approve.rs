@@ -9,7 +9,7 @@ use domain::{
     credential::CredentialKind,
     names::{ApprovalId, CredentialName},
     policy::Wants,
-    service::Pins,
+    service::{Pins, Service},
     stop::{Fault, Refusal, Stop},
     world::World,
 };
@@ -94,6 +94,7 @@ pub(crate) async fn approve(
     let Some(digest) = digest::of_exchange(&agent, &call.call, &call.exchange, &call.headers) else {
         return Err(Refusal::MethodNotAllowed.into());
     };
+    let claim = call.take_claim();
     for _ in 0..TRIES_MAX {
         let id = ApprovalId::new(u64::from_be_bytes(vault::random::bytes()));
         let held = call.wants().map(|wants| held(id, digest, &call, &wants, world, gateway));
@@ -108,17 +109,25 @@ pub(crate) async fn approve(
         };
         let sealed = approvals.seal(&agent, &id, &sealed_form(&call)?);
         let hold = HoldCall { held, call: sealed, pending_max: approvals.terms.pending_max };
-        if record.hold(hold).await? == Written::Done {
+        // Boxed, here and below: few calls are held, and each would have to have room for it.
+        let written = Box::pin(record.hold(hold)).await;
+        if matches!(written, Ok(Written::Done) | Err(Fault::HoldUnknown)) {
             approvals.note_live(&agent);
+        }
+        if written? == Written::Done {
             return Err(Stop::Held(Box::new(ticket)));
         }
         // An identical call was quicker, or the agent has as many as it may, or the id was taken.
         let key = call.repeatable.as_ref().map(|repeatable| &repeatable.key);
-        if let Some(approval) = approvals.met_by(&agent, &digest, key).await? {
+        if let Some(approval) = Box::pin(approvals.met_by(&agent, &digest, key)).await? {
             record.draft.of_approval(&approval.held.id);
-            return Err(approvals.answer(&approval).await);
+            return Err(Box::pin(approvals.answer(&approval)).await);
         }
-        if approvals.is_full(&agent).await? {
+        // Or another gateway, whose policy wants nobody, sends it under the same key.
+        if let Some(claim) = &claim {
+            claim.look(gateway.clock.now().wall).await?;
+        }
+        if Box::pin(approvals.is_full(&agent)).await? {
             return Err(Refusal::PendingFull(approvals.terms.pending_max).into());
         }
     }
@@ -135,7 +144,7 @@ fn held(
     gateway: &Gateway,
 ) -> Held {
     let terms = &gateway.approvals.terms;
-    let credentials = credential_versions(world, call);
+    let credentials = credential_versions(world, &call.service);
     let created_at = gateway.clock.now().wall;
     let decide_within = wants.decide_within.unwrap_or(terms.decide_within);
     Held {
@@ -152,7 +161,7 @@ fn held(
             &call_digest,
             &wants.rule,
             &credentials,
-            tool_hash(world, call).as_ref(),
+            tool_hash(world, &call.service, &call.call.action).as_ref(),
         ),
         rule: wants.rule.clone(),
         rule_place: Some(wants.place.clone()).filter(|place| !place.is_empty()),
@@ -172,12 +181,12 @@ fn held(
 
 /// The credentials that the call would get, by name. A refresh token is replaced by the gateway itself, each time that
 /// its server rotates it: its version tells nothing about people's decision, and is 0 here.
-fn credential_versions(world: &World, call: &Authorized) -> Vec<(CredentialName, u64)> {
+pub(crate) fn credential_versions(world: &World, service: &Service) -> Vec<(CredentialName, u64)> {
     let rotates = |name: &CredentialName| {
-        let slot = call.service.credentials.iter().find(|slot| slot.name == *name);
+        let slot = service.credentials.iter().find(|slot| slot.name == *name);
         slot.is_some_and(|slot| matches!(slot.kind, CredentialKind::Oauth2RefreshToken(_)))
     };
-    let stored = world.credentials.get(&call.service.name);
+    let stored = world.credentials.get(&service.name);
     let mut versions: Vec<_> = stored
         .into_iter()
         .flatten()
@@ -188,12 +197,12 @@ fn credential_versions(world: &World, call: &Authorized) -> Vec<(CredentialName,
 }
 
 /// The definition of the tool that is called, where it is pinned: then it was known before the call was judged.
-fn tool_hash(world: &World, call: &Authorized) -> Option<[u8; 32]> {
-    let Action::Tool(tool) = &call.call.action else { return None };
-    if call.service.pins == Pins::Off {
+pub(crate) fn tool_hash(world: &World, service: &Service, action: &Action) -> Option<[u8; 32]> {
+    let Action::Tool(tool) = action else { return None };
+    if service.pins == Pins::Off {
         return None;
     }
-    world.tools.known(call.service.name.as_str(), tool).map(|known| known.hash.0)
+    world.tools.known(service.name.as_str(), tool).map(|known| known.hash.0)
 }
 
 /// The whole call, as it is kept and sent.
@@ -264,11 +273,11 @@ fn difference(
     if approvers < usize::from(held.quorum.get()) {
         return Some("approved by somebody who may not decide any more");
     }
-    let credentials = credential_versions(world, call);
+    let credentials = credential_versions(world, &call.service);
     if credentials != held.credentials {
         return Some("approved with another credential");
     }
-    let tool = tool_hash(world, call);
+    let tool = tool_hash(world, &call.service, &call.call.action);
     if approval_digest(&digest, &held.rule, &credentials, tool.as_ref()) != held.approval_digest {
         return Some("approved, but the call or its tool is not what was shown");
     }

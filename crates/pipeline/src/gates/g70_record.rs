@@ -8,7 +8,7 @@ use domain::{
     agent::Agent,
     approval::Approval,
     audit::{Decision, Effect, Event, Kind, ResultWord, redact},
-    call::{Action, Call},
+    call::Call,
     clock::{Clock, Now},
     key::KeyId,
     names::ApprovalId,
@@ -34,7 +34,8 @@ use crate::{
     flow::{self, BodyHash, Broken, Closing},
     freshness::Freshness,
     gateway::Bounds,
-    recorder::{Recorder, Slot, Written},
+    leave::may_leave,
+    recorder::{Recorder, Slot, Unwritten, Written},
     traces::Trace,
 };
 
@@ -206,7 +207,15 @@ impl Record {
             None => digest::of_exchange(&call.caller.agent.name, &call.call, &call.exchange, &call.headers),
         };
         let change = claim.as_ref().map(|claim| claim.claim(self.at.wall));
-        if self.recorder.durable(Entry { change, event: intent }).await? == Written::ConditionFailed {
+        let written = match self.recorder.durable(Entry { change, event: intent }).await {
+            Ok(written) => written,
+            Err(unwritten) => {
+                // A commit that nobody answered for may have taken place: the key is let go of with the last event.
+                self.owed = claim.filter(|_| unwritten == Unwritten::Perhaps).map(Owed::Key);
+                return Err(unwritten.into());
+            }
+        };
+        if written == Written::ConditionFailed {
             // Another process was quicker: its call is this one.
             return Err(match claim {
                 Some(claim) => claim.look(self.clock.now().wall).await.err(),
@@ -217,7 +226,9 @@ impl Record {
         self.owed = claim.map(Owed::Key);
         self.state = State::Intended;
         self.recorder.under_way.fetch_add(1, Ordering::Relaxed);
-        self.may_leave(&call, freshness)?;
+        let now = self.clock.now();
+        let world = freshness.world(now).await?;
+        may_leave((&call.caller, &call.call, &call.service), &world, now)?;
         Ok(Recorded(call))
     }
 
@@ -236,15 +247,21 @@ impl Record {
     }
 
     /// The intent of a claimed call is durable already. The kill switch and the key are looked at as after any other.
-    pub(crate) fn intended(&self, call: Approved, freshness: &Freshness) -> Result<Recorded, Stop> {
+    pub(crate) async fn intended(&self, call: Approved, freshness: &Freshness) -> Result<Recorded, Stop> {
         if self.state != State::Intended {
             return Err(Fault::Internal.into());
         }
-        self.may_leave(&call, freshness)?;
+        let now = self.clock.now();
+        let world = freshness.world(now).await?;
+        may_leave((&call.caller, &call.call, &call.service), &world, now)?;
         Ok(Recorded(call))
     }
 
     /// Makes a call wait for people: the row and the event that tells of it are durable together. It closes the record.
+    ///
+    /// # Errors
+    /// [`Fault::AuditUnavailable`]; [`Fault::HoldUnknown`] when the store did not say whether it is there: it is withdrawn as
+    /// soon as that is known.
     pub(crate) async fn hold(&mut self, hold: HoldCall) -> Result<Written, Fault> {
         let held = &hold.held;
         let mut event = self.draft.event.clone();
@@ -266,8 +283,16 @@ impl Record {
             policy: Some(held.policy.clone()),
         });
         self.end_trace(&event);
+        let id = held.id;
         let change = Some(Change::HoldCall(Box::new(hold)));
-        let written = self.recorder.durable(Entry { change, event }).await?;
+        let written = match self.recorder.durable(Entry { change, event }).await {
+            Ok(written) => written,
+            Err(Unwritten::Not) => return Err(Fault::AuditUnavailable),
+            Err(Unwritten::Perhaps) => {
+                self.draft.of_approval(&id);
+                return Err(Fault::HoldUnknown);
+            }
+        };
         if written == Written::Done {
             self.slot = None;
             self.state = State::Closed;
@@ -283,19 +308,6 @@ impl Record {
         intent
     }
 
-    /// The disk took its time: is the kill switch still off, and the key still good?
-    fn may_leave(&self, call: &Approved, freshness: &Freshness) -> Result<(), Stop> {
-        let world = freshness.current();
-        world.check_kill_switch()?;
-        call.caller.still(&world, self.clock.now()).map_err(Refusal::Unauthorized)?;
-        if let Action::Tool(tool) = &call.call.action
-            && let Some(held_back) = world.tools.held_back(&call.service, tool)
-        {
-            return Err(Refusal::ToolHeldBack(held_back).into());
-        }
-        Ok(())
-    }
-
     /// Closes the record: at once when the walk stopped, else when the answer's body has ended. The answer to a call
     /// with an idempotency key is collected and kept first.
     pub(crate) async fn close(
@@ -305,7 +317,8 @@ impl Record {
         bounds: &Bounds,
     ) -> Result<Reply, Stop> {
         match answer {
-            Ok(reply) if self.owed.is_some() => self.keep(reply, bodies, bounds).await,
+            // Boxed, here and below: few calls owe something, and each would have to have room for it.
+            Ok(reply) if self.owed.is_some() => Box::pin(self.keep(reply, bodies, bounds)).await,
             Ok(reply) if self.state == State::Open => {
                 // Housekeeping that is not recorded; its place in the queue is given back.
                 self.slot = None;
@@ -323,7 +336,10 @@ impl Record {
                 reply.body = body;
                 Ok(reply)
             }
-            Err(stop) if self.owed.is_some() => Err(self.give_up(stop).await),
+            // What no intent is durable for can wait, whatever it owes.
+            Err(stop) if self.owed.is_some() && self.state != State::Open => {
+                Err(Box::pin(self.give_up(stop)).await)
+            }
             Err(stop) => Err(self.turn_away(stop)),
         }
     }
@@ -358,16 +374,11 @@ impl Record {
     }
 
     /// Writes the last event together with what became of the call, and waits until that is durable. Where it cannot
-    /// be written, the event is queued with what is safe to say instead; whether all was written.
+    /// be written, it is written with what is safe to say instead; whether all was written.
     async fn settle(&mut self, change: Change, otherwise: Change, event: Event) -> bool {
         self.end_trace(&event);
-        let entry = Entry { change: Some(change), event: event.clone() };
-        let written = self.recorder.durable(entry).await == Ok(Written::Done);
-        match self.slot.take() {
-            Some(slot) if !written => slot.send(Entry { change: Some(otherwise), event }),
-            _ => {}
-        }
-        written
+        let Some(slot) = self.slot.take() else { return false };
+        slot.settle(Entry { change: Some(change), event }, otherwise, &self.recorder).await
     }
 
     /// Closes the record of housekeeping that the gateway has answered in a service's place: with one event where
@@ -396,7 +407,8 @@ impl Record {
     /// Closes the record of a call that is not answered by an upstream.
     pub(crate) fn turn_away(mut self, stop: Stop) -> Stop {
         let event = self.stop_event(&stop);
-        self.queue(event);
+        let change = self.owed.take().map(|owed| owed.stopped(&stop, event.at).change);
+        self.queue_with(change, event);
         stop
     }
 
@@ -409,6 +421,7 @@ impl Record {
     pub(crate) fn break_off(&mut self, bytes: u64, broken: &Broken) {
         let code = match broken {
             Broken::Withdrawn => "withdrawn",
+            Broken::Unconfirmed => "stale-authorization",
             Broken::Stopped => "stopped",
             _ => "upstream-broken",
         };
@@ -435,8 +448,12 @@ impl Record {
 
     /// Queues the last event. What nobody has settled by now belongs to a walk that ended by itself.
     fn queue(&mut self, event: Event) {
-        self.end_trace(&event);
         let change = self.owed.take().map(|owed| owed.lost(event.at));
+        self.queue_with(change, event);
+    }
+
+    fn queue_with(&mut self, change: Option<Change>, event: Event) {
+        self.end_trace(&event);
         if let Some(slot) = self.slot.take() {
             slot.send(Entry { change, event });
         }

@@ -1,5 +1,5 @@
-//! Gate 80: add the service's credential. It is opened here and goes into the request at the last moment; the
-//! agent never holds it, and it is masked where the upstream sends it back.
+//! Gate 80: add the service's credential. It is opened here and put into the request at the last moment. The agent
+//! never holds it, and it is masked where the upstream sends it back.
 
 use std::sync::Arc;
 

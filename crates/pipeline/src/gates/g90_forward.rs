@@ -1,5 +1,5 @@
-//! Gate 90: send it, and hand the answer back as it came. Only lists are cut, only session ids are replaced, only
-//! what belongs to the connection or to us is left out.
+//! Gate 90: send it, and hand back the answer as it came. Only lists are filtered, only session ids are replaced, and
+//! only what belongs to the connection or to us is left out.
 
 mod head;
 
@@ -21,6 +21,7 @@ use crate::{
     edit::Edit,
     flow::{self, BodyHash, Broken, Coding, Deadline, Flow, Hash, Leash, Limit, Mask},
     gateway::Gateway,
+    leave::{Leave, may_leave},
     traces::Trace,
     upstreams::{Answer, Outbound},
 };
@@ -35,7 +36,9 @@ pub(crate) async fn forward(
 ) -> Result<Reply, Stop> {
     let (call, injection) = call.into_parts();
     // A token may have been waited for.
-    gateway.freshness.current().check_kill_switch()?;
+    let now = gateway.clock.now();
+    let world = gateway.freshness.world(now).await?;
+    may_leave((&call.caller, &call.call, &call.service), &world, now)?;
     let call = call.into_inner();
     let is_detached = call.is_detached();
     let Authorized {
@@ -63,16 +66,21 @@ pub(crate) async fn forward(
     if let Some(trace) = &mut trace {
         trace.leaves(&mut headers);
     }
-    let freshness = &gateway.freshness;
-    let outbound = Outbound { caller: &caller, exchange, session, headers, modern, freshness };
+    // It may wait for a connection, too.
+    let leave = Leave::of_call(&gateway.freshness, &gateway.clock, (&caller, &call, &service));
+    let outbound = Outbound { caller: &caller, exchange, session, headers, modern, leave };
     let answered = async {
         if is_detached {
-            gateway.upstreams.exchange_detached(&service, outbound, &injection, &gateway.bounds).await
+            // Boxed: few calls go this way, and each would have to have room for it.
+            Box::pin(gateway.upstreams.exchange_detached(&service, outbound, &injection, &gateway.bounds))
+                .await
         } else {
             gateway.upstreams.exchange(&service, outbound, &injection).await
         }
     };
     let answer = tokio::select! {
+        // An answer that is there is taken.
+        biased;
         answer = answered => answer?,
         () = timer.as_mut() => return Err(Fault::UpstreamTimeout(timeout).into()),
         // In the stateless protocol a client cancels by hanging up; in the older ones it does not. Whoever sends
@@ -134,9 +142,14 @@ pub(crate) async fn forward(
         };
         leash(body, only_listens.then(|| gateway.stopping.clone()))
     } else {
+        // Whoever reads it sees a stream, whatever the service was said to answer.
+        let flows = matches!(service.upstream, Upstream::Api(_))
+            && !is_read_whole
+            && body.size_hint().exact().is_none();
         let body = readable(bounded(body, timer, bytes_max), bytes_max);
         match edit {
             Some(edit) => edit_whole(&upstream, body, edit, bytes_max, timeout).await?,
+            None if flows => leash(body, None),
             None => body,
         }
     };

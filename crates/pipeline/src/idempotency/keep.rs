@@ -1,5 +1,5 @@
-//! What is kept of an answer: on HTTP the answer itself; on MCP the JSON-RPC response, so that it can be given
-//! again under another id, whether it came as JSON or on an event stream.
+//! What is kept of an answer. On HTTP, the answer itself; on MCP, the JSON-RPC response, so that it can be given again
+//! under another id, whether it came as JSON or on an event stream.
 
 use bytes::Bytes;
 use domain::idempotency::StoredAnswer;

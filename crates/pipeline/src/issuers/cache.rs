@@ -1,4 +1,4 @@
-//! Tokens that were proven, by their hash: a signature costs more than the rest of the gates together.
+//! Tokens already proven, by their hash: checking a signature costs more than all the gates together.
 
 use std::{
     collections::HashMap,

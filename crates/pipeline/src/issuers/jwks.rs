@@ -1,5 +1,5 @@
-//! A set of public keys (RFC 7517 §5), read strictly. A key that is of no use here is left out; one that is badly
-//! written makes no other one unusable.
+//! A set of public keys (RFC 7517 §5), read strictly. A key that is of no use here is skipped, and a malformed one
+//! does not spoil the others.
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use vault::{Algorithm, PublicKey};

@@ -1,4 +1,4 @@
-//! One issuer's keys: kept at hand, fetched anew in time, and out of turn when a token names one that is not known.
+//! One issuer's keys: kept ready, refreshed in time, and fetched early when a token names a key that is not known.
 
 use std::{
     sync::{

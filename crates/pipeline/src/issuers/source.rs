@@ -1,5 +1,5 @@
-//! Where an issuer's keys are: its metadata (RFC 8414, OpenID Connect Discovery) says so, and must be its own. Every
-//! address is dialled as an upstream's is; redirects are not followed.
+//! Where an issuer's keys are: its metadata (RFC 8414, OpenID Connect Discovery) says so, and must name the issuer
+//! itself. Every address is dialled as an upstream's is; redirects are not followed.
 
 use bytes::Bytes;
 use domain::{

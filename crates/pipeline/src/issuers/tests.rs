@@ -3,7 +3,7 @@
 use std::{
     sync::{
         Mutex,
-        atomic::{AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -20,29 +20,13 @@ use domain::{
     oauth::AgentRule,
     service::{Network, UpstreamUrl},
 };
-use jiff::Timestamp;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpListener,
 };
 
 use super::*;
-
-#[derive(Default)]
-struct TestClock(AtomicU64);
-
-impl TestClock {
-    fn pass(&self, seconds: u64) {
-        self.0.fetch_add(seconds, Ordering::SeqCst);
-    }
-}
-
-impl Clock for TestClock {
-    fn now(&self) -> Now {
-        let monotonic = Duration::from_secs(self.0.load(Ordering::SeqCst));
-        Now { wall: Timestamp::from_second(1_800_000_000).unwrap() + monotonic, monotonic }
-    }
-}
+use crate::clock::test_clock::TestClock;
 
 /// A key that signs, and its public half.
 enum Signer {
@@ -303,17 +287,17 @@ async fn a_new_key_is_found_and_an_old_one_forgotten() {
     assert_eq!(bench.examine(&with_old).await, laptop());
     issuer.set(&[old.jwk("old"), new.jwk("new")]);
     assert_eq!(bench.examine(&with_new).await, refused(TokenFault::UnknownKey), "asked a moment ago");
-    bench.clock.pass(10);
+    bench.clock.advance(Duration::from_secs(10));
     assert_eq!(bench.examine(&with_new).await, laptop());
     assert_eq!(bench.examine(&with_old).await, laptop());
     issuer.set(&[new.jwk("new")]);
-    bench.clock.pass(300);
+    bench.clock.advance(Duration::from_secs(300));
     bench.issuers.list[0].keys.renew().await;
     assert_eq!(bench.examine(&with_old).await, refused(TokenFault::UnknownKey), "though it was remembered");
     assert_eq!(bench.examine(&with_new).await, laptop());
     // Another key under the same name is another key.
     issuer.set(&[old.jwk("new")]);
-    bench.clock.pass(10);
+    bench.clock.advance(Duration::from_secs(10));
     bench.issuers.list[0].keys.renew().await;
     assert_eq!(bench.examine(&with_new).await, refused(TokenFault::Signature));
 }
@@ -325,7 +309,7 @@ async fn a_thousand_tokens_of_unknown_keys_do_not_hammer_the_issuer() {
     let bench = Bench::new(vec![settings(&issuer.url)]);
     // The keys are there, so that nobody is told to come back for them.
     assert_eq!(bench.examine(&signer.token("a", &issuer.claims())).await, laptop());
-    bench.clock.pass(10);
+    bench.clock.advance(Duration::from_secs(10));
     let all = (0..1_000).map(|number| {
         let token = signer.token(&format!("bad-{number}"), &issuer.claims());
         let bench = &bench;
@@ -335,7 +319,7 @@ async fn a_thousand_tokens_of_unknown_keys_do_not_hammer_the_issuer() {
         assert_eq!(found, refused(TokenFault::UnknownKey));
     }
     assert_eq!(issuer.asked(), 2);
-    bench.clock.pass(10);
+    bench.clock.advance(Duration::from_secs(10));
     assert_eq!(bench.examine(&signer.token("bad", &issuer.claims())).await, refused(TokenFault::UnknownKey));
     assert_eq!(issuer.asked(), 3);
     assert_eq!(bench.examine(&signer.token("a", &issuer.claims())).await, laptop());
@@ -353,16 +337,16 @@ async fn an_issuer_that_is_down_makes_no_token_good_and_none_bad_for_an_hour() {
     assert_eq!(bench.examine(&good).await, Err(Unvouched::Unavailable));
     assert_eq!(issuer.asked(), 1);
     issuer.set(&[signer.jwk("a")]);
-    bench.clock.pass(10);
+    bench.clock.advance(Duration::from_secs(10));
     assert_eq!(bench.examine(&good).await, laptop());
     issuer.set(&[]);
-    bench.clock.pass(3_600);
+    bench.clock.advance(Duration::from_secs(3_600));
     assert_eq!(bench.examine(&good).await, laptop(), "keys are believed for an hour");
     assert_eq!(issuer.asked(), 2, "a token that is known asks nobody");
-    bench.clock.pass(1);
+    bench.clock.advance(Duration::from_secs(1));
     assert_eq!(bench.examine(&good).await, Err(Unvouched::Unavailable), "and no longer");
     issuer.set(&[signer.jwk("a")]);
-    bench.clock.pass(10);
+    bench.clock.advance(Duration::from_secs(10));
     assert_eq!(bench.examine(&good).await, laptop());
 }
 

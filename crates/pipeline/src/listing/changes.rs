@@ -1,5 +1,5 @@
-//! When a list changes for an agent because people changed something: policy, role, scope, pins. Whoever listens is told, and
-//! nobody whose list stays the same.
+//! When an agent's list changes because people changed something: policy, role, scope, pins. Listeners are told,
+//! except those whose list stays the same.
 
 use domain::{policy::Rights, world::World};
 use futures_util::{Stream, stream};

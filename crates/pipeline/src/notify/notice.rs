@@ -1,5 +1,5 @@
-//! What a sink is told of an event: who, what, how far, where to look. Never arguments, never what they were compared
-//! with, never the agent's own words.
+//! What a webhook is told about an event: who, what, how far it is, where to look. Never arguments, never what they
+//! were compared with, never the agent's own words.
 
 use domain::{
     approval::{Approval, Status},

@@ -1,4 +1,4 @@
-//! One sink as it is spoken to: what it wants, and one attempt to tell it.
+//! One receiver of notifications: which of them it wants, and one attempt to deliver.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! A notification as a message of Slack's incoming webhooks. Foreign text stands in code spans, where nothing of it is
+//! A notification as a message for Slack's incoming webhooks. Foreign text is put into code spans, where none of it is
 //! read as markup, a mention or a link.
 
 use domain::{approval::Status, foreign::escape_foreign, risk::RiskScore};

@@ -28,6 +28,7 @@ use store::{Applied, Birth, Change, Entry, HoldCall, Query, SealedBody, StoreOpt
 use tokio::{net::TcpListener, task::JoinHandle};
 
 use super::*;
+use crate::recorder::DURABLE_WITHIN;
 
 fn start() -> Timestamp {
     "2026-11-23T14:00:00Z".parse().unwrap()
@@ -146,7 +147,7 @@ impl Bench {
             .await
             .unwrap();
         let store = Arc::new(store);
-        let (recorder, _task) = Recorder::start(Arc::clone(&store), Arc::new(Still(0)), None);
+        let (recorder, _task) = Recorder::start(Arc::clone(&store), Arc::new(Still(0)), None, DURABLE_WITHIN);
         Self { store, recorder, _folder: folder }
     }
 

@@ -1,5 +1,5 @@
-//! A model's answer: one number and its reason, read strictly. Whatever is not exactly that is no answer, and nothing
-//! of it is shown to anybody: an agent's arguments may have written it.
+//! A model's answer: one number and its reason, read strictly. Anything else counts as no answer, and none of it is
+//! shown to anybody, because an agent's arguments may have written it.
 
 use std::borrow::Cow;
 

@@ -1,4 +1,4 @@
-//! Endpoints that speak as Anthropic's messages do: `POST {url}/v1/messages`, with a tool that the model must use.
+//! Endpoints with Anthropic's messages API: `POST {url}/v1/messages`, with a tool that the model must use.
 
 use domain::risk::RiskScore;
 use serde_json::{Value, json};

@@ -1,4 +1,5 @@
-//! Leaves an endpoint alone that keeps failing: callers then learn at once that there is no answer. Time is an argument.
+//! Stops asking an endpoint that keeps failing: callers then learn at once that there is no answer. Time is an
+//! argument.
 
 use std::time::Duration;
 

@@ -1,16 +1,16 @@
-//! The model that is asked how risky a call is. It is told quoted data and asked for one number; whatever else happens
-//! (no answer, a late one, one that cannot be read) is told as a failure, never as a low number.
+//! The model that is asked how risky a call is. It is given quoted data and asked for one number. Anything else (no
+//! answer, a late one, an unreadable one) is reported as a failure, never as a low number.
 
 use std::{
     borrow::Cow,
     error::Error,
-    net::IpAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use bytes::Bytes;
 use domain::{
+    address::is_this_machine,
     audit::push_hex,
     clock::Clock,
     risk::{ModelId, ModelSaid, RiskScore},
@@ -225,11 +225,6 @@ impl Model {
     fn breaker(&self) -> MutexGuard<'_, Breaker> {
         self.breaker.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-fn is_this_machine(host: &str) -> bool {
-    host.eq_ignore_ascii_case("localhost")
-        || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
 /// Why there was no answer at all, in words of ours.

@@ -1,5 +1,5 @@
-//! Endpoints that speak as OpenAI's chat completions do, of which there are many: `POST {url}/chat/completions` with a
-//! JSON Schema as `response_format`.
+//! Endpoints with OpenAI's chat completions API, of which there are many: `POST {url}/chat/completions` with a JSON
+//! Schema as `response_format`.
 
 use domain::risk::RiskScore;
 use serde_json::{Value, json};

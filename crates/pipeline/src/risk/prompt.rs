@@ -1,4 +1,4 @@
-//! What a model is told. Everything that others wrote is quoted, one line each, inside a fence that nobody could know;
+//! What a model is told. Everything that others wrote is quoted, line by line, inside a fence that nobody can guess;
 //! the instructions say that it is data.
 
 use std::fmt::Write as _;

@@ -2,47 +2,23 @@
 
 mod server;
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use domain::{
-    clock::{Clock, Now},
     policy::RuleRisk,
     risk::{Assessment, ModelSaid, RiskScore, RiskVerdict, Thresholds, Weight},
     service::UpstreamUrl,
 };
-use jiff::Timestamp;
 use serde_json::{Value, json};
 use vault::Secret;
 
 use self::server::{Answer, FakeModel};
 use super::*;
-use crate::dial::Dialler;
+use crate::{clock::test_clock::TestClock, dial::Dialler};
 
 const STYLES: [Style; 2] = [Style::OpenAi, Style::Anthropic];
 /// Long enough for any machine.
 const PATIENCE: Duration = Duration::from_secs(120);
-
-/// A clock that goes on when it is told to.
-#[derive(Default)]
-struct TestClock(AtomicU64);
-
-impl TestClock {
-    fn pass(&self, seconds: u64) {
-        self.0.fetch_add(seconds, Ordering::SeqCst);
-    }
-}
-impl Clock for TestClock {
-    fn now(&self) -> Now {
-        let monotonic = Duration::from_secs(self.0.load(Ordering::SeqCst));
-        Now { wall: Timestamp::UNIX_EPOCH, monotonic }
-    }
-}
 
 fn model(url: &str, style: Style, timeout: Duration, clock: &Arc<TestClock>) -> Result<Model, BadModel> {
     let url = UpstreamUrl::parse(url).unwrap();
@@ -301,11 +277,11 @@ async fn an_endpoint_that_keeps_failing_is_left_alone() {
         assert_not_milder(&said, "left alone");
     }
     assert_eq!(server.asked().len(), 5);
-    clock.pass(30);
+    clock.advance(Duration::from_secs(30));
     assert_eq!(why(&model.ask(&question).await), "it answered 503");
     model.ask(&question).await;
     assert_eq!(server.asked().len(), 6, "one probe");
-    clock.pass(30);
+    clock.advance(Duration::from_secs(30));
     server.answers(Answer::json(&risk(Style::OpenAi, json!(0.5))));
     for _ in 0..2 {
         assert!(matches!(model.ask(&question).await, ModelSaid::Answered { .. }));

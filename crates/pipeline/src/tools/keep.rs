@@ -1,5 +1,5 @@
-//! Keeps in the store what was learned: at once, but not as often as a server likes to change its mind. Each time one
-//! event tells of it.
+//! Writes what was learned to the store, at once, but not as often as a server may change its mind. Each write is one
+//! event.
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 

@@ -1,6 +1,6 @@
-//! A look of the gateway's own at the tools of a service, on the way of a call that nobody could judge without it: no
-//! list was ever seen, the server says that it has changed, or the tool stands in no list. One at a time, whole, and
-//! bounded in pages, bytes and time.
+//! Fetches a service's list of tools on the gateway's own account, for a call that cannot be judged without it: no
+//! list was seen yet, the server says that its list has changed, or the tool is in no list. One fetch at a time, of
+//! the whole list, bounded in pages, bytes and time.
 
 use std::{
     sync::{
@@ -28,6 +28,7 @@ use crate::{
     arrival::{Caller, Exchange},
     flow::Mask,
     gateway::Gateway,
+    leave::Leave,
     session::Session,
     upstreams::Outbound,
 };
@@ -221,7 +222,7 @@ async fn list(asking: &Asking<'_>, world: &World, gateway: &Gateway) -> Result<S
             session: asking.session.cloned(),
             headers: headers.clone(),
             modern: asking.modern,
-            freshness: &gateway.freshness,
+            leave: Leave::of_us(&gateway.freshness),
         };
         let answer = gateway
             .upstreams

@@ -1,4 +1,4 @@
-//! What a span tells: names of the semantic conventions of OpenTelemetry (HTTP, MCP) where there are any, our own
+//! What a span contains: names from OpenTelemetry's semantic conventions (HTTP, MCP) where there are any, our own
 //! beside them. No arguments, no bodies, no secrets.
 
 use std::{borrow::Cow, time::SystemTime};

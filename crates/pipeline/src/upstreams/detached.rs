@@ -1,5 +1,5 @@
-//! A call that is executed while nobody is connected: people have approved it, perhaps hours after it was made. What
-//! both transports say in its place: the handshake of a session of its own, and "no" to whatever a server asks.
+//! Executing a call while its client is not connected: people have approved it, perhaps hours after it was made. Both
+//! transports do the client's part here: the handshake of a session of its own, and "no" to whatever the server asks.
 
 use bytes::Bytes;
 use domain::stop::{Fault, Stop};

@@ -1,4 +1,4 @@
-//! A plain HTTP API behind a base URL. The request leaves as it was judged, with the credential added last.
+//! A plain HTTP API behind a base URL. The request is sent as it was judged, with the credential added last.
 
 use bytes::Bytes;
 use domain::{
@@ -64,8 +64,7 @@ impl Http {
         parts.headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
         injection.apply(&mut parts, whole.as_deref(), at)?;
 
-        let response =
-            send(&self.client, Request::from_parts(parts, flow), outbound.freshness.stopped()).await?;
+        let response = send(&self.client, Request::from_parts(parts, flow), &outbound.leave).await?;
         if response.status() == http::StatusCode::SWITCHING_PROTOCOLS {
             return Err(Fault::UpstreamBroken("it switched protocols, unasked".into()).into());
         }

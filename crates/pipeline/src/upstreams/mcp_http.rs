@@ -1,5 +1,5 @@
-//! An MCP server behind a URL (Streamable HTTP). Bodies pass as bytes; the session id and the headers of the
-//! newest protocol are made anew from what was judged.
+//! An MCP server behind a URL (Streamable HTTP). Bodies pass byte for byte; the session id and the newest protocol's
+//! headers are made anew from what was judged.
 
 mod detached;
 
@@ -28,6 +28,7 @@ use crate::{
     credentials::Injection,
     dial::{Connector, Dialler, Versions},
     flow::{Broken, Flow},
+    leave::Leave,
     session::Session,
 };
 
@@ -81,8 +82,7 @@ impl McpHttp {
             // Gate 20 lets no such request through to an MCP service.
             Exchange::Request(_) => return Err(domain::stop::Refusal::MethodNotAllowed.into()),
         };
-        let stopped = outbound.freshness.stopped();
-        let response = self.send(method, headers, body, injection, at, stopped).await?;
+        let response = self.send(method, headers, body, injection, at, &outbound.leave).await?;
         let session = response
             .headers()
             .get(SESSION_ID)
@@ -91,7 +91,7 @@ impl McpHttp {
         Ok(Answer { response, session })
     }
 
-    /// Sends one request with what is to be added to it, unless it is `stopped` before it leaves.
+    /// Sends one request with what is to be added to it, unless it may not `leave` any more.
     async fn send(
         &self,
         method: Method,
@@ -99,7 +99,7 @@ impl McpHttp {
         body: Bytes,
         injection: &Injection,
         at: Timestamp,
-        stopped: impl Future<Output = ()>,
+        leave: &Leave,
     ) -> Result<Response<Flow>, Stop> {
         // Nobody but us reads the answer on its way, and we read it uncompressed.
         headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
@@ -110,7 +110,7 @@ impl McpHttp {
         injection.apply(&mut parts, Some(&body), at)?;
 
         let request = Request::from_parts(parts, Full::new(body));
-        let response = send(&self.client, request, stopped).await?;
+        let response = send(&self.client, request, leave).await?;
         if response.headers().contains_key(SESSION_ID) {
             self.gives_sessions.store(true, Ordering::Relaxed);
         }

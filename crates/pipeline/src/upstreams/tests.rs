@@ -9,7 +9,7 @@ use tokio::{
 };
 
 use super::*;
-use crate::dial::Versions;
+use crate::{credentials::tests::bench::Bench, dial::Versions};
 
 /// An HTTP/2 server (RFC 9113 §4.1, §6.5, §6.8) that says goodbye to everybody in its own words.
 async fn parting(words: &'static str) -> String {
@@ -75,7 +75,8 @@ async fn hesitant(interim_answers: u32) -> Result<String, Stop> {
         HttpUpstream { url: UpstreamUrl::parse(&url).unwrap(), network: Network::Private, ca_pem: None };
     let client = client(Dialler::new().connector(&upstream, Versions::Http1, None).unwrap());
     let request = ::http::Request::get(url).body(Empty::<bytes::Bytes>::new()).unwrap();
-    let answer = send(&client, request, std::future::pending()).await;
+    let bench = Bench::new().await;
+    let answer = send(&client, request, &Leave::of_us(&bench.freshness().await)).await;
     let text = match answer {
         Ok(answer) => Ok(answer.into_body().collect().await.unwrap().to_bytes()),
         Err(stop) => Err(stop),

@@ -20,6 +20,13 @@ use crate::{StoreError, row::time};
 pub const HELD_CALL: &str = "held-call";
 pub const STORED_ANSWER: &str = "stored-answer";
 
+/// By name, because a newer gateway beside this one may have added others.
+const COLUMNS: &str = "id, agent, status, quorum, created_at, decide_by, execute_within, execute_by, claimed_at, \
+                       executed_call, http_status, ended_with, ended_at, delivered_at, resolved_by, resolved_why, \
+                       call_id, key_id, role, service, method, action, call_digest, approval_digest, \
+                       idempotency_key, policy_hash, rule, rule_place, because, risk, risk_parts, credentials, \
+                       intent, args";
+
 /// The approvals that `which` picks (texts of this crate only), with their decisions. To be called in a transaction.
 pub async fn select(
     connection: &mut Connection<'_>,
@@ -27,7 +34,7 @@ pub async fn select(
     values: &[Value<'_>],
 ) -> Result<Vec<Approval>, StoreError> {
     let bound = |text| values.iter().fold(sql::assembled(text), |query, value| query.bind(value.clone()));
-    let rows = format!("SELECT * FROM approvals {which}");
+    let rows = format!("SELECT {COLUMNS} FROM approvals {which}");
     let rows = bound(rows).fetch_all(&mut *connection).await?;
     if rows.is_empty() {
         return Ok(Vec::new());

@@ -2,9 +2,10 @@
 //! [`Standing::after`], and writes on the condition that the row still is what it was. `false`: nothing is written.
 
 use domain::{
-    approval::{Decided, Move, Outcome, Resolved, Standing},
+    approval::{Decided, Move, Outcome, Resolved, Standing, Status},
     names::{AgentName, ApprovalId, CallId},
     operator::{Email, OperatorRole},
+    stop::Fault,
 };
 use jiff::Timestamp;
 
@@ -26,6 +27,8 @@ pub async fn hold(connection: &mut Connection<'_>, hold: &HoldCall) -> Changed {
                   SELECT $1, $2, 'pending', $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, \
                   $17, $18, $19, $20, $21, $22, $23, $24 \
                   WHERE (SELECT count(*) FROM approvals WHERE agent = $2 AND status = 'pending') < $25 \
+                  AND NOT EXISTS (SELECT 1 FROM idempotency \
+                                  WHERE agent = $2 AND key = $15 AND expires_at > $4) \
                   ON CONFLICT DO NOTHING";
     let credentials =
         serde_json::to_string(&held.credentials).map_err(|_| StoreError::damaged("a credential"))?;
@@ -87,7 +90,24 @@ pub async fn cancel(
     if !step(connection, id, &Move::Cancel, at).await? {
         return Ok(false);
     }
-    // Nobody sends it any more. Kept, agents could fill the disk: no person bounds what they hold and take back.
+    drop_bodies(connection, id).await
+}
+
+pub async fn withdraw(connection: &mut Connection<'_>, id: &ApprovalId, at: Timestamp) -> Changed {
+    let Some((before, after)) = allowed(connection, id, &Move::Cancel, at).await? else { return Ok(false) };
+    // What people approved is sent, as its agent was told that it may be.
+    if before.status != Status::Pending || !write(connection, id, &before, &after, at).await? {
+        return Ok(false);
+    }
+    drop_bodies(connection, id).await?;
+    let update = "UPDATE approvals SET ended_with = $2 WHERE id = $1";
+    sql::query(update).bind(id.as_str()).bind(Fault::HoldUnknown.code()).execute(&mut *connection).await?;
+    // Its agent knows that it may not be held.
+    deliver(connection, id, at).await
+}
+
+/// Nobody sends it any more. Kept, agents could fill the disk: no person bounds what they hold and take back.
+async fn drop_bodies(connection: &mut Connection<'_>, id: &ApprovalId) -> Changed {
     let delete = "DELETE FROM approval_bodies WHERE approval = $1";
     sql::query(delete).bind(id.as_str()).execute(connection).await?;
     Ok(true)
@@ -103,6 +123,14 @@ pub async fn claim(
     (call, node): (CallId, i64),
     at: Timestamp,
 ) -> Changed {
+    // Whoever has its key by now has sent the call, or is about to.
+    let taken = "SELECT count(*) FROM idempotency JOIN approvals \
+                 ON idempotency.agent = approvals.agent AND key = idempotency_key \
+                 WHERE id = $1 AND expires_at > $2";
+    let query = sql::query_scalar::<i64>(taken).bind(id.as_str()).bind(micros(at));
+    if query.fetch_one(&mut *connection).await? > 0 {
+        return Ok(false);
+    }
     let Some((before, after)) = allowed(connection, id, &Move::Claim, at).await? else { return Ok(false) };
     let update = "UPDATE approvals SET status = $3, claimed_at = $4, executed_call = $5, node = $6 \
                   WHERE id = $1 AND status = $2";

@@ -4,7 +4,8 @@ use sqlx::{
     Database, PgPool, Postgres, Sqlite, SqliteConnection, SqlitePool, Transaction, pool::PoolConnection,
 };
 
-use super::{Result, Target, in_time};
+use super::{PATIENCE, Result, Target, in_time, within};
+use crate::weather::{self, Step};
 
 /// A connection, in a transaction or not.
 pub enum Connection<'c> {
@@ -20,6 +21,9 @@ pub enum Link<'c, D: Database> {
     Pooled(PoolConnection<D>),
     /// In a transaction, which is rolled back when this is dropped.
     Transaction(Transaction<'c, D>),
+    /// A simulation's.
+    #[cfg(feature = "simulation")]
+    Kept(weather::Kept<D>),
 }
 
 /// Connections that read.
@@ -35,6 +39,8 @@ impl<D: Database> Link<'_, D> {
             Self::Lent(connection) => connection,
             Self::Pooled(connection) => connection,
             Self::Transaction(transaction) => transaction,
+            #[cfg(feature = "simulation")]
+            Self::Kept(kept) => kept.get(),
         }
     }
 
@@ -42,6 +48,8 @@ impl<D: Database> Link<'_, D> {
         match self {
             Self::Transaction(transaction) => transaction.commit().await,
             Self::Lent(_) | Self::Pooled(_) => Ok(()),
+            #[cfg(feature = "simulation")]
+            Self::Kept(_) => Ok(()),
         }
     }
 }
@@ -50,8 +58,16 @@ impl Connection<'_> {
     /// Commits the transaction.
     pub async fn commit(self) -> Result<()> {
         match self {
-            Self::Sqlite(link) => link.commit().await,
+            Self::Sqlite(link) => weather::step(Step::Commit, link.commit()).await,
             Self::Postgres(link) => in_time(link.commit()).await,
+        }
+    }
+
+    /// Commits a transaction of work on whole tables.
+    pub async fn commit_patiently(self) -> Result<()> {
+        match self {
+            Self::Sqlite(link) => link.commit().await,
+            Self::Postgres(link) => within(PATIENCE, link.commit()).await,
         }
     }
 }
@@ -60,19 +76,22 @@ impl Pool {
     /// A connection for statements that need not see one moment.
     pub async fn acquire(&self) -> Result<Connection<'static>> {
         Ok(match self {
-            Self::Sqlite(pool) => Connection::Sqlite(Link::Pooled(pool.acquire().await?)),
-            Self::Postgres(pool) => Connection::Postgres(Link::Pooled(pool.acquire().await?)),
+            Self::Sqlite(pool) => {
+                Connection::Sqlite(weather::step(Step::Read, weather::acquire(pool)).await?)
+            }
+            // Boxed, here and below: these futures are large, and each caller's would have to have room for them.
+            Self::Postgres(pool) => Connection::Postgres(Link::Pooled(Box::pin(pool.acquire()).await?)),
         })
     }
 
     /// A transaction that shows one moment to all its statements.
     pub async fn begin(&self) -> Result<Connection<'static>> {
         Ok(match self {
-            Self::Sqlite(pool) => Connection::Sqlite(Link::Transaction(pool.begin().await?)),
+            Self::Sqlite(pool) => Connection::Sqlite(weather::step(Step::Read, weather::begin(pool)).await?),
             Self::Postgres(pool) => {
                 // Postgres' own default shows each statement a moment of its own.
                 let begin = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
-                Connection::Postgres(Link::Transaction(in_time(pool.begin_with(begin)).await?))
+                Connection::Postgres(Link::Transaction(in_time(Box::pin(pool.begin_with(begin))).await?))
             }
         })
     }

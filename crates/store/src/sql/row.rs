@@ -1,5 +1,5 @@
-//! Rows of either database, read by column. Postgres has numbers of several widths and truth as a type of its own;
-//! here they are numbers.
+//! Rows of either database, read by column. Postgres has several widths of numbers and a type for booleans; here they
+//! are all numbers.
 
 use std::borrow::Cow;
 

@@ -1,4 +1,4 @@
-//! Values on their way into a statement: texts, numbers, bytes, each of which may be null. Truth is 0 or 1.
+//! Values to be bound to a statement: text, numbers, bytes, each of which may be null. A boolean is 0 or 1.
 
 use std::borrow::Cow;
 

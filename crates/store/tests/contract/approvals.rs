@@ -1,6 +1,7 @@
 //! Held calls: each change has its condition, and of many at once exactly those count that the quorum allows.
 
 mod races;
+mod withdrawn;
 
 use std::{num::NonZeroU8, time::Duration};
 

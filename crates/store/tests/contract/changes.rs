@@ -34,11 +34,11 @@ async fn a_failed_condition_writes_no_event_and_moves_no_revision() {
     let failing = [
         Change::CreateAgent(agent("laptop")),
         Change::UpdateAgent { name: name("nobody"), from: (role.clone(), scope.clone()), role, scope },
-        Change::SetAgentState { name: name("laptop"), state: AgentState::Active },
+        Change::SetAgentState { name: name("laptop"), state: AgentState::Active, seen: None },
         Change::CreateKey(key("7kq2m9xd", "nobody", 1)),
         Change::RevokeKey { id: KeyId::parse("7kq2m9xd").unwrap(), at: moment(3) },
         put(service("https://a.example/"), Some(1)),
-        Change::RemoveService(ServiceName::parse("far").unwrap()),
+        Change::RemoveService { name: ServiceName::parse("far").unwrap(), seen: None },
     ];
     for change in failing {
         let shown = format!("{change:?}");
@@ -70,10 +70,10 @@ async fn every_change_of_the_world_moves_the_revision_once() {
     let moving = [
         Change::CreateAgent(agent("laptop")),
         Change::CreateKey(key("7kq2m9xd", "laptop", 1)),
-        Change::SetAgentState { name: name("laptop"), state: AgentState::Disabled },
+        Change::SetAgentState { name: name("laptop"), state: AgentState::Disabled, seen: None },
         Change::RevokeKey { id, at: moment(3) },
         put(service("https://a.example/"), None),
-        Change::RemoveService(ServiceName::parse("far").unwrap()),
+        Change::RemoveService { name: ServiceName::parse("far").unwrap(), seen: None },
     ];
     for change in moving {
         assert!(world.change(change).await);
@@ -90,8 +90,16 @@ async fn every_change_of_the_world_moves_the_revision_once() {
 async fn a_deleted_agent_stays_deleted_and_keeps_its_name() {
     let world = World::new().await;
     world.change(Change::CreateAgent(agent("laptop"))).await;
-    assert!(world.change(Change::SetAgentState { name: name("laptop"), state: AgentState::Deleted }).await);
-    assert!(!world.change(Change::SetAgentState { name: name("laptop"), state: AgentState::Active }).await);
+    assert!(
+        world
+            .change(Change::SetAgentState { name: name("laptop"), state: AgentState::Deleted, seen: None })
+            .await
+    );
+    assert!(
+        !world
+            .change(Change::SetAgentState { name: name("laptop"), state: AgentState::Active, seen: None })
+            .await
+    );
     assert!(!world.change(Change::CreateAgent(agent("laptop"))).await);
     assert!(!world.change(Change::CreateKey(key("7kq2m9xd", "laptop", 1))).await);
 }
@@ -209,4 +217,28 @@ async fn an_agent_is_changed_only_as_it_was_seen() {
     assert!(!world.change(update(from, "third")).await, "it has another role by now");
     let now = world.store.agent(&name("laptop")).await.unwrap().unwrap();
     assert_eq!(now.role.as_str(), "other");
+}
+
+#[tokio::test]
+async fn what_was_seen_must_still_be_so() {
+    let world = World::new().await;
+    let made = agent("laptop");
+    assert!(world.change(Change::CreateAgent(made.clone())).await);
+    let seen = |state| Some((made.role.clone(), made.scope.clone(), state));
+    let set = |state, seen| Change::SetAgentState { name: name("laptop"), state, seen };
+    assert!(!world.change(set(AgentState::Deleted, seen(AgentState::Disabled))).await, "another state");
+    assert!(world.change(set(AgentState::Disabled, seen(AgentState::Active))).await);
+    let other = Some((RoleName::parse("admin").unwrap(), made.scope.clone(), AgentState::Disabled));
+    assert!(!world.change(set(AgentState::Deleted, other)).await, "another role");
+    let mut more = made.scope.clone();
+    assert!(more.insert(ServiceName::parse("elsewhere").unwrap()));
+    let more = Some((made.role.clone(), more, AgentState::Disabled));
+    assert!(!world.change(set(AgentState::Deleted, more)).await, "another scope");
+    assert!(world.change(set(AgentState::Deleted, seen(AgentState::Disabled))).await);
+
+    assert!(world.change(put(service("https://a.example/"), None)).await);
+    let revision = world.store.load_services().await.unwrap()[0].revision;
+    let remove = |seen| Change::RemoveService { name: ServiceName::parse("far").unwrap(), seen: Some(seen) };
+    assert!(!world.change(remove(revision - 1)).await);
+    assert!(world.change(remove(revision)).await);
 }

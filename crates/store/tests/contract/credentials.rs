@@ -100,7 +100,7 @@ async fn a_value_needs_its_service_its_slot_and_its_origin() {
         *kind = CredentialKind::Basic { username: None };
     }
     assert!(!world.change(otherwise).await, "it was meant for another kind");
-    assert!(world.change(Change::RemoveService(far())).await);
+    assert!(world.change(Change::RemoveService { name: far(), seen: None }).await);
     assert!(!world.change(set("token", 1, None)).await, "the service is gone");
 }
 
@@ -170,7 +170,7 @@ async fn a_removed_service_takes_values_and_documentation_along() {
     assert!(replace(&world, declared("https://a.example/", &["token"]), &["token"]).await);
     assert_eq!(world.store.documentation(&far()).await.unwrap(), None, "a service without it has none");
 
-    assert!(world.change(Change::RemoveService(far())).await);
+    assert!(world.change(Change::RemoveService { name: far(), seen: None }).await);
     assert!(world.change(put(declared("https://a.example/", &["token"]), None)).await);
     assert_eq!((seen(&world).await, listed(&world).await), (vec![], vec![("token".to_owned(), 1, false)]));
     assert!(world.change(set("token", 2, None)).await, "the name goes on where it stopped");

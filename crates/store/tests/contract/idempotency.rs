@@ -146,6 +146,9 @@ async fn old_keys_are_forgotten_a_few_at_a_time() {
     assert!(!world.store.forget_keys(moment(30)).await.unwrap(), "none is old yet");
     assert_eq!(left().await, 1_101);
     let end = moment(0) + REMEMBERED;
+    assert!(!world.store.forget_keys(end).await.unwrap(), "none has ended");
+    assert_eq!(left().await, 1_101);
+    world.execute("UPDATE idempotency SET state = 'unknown' WHERE key <> 'new'").await;
     assert!(world.store.forget_keys(end).await.unwrap());
     assert_eq!(left().await, 601);
     assert!(world.store.forget_keys(end).await.unwrap());
@@ -173,4 +176,29 @@ async fn a_rotation_of_the_vault_finds_the_answers() {
     let replacement = (row.place.clone(), sealed, other.clone());
     assert_eq!(world.store.sealed_replace(&[replacement]).await.unwrap(), 1);
     assert_eq!(look(&world.store, "laptop", "k").await, known(KnownState::Done(other)));
+}
+
+#[tokio::test]
+async fn a_key_is_of_a_held_call_or_of_one_that_is_sent_never_of_both() {
+    use crate::approvals::{bring_to, claim as execute, held, hold, world};
+    use domain::approval::Status;
+    let world = world().await;
+    let keyed = |number: u32, text: &str| {
+        let mut held = held(number, "laptop", 1);
+        held.idempotency_key = Some(key(text));
+        hold(held)
+    };
+    // Held at one gateway; another one, whose policy wants nobody, does not send it.
+    assert!(world.change(keyed(1, "a")).await);
+    assert!(!world.change(claim("laptop", "a", 7)).await);
+    assert!(world.change(claim("other", "a", 7)).await, "another agent's");
+    // Sent by one gateway; another one does not hold it.
+    assert!(world.change(claim("laptop", "b", 8)).await);
+    assert!(!world.change(keyed(2, "b")).await);
+    // However it came about: what was sent under the key is not sent again after people have said yes.
+    bring_to(&world, 1, Status::Approved).await;
+    world.execute("UPDATE idempotency SET agent = 'laptop' WHERE agent = 'other'").await;
+    assert!(!world.change(execute(1, 20)).await);
+    world.execute("DELETE FROM idempotency").await;
+    assert!(world.change(execute(1, 20)).await);
 }

@@ -18,13 +18,17 @@ mod credentials;
 mod gateways;
 mod idempotency;
 mod kill;
+mod moving;
 mod notify;
 mod opening;
 mod operators;
 mod reading;
+mod retention;
+mod servers;
 mod sessions;
 mod tampering;
 mod tools;
+mod upgrading;
 mod vault;
 mod world;
 

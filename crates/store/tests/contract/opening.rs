@@ -4,7 +4,7 @@ use std::{fs, os::unix::fs::PermissionsExt as _};
 
 use store::{Store, StoreError, StoreOptions, Sync};
 
-use crate::world::{Raw, World, moment, options};
+use crate::world::{World, moment, options};
 
 #[tokio::test]
 async fn a_new_store_is_for_its_owner_alone_and_as_durable_as_asked() {
@@ -50,12 +50,9 @@ async fn a_missing_store_is_made_only_when_asked() {
 async fn a_newer_schema_is_refused_with_what_it_needs() {
     let world = World::new().await;
     world.execute("UPDATE meta SET value = '0.3' WHERE name = 'needs'").await;
-    let known = schema(&world).await;
-    let newer = match world.raw().await {
-        Raw::Sqlite(_) => "PRAGMA user_version = 700",
-        Raw::Postgres(_) => "UPDATE meta SET value = '700' WHERE name = 'schema'",
-    };
-    world.execute(newer).await;
+    world.execute("DELETE FROM meta WHERE name = 'oldest'").await;
+    let known = world.schema().await;
+    world.set_schema(700).await;
     let fault = Store::open(&options(world.place.clone(), Sync::Os)).await.err().unwrap();
     assert_eq!(
         fault.to_string(),
@@ -63,14 +60,6 @@ async fn a_newer_schema_is_refused_with_what_it_needs() {
             "this home needs toolgate 0.3 or newer (schema 700, this binary knows {known}); use that, or a backup"
         )
     );
-}
-
-async fn schema(world: &World) -> i64 {
-    let text = match world.raw().await {
-        Raw::Sqlite(_) => "SELECT user_version FROM pragma_user_version",
-        Raw::Postgres(_) => "SELECT CAST(value AS bigint) FROM meta WHERE name = 'schema'",
-    };
-    world.number(text).await
 }
 
 #[tokio::test]
@@ -113,5 +102,9 @@ async fn a_check_reads_and_commits() {
     }
     let world = World::new().await;
     let check = world.store.check(&Ticking(0.into())).await.unwrap();
-    assert_eq!((check.schema, check.flush.as_millis()), (schema(&world).await, 1));
+    assert_eq!((check.schema, check.flush.as_millis()), (world.schema().await, 1));
+    // A socket file needs no TLS, and its tables are ours.
+    assert_eq!((check.tls, check.other_owner), (None, None));
+    assert_eq!(check.clock.is_some(), world.store.is_shared());
+    assert_eq!(world.store.clock(&Ticking(0.into())).await.unwrap().is_some(), world.store.is_shared());
 }

@@ -119,9 +119,15 @@ async fn another_password_ends_tokens_and_forgets_wrong_ones() {
     }
     world.change(create(token("7kq2m9xd", "ada", 1))).await;
     world.change(create(token("7kq2zzzz", "eve", 2))).await;
-    let reset =
-        |name| Change::ResetOperator { email: email(name), password_hash: "new".into(), at: moment(5) };
+    let replacing = |name, replaces: Option<&str>| Change::ResetOperator {
+        email: email(name),
+        password_hash: "new".into(),
+        replaces: replaces.map(str::to_owned),
+        at: moment(5),
+    };
+    let reset = |name| replacing(name, None);
     assert!(!world.change(reset("nobody")).await);
+    assert!(!world.change(replacing("ada", Some("another"))).await, "it is another one by now");
     assert!(world.change(reset("ada")).await);
     assert_eq!(world.store.password_hash(&email("ada")).await.unwrap().unwrap(), "new");
     assert!(

@@ -140,7 +140,12 @@ async fn an_ended_session_renews_no_more() {
     assert!(world.store.sessions(None).await.unwrap().is_empty(), "enabling brings no session back");
 
     assert!(world.change(open(session("00000004", "ada"), 9)).await);
-    let reset = Change::ResetOperator { email: email("ada"), password_hash: "new".to_owned(), at: moment(8) };
+    let reset = Change::ResetOperator {
+        email: email("ada"),
+        password_hash: "new".to_owned(),
+        replaces: None,
+        at: moment(8),
+    };
     assert!(world.change(reset).await);
     assert_eq!(rotate(&world, 9, 10, 9, None).await, Rotation::Gone, "another password ends them too");
 }

@@ -87,12 +87,12 @@ async fn swapped_events_are_found() {
 
 #[tokio::test]
 async fn an_inserted_event_is_found() {
-    let copy = "INSERT INTO audit SELECT 21, at, kind, call_id, agent, service, action, result, rec, hash \
-                FROM audit WHERE seq = 3";
+    let copy = "INSERT INTO audit (seq, at, kind, call_id, agent, service, action, result, rec, hash) \
+                SELECT 21, at, kind, call_id, agent, service, action, result, rec, hash FROM audit WHERE seq = 3";
     let broken = broken_by(copy).await;
     assert_eq!((broken.seq, broken.why.as_str()), (21, "it does not follow the event before it"));
-    let before = "INSERT INTO audit SELECT 0, at, kind, call_id, agent, service, action, result, rec, hash \
-                  FROM audit WHERE seq = 3";
+    let before = "INSERT INTO audit (seq, at, kind, call_id, agent, service, action, result, rec, hash) \
+                  SELECT 0, at, kind, call_id, agent, service, action, result, rec, hash FROM audit WHERE seq = 3";
     let world = World::new().await;
     world.fill(3).await;
     world.execute(before).await;

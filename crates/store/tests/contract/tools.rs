@@ -106,7 +106,7 @@ async fn tools_go_with_their_service() {
     let world = World::new().await;
     assert!(world.change(put(service("https://a.example/"), None)).await);
     assert!(world.change(tools(None, &tool("one", true))).await);
-    assert!(world.change(Change::RemoveService(far())).await);
+    assert!(world.change(Change::RemoveService { name: far(), seen: None }).await);
     assert!(world.store.tools(&far()).await.unwrap().is_none());
     assert!(world.store.snapshot().await.unwrap().tool_revisions.is_empty());
 }

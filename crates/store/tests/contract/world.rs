@@ -19,11 +19,11 @@ use store::{Applied, Birth, Change, Entry, Place, ServerUrl, Store, StoreOptions
 pub struct World {
     pub store: Store,
     pub place: Place,
-    _keep: Keep,
+    pub keep: Keep,
 }
 
 /// What is taken away with the world.
-enum Keep {
+pub enum Keep {
     Folder(#[expect(dead_code, reason = "dropping it removes it")] tempfile::TempDir),
     Database { server: String, name: String },
 }
@@ -45,7 +45,15 @@ impl World {
         let (name, url) = database(&server).await;
         let place = Place::Server(url);
         let store = Store::open(&options(place.clone(), Sync::Os)).await.unwrap();
-        Self { store, place, _keep: Keep::Database { server, name } }
+        Self { store, place, keep: Keep::Database { server, name } }.ahead_if_asked().await
+    }
+
+    /// With `TOOLGATE_AHEAD` all tests run on a schema of which they know only the step before.
+    async fn ahead_if_asked(self) -> Self {
+        if std::env::var_os("TOOLGATE_AHEAD").is_some() {
+            self.go_ahead().await;
+        }
+        self
     }
 
     /// For what only SQLite does.
@@ -53,7 +61,7 @@ impl World {
         let folder = tempfile::tempdir().unwrap();
         let place = Place::File(folder.path().join("toolgate.db"));
         let store = Store::open(&options(place.clone(), Sync::Os)).await.unwrap();
-        Self { store, place, _keep: Keep::Folder(folder) }
+        Self { store, place, keep: Keep::Folder(folder) }.ahead_if_asked().await
     }
 
     /// The file of a world on a file.
@@ -69,18 +77,55 @@ impl World {
 
     /// The database behind the store's back.
     pub async fn raw(&self) -> Raw {
-        match (&self.place, &self._keep) {
-            (_, Keep::Database { server, name }) => {
-                let options = PgConnectOptions::from_str(server).unwrap().database(name);
-                let options = options.options([("search_path", "toolgate")]);
-                Raw::Postgres(PgConnection::connect_with(&options).await.unwrap())
+        let database = match &self.keep {
+            Keep::Database { server, name } => Some((server.as_str(), name.as_str())),
+            Keep::Folder(_) => None,
+        };
+        raw_of(&self.place, database).await
+    }
+
+    /// The schema's number.
+    pub async fn schema(&self) -> i64 {
+        let text = match self.raw().await {
+            Raw::Sqlite(_) => "SELECT user_version FROM pragma_user_version",
+            Raw::Postgres(_) => "SELECT CAST(value AS bigint) FROM meta WHERE name = 'schema'",
+        };
+        self.number(text).await
+    }
+
+    /// Says that the schema has another number.
+    pub async fn set_schema(&self, number: i64) {
+        let text = match self.raw().await {
+            Raw::Sqlite(_) => format!("PRAGMA user_version = {number}"),
+            Raw::Postgres(_) => format!("UPDATE meta SET value = '{number}' WHERE name = 'schema'"),
+        };
+        self.execute(&text).await;
+    }
+
+    /// Takes the schema a step further, as a newer program might: a column more in every table, a table more, and the word
+    /// that who knows the step before may go on.
+    pub async fn go_ahead(&self) {
+        let known = self.schema().await;
+        let mut raw = self.raw().await;
+        let tables: Vec<String> = match &mut raw {
+            Raw::Sqlite(raw) => {
+                let select =
+                    "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite%'";
+                sqlx::query_scalar(select).fetch_all(raw).await.unwrap()
             }
-            (Place::File(path), _) => {
-                let options = SqliteConnectOptions::new().filename(path).busy_timeout(Duration::from_secs(5));
-                Raw::Sqlite(options.connect().await.unwrap())
+            Raw::Postgres(raw) => {
+                let select = "SELECT CAST(tablename AS text) FROM pg_tables WHERE schemaname = 'toolgate'";
+                sqlx::query_scalar(select).fetch_all(raw).await.unwrap()
             }
-            (Place::Server(_), Keep::Folder(_)) => panic!("a server in a folder"),
+        };
+        assert!(tables.len() > 10, "{tables:?}");
+        for table in tables {
+            let more = format!("ALTER TABLE {table} ADD COLUMN of_the_future TEXT NOT NULL DEFAULT 'new'");
+            raw.execute(&more).await.unwrap();
         }
+        raw.execute("CREATE TABLE of_the_future (name TEXT PRIMARY KEY)").await.unwrap();
+        raw.execute(&format!("UPDATE meta SET value = '{known}' WHERE name = 'oldest'")).await.unwrap();
+        self.set_schema(known + 1).await;
     }
 
     pub async fn execute(&self, sql: &str) -> u64 {
@@ -144,6 +189,22 @@ impl World {
     }
 }
 
+/// The database at a place, behind a store's back. A server's is reached by its name.
+pub async fn raw_of(place: &Place, database: Option<(&str, &str)>) -> Raw {
+    match (place, database) {
+        (_, Some((server, name))) => {
+            let options = PgConnectOptions::from_str(server).unwrap().database(name);
+            let options = options.options([("search_path", "toolgate")]);
+            Raw::Postgres(PgConnection::connect_with(&options).await.unwrap())
+        }
+        (Place::File(path), _) => {
+            let options = SqliteConnectOptions::new().filename(path).busy_timeout(Duration::from_secs(5));
+            Raw::Sqlite(options.connect().await.unwrap())
+        }
+        (Place::Server(_), None) => panic!("a server in a folder"),
+    }
+}
+
 impl Raw {
     pub async fn execute(&mut self, sql: &str) -> Result<u64, sqlx::Error> {
         Ok(match self {
@@ -160,18 +221,23 @@ impl Raw {
 impl Drop for Keep {
     fn drop(&mut self) {
         let Self::Database { server, name } = self else { return };
-        let (server, drop) = (server.clone(), format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)"));
-        // A test that failed must not fail again here; what is left goes with the server.
-        let _ = std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-            runtime.block_on(async {
-                let mut raw = PgConnection::connect(&server).await?;
-                sqlx::query(AssertSqlSafe(drop)).execute(&mut raw).await
-            })?;
-            Ok::<(), Box<dyn std::error::Error + Send + std::marker::Sync>>(())
-        })
-        .join();
+        drop_database(server, name);
     }
+}
+
+/// Takes a database away, whoever uses it.
+pub fn drop_database(server: &str, name: &str) {
+    let (server, drop) = (server.to_owned(), format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)"));
+    // A test that failed must not fail again here; what is left goes with the server.
+    let _ = std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        runtime.block_on(async {
+            let mut raw = PgConnection::connect(&server).await?;
+            sqlx::query(AssertSqlSafe(drop)).execute(&mut raw).await
+        })?;
+        Ok::<(), Box<dyn std::error::Error + Send + std::marker::Sync>>(())
+    })
+    .join();
 }
 
 /// A new, empty database of the server: its name and its URL.

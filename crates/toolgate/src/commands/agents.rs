@@ -3,8 +3,7 @@
 use std::collections::BTreeSet;
 
 use admin::{AgentUpdate, AgentView};
-use anyhow::bail;
-use clap::Subcommand;
+use clap::{ArgGroup, Subcommand};
 use domain::{
     agent::{Agent, AgentState},
     names::{AgentName, RoleName, ServiceName},
@@ -27,6 +26,7 @@ pub enum Command {
         name: AgentName,
     },
     #[command(override_help = include_str!("help/agents_update.txt"))]
+    #[command(group(ArgGroup::new("change").args(["role", "scope"]).required(true).multiple(true)))]
     Update {
         #[arg(value_name = "NAME")]
         name: AgentName,
@@ -59,24 +59,24 @@ pub fn run(context: &Context, command: Command) -> anyhow::Result<Verdict> {
         let verdict = match command {
             Command::List => list(context, &desk.admin.list_agents().await?),
             Command::Show { name } => show(context, &desk.admin.show_agent(&name).await?),
-            Command::Update { role: None, scope: None, .. } => {
-                bail!("nothing is to change (--role, --scope); name one of them")
-            }
             Command::Update { name, role, scope } => {
                 let update = AgentUpdate { role, scope: scope.map(|scope| scope.0), seen: None };
                 let (before, after) = desk.admin.update_agent(&actor, now, &name, update).await?;
                 updated(context, &before, &after)
             }
             Command::Disable { name } => {
-                let changed = desk.admin.disable_agent(&actor, now, &name).await?;
+                let changed =
+                    desk.admin.set_agent_state(&actor, now, &name, AgentState::Disabled, None).await?;
                 changed_state(context, &name, "disabled; a running gateway stops it within a second", changed)
             }
             Command::Enable { name } => {
-                let changed = desk.admin.enable_agent(&actor, now, &name).await?;
+                let changed =
+                    desk.admin.set_agent_state(&actor, now, &name, AgentState::Active, None).await?;
                 changed_state(context, &name, "enabled", changed)
             }
             Command::Delete { name } => {
-                let changed = desk.admin.delete_agent(&actor, now, &name).await?;
+                let changed =
+                    desk.admin.set_agent_state(&actor, now, &name, AgentState::Deleted, None).await?;
                 changed_state(
                     context,
                     &name,

@@ -14,7 +14,7 @@ use clap::{Args, Subcommand};
 use domain::{approval::Outcome, names::AgentName};
 
 use self::{decide::Digest, list::Which};
-use super::{Context, Verdict};
+use super::{Context, Verdict, usage::rows};
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
@@ -24,7 +24,7 @@ pub enum Command {
         status: Which,
         #[arg(long, value_name = "A", value_parser = AgentName::parse)]
         agent: Option<AgentName>,
-        #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+        #[arg(long, value_name = "N", default_value_t = 50, value_parser = rows, allow_negative_numbers = true)]
         limit: u32,
     },
     #[command(override_help = include_str!("help/approvals_show.txt"))]
@@ -58,7 +58,7 @@ pub enum Command {
         outcome: WhatBecame,
         #[arg(long, value_name = "D", value_parser = Digest::parse)]
         digest: Option<Digest>,
-        #[arg(long, value_name = "TEXT")]
+        #[arg(long, value_name = "TEXT", default_value_t)]
         reason: String,
     },
     #[command(override_help = include_str!("help/approvals_watch.txt"))]

@@ -9,7 +9,6 @@ mod trouble;
 
 use std::{
     collections::HashMap,
-    net::IpAddr,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -17,7 +16,7 @@ use std::{
 use anyhow::Context as _;
 use bytes::Bytes;
 use clap::Args;
-use domain::{names::ServiceName, service::UpstreamUrl};
+use domain::{address::is_this_machine, names::ServiceName, service::UpstreamUrl};
 use tokio::task::{AbortHandle, JoinSet};
 use wire::{
     json::Limits,
@@ -73,9 +72,7 @@ pub fn run(options: &Options, output: &Output) -> anyhow::Result<Verdict> {
 /// The host that anybody on the way to could read the key for.
 fn sends_in_the_clear(url: &str) -> Option<String> {
     let url = UpstreamUrl::parse(url).ok().filter(|url| !url.is_tls())?;
-    let loopback =
-        url.host().parse::<IpAddr>().map_or(url.host() == "localhost", |address| address.is_loopback());
-    (!loopback).then(|| escape_foreign(url.host()).into_owned())
+    (!is_this_machine(url.host())).then(|| escape_foreign(url.host()).into_owned())
 }
 
 async fn serve(gateway: Result<Gateway, Trouble>, output: Output) -> anyhow::Result<()> {
@@ -164,7 +161,11 @@ impl Bridge {
         };
         let gateway = match &self.gateway {
             Ok(gateway) => gateway,
-            Err(trouble) => return self.fail(message.id().map(|id| id.text().to_owned()), trouble).await,
+            // Only requests are answered (JSON-RPC 2.0 §4.1).
+            Err(trouble) => match message.shape() {
+                Shape::Request { id, .. } => return self.fail(Some(id.text().to_owned()), trouble).await,
+                _ => return self.complain(trouble),
+            },
         };
         match message.shape() {
             Shape::Request { method: "initialize", .. } => {

@@ -100,9 +100,11 @@ impl Context {
     /// The settings in force.
     ///
     /// # Errors
-    /// As [`choices`](Self::choices), and when settings do not fit together.
+    /// As [`choices`](Self::choices), when settings do not fit together, and when a server's files cannot be read.
     pub fn settings(&self) -> anyhow::Result<Settings> {
-        Ok(Settings::build(&self.choices()?, self.home.path())?)
+        let mut settings = Settings::build(&self.choices()?, self.home.path())?;
+        settings.take_files(read_trusted)?;
+        Ok(settings)
     }
 
     /// Opens the store of a home that `init` has made.
@@ -127,13 +129,22 @@ impl Context {
         };
         let options = StoreOptions { place: settings.store.clone(), sync, create: birth };
         Store::open(&options).await.map_err(|error| match error {
-            StoreError::Missing { .. } => anyhow!(
-                "there is no home ({}); make one: {}",
-                self.invocation.path(self.home.path()),
-                self.invocation.command("init")
-            ),
+            StoreError::Missing { .. } => self.no_home(),
             other => other.into(),
         })
+    }
+
+    /// The home has no store.
+    #[must_use]
+    pub fn no_home(&self) -> anyhow::Error {
+        let (home, init) = (self.invocation.path(self.home.path()), self.invocation.command("init"));
+        // A home whose store is on a server, asked without the setting that says so, must not be given a second store.
+        if self.home.settings_file().exists() {
+            return anyhow!(
+                "this home has no store where `store.url` says ({home}); where it is on a server set TOOLGATE_STORE_URL, for a new one: {init}"
+            );
+        }
+        anyhow!("there is no home ({home}); make one: {init}")
     }
 
     /// Whether the home has a store: the file, or one on the server.
@@ -167,11 +178,14 @@ impl Context {
     /// SQLite reports a folder that is another user's in its own words; these are ours.
     ///
     /// # Errors
-    /// Whose folder it is, when this user may not write it.
+    /// Whose folder it is, when this user may not write it; or that it is none.
     pub fn check_writable(&self) -> anyhow::Result<()> {
         use nix::unistd::{AccessFlags, User, access};
         let path = self.home.path();
         let Ok(metadata) = std::fs::metadata(path) else { return Ok(()) };
+        if !metadata.is_dir() {
+            bail!("the home is no folder ({}); use --home with another", self.invocation.path(path));
+        }
         if access(path, AccessFlags::W_OK).is_ok() {
             return Ok(());
         }

@@ -6,7 +6,7 @@ use std::{
     io::{IsTerminal as _, Read as _},
 };
 
-use admin::{CredentialView, SetCredential};
+use admin::{AdminError, CredentialView, SetCredential};
 use anyhow::{Context as _, anyhow, bail};
 use clap::{Args, Subcommand, builder::PossibleValuesParser};
 use dialoguer::Password;
@@ -237,9 +237,16 @@ fn list(context: &Context, service: &str) -> anyhow::Result<Verdict> {
 fn remove(context: &Context, service: &str, name: &CredentialName) -> anyhow::Result<Verdict> {
     context.block_on(async {
         let desk = context.desk().await?;
-        desk.admin.remove_credential(&context.actor(), context.now().wall, service, name).await?;
+        let removed = desk.admin.remove_credential(&context.actor(), context.now().wall, service, name).await;
         desk.close().await;
-        Ok(())
+        removed.map_err(|error| match error {
+            // Whoever takes one away does not want to hear how to add it.
+            AdminError::NoSuchCredential { service, name, near } => {
+                let near = near.map(|near| format!("did you mean `{near}`? ")).unwrap_or_default();
+                anyhow!("service `{service}` has no credential `{name}`; {near}all: toolgate credentials list {service}")
+            }
+            error => error.into(),
+        })
     })?;
     if context.output.json {
         context.output.json(&json!({ "service": service, "name": name, "changed": true }))?;

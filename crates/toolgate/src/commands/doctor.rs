@@ -6,7 +6,10 @@ use std::{
     time::Duration,
 };
 
+use counters::{Reach, Trouble};
 use domain::{
+    clock::Agreement,
+    credential::CredentialKind,
     kill::Kill,
     names::CredentialName,
     policy,
@@ -17,10 +20,10 @@ use pipeline::{
     issuers::try_keys,
 };
 use serde_json::{Map, Value, json};
-use store::Store;
+use store::{Check, Order, Query, Store, StoreError, StoredCredential};
 use vault::KeyFileFault;
 
-use super::{Context, Verdict, kill::in_words, read_trusted};
+use super::{Context, Verdict, kill::in_words, read_trusted, servers};
 use crate::{
     output::{Mark, count_of, escape_foreign, milliseconds},
     settings::{Issuer, Settings},
@@ -38,6 +41,8 @@ const KEYS_MAX: Duration = Duration::from_secs(10);
 struct Finding {
     name: String,
     works: bool,
+    /// It works, and should be looked at all the same.
+    look: bool,
     note: String,
 }
 
@@ -47,13 +52,15 @@ struct Examined {
     services: Vec<Finding>,
     /// Whether the keys of issuers can be fetched; most installs have none.
     issuers: Vec<Finding>,
+    /// What weakens the install: ways on which others can listen, tables that others own.
+    dangers: Vec<(&'static str, String)>,
     /// The kill switch, while it is on.
     kill: Option<Kill>,
 }
 
 pub fn run(context: &Context) -> anyhow::Result<Verdict> {
     let settings = context.settings()?;
-    let Examined { mut findings, services, issuers, kill } =
+    let Examined { mut findings, services, issuers, dangers, kill } =
         context.block_on(async { Ok(examine(context, &settings).await) })?;
     let all_work = findings.iter().chain(&services).chain(&issuers).all(|finding| finding.works);
     if context.output.json {
@@ -69,24 +76,49 @@ pub fn run(context: &Context) -> anyhow::Result<Verdict> {
     } else {
         findings.extend(services);
         findings.extend(issuers);
-        tell(context, &findings, kill.as_ref())?;
+        tell(context, &findings, &dangers, kill.as_ref())?;
     }
     Ok(if all_work { Verdict::Done } else { Verdict::No })
 }
 
 async fn examine(context: &Context, settings: &Settings) -> Examined {
+    let mut dangers: Vec<_> = servers::open_ways(settings).into_iter().map(|way| ("way", way)).collect();
+    let mut clocks = Vec::new();
     let store = context.store(settings).await;
     let (store_finding, services) = match &store {
-        Ok(store) => (store_works(context, store).await, store.load_services().await.unwrap_or_default()),
+        Ok(store) => {
+            let check = store.check(&context.clock).await;
+            if let Ok(check) = &check {
+                clocks.extend(check.clock.map(|apart| (check.kind, apart)));
+                dangers.extend(check.other_owner.as_deref().map(|owner| {
+                    let owner = escape_foreign(owner);
+                    ("store", format!("its schema belongs to `{owner}`, who can change all that is in it"))
+                }));
+            }
+            (store_works(check), store.load_services().await.unwrap_or_default())
+        }
         Err(error) => (finding("store", Err(error.to_string())), Vec::new()),
     };
     let vault = vault_works(context, settings, store.as_ref().ok()).await;
-    let findings = vec![
+    let reach = reach_of_counters(context, settings, store.as_ref().ok()).await;
+    let counts = match &reach {
+        Ok(Some(reach)) => {
+            clocks.push((reach.kind(), reach.clock));
+            Ok(counters_work(reach))
+        }
+        Ok(None) => Ok("memory".to_owned()),
+        Err(trouble) => Err(trouble.clone()),
+    };
+    let mut findings = vec![
         store_finding,
-        finding("counters", counters_work(settings, store.as_ref().ok()).await),
+        finding("counters", counts),
         finding("vault", vault),
         finding("policy", policy_works(context, settings)),
     ];
+    if let Some((agreement, note)) = servers::clocks(&clocks) {
+        let (works, look) = (agreement != Agreement::Disagree, agreement != Agreement::Agree);
+        findings.push(Finding { name: "clocks".to_owned(), works, look, note });
+    }
     let mut knocked = Vec::new();
     for stored in &services {
         let works = match values_are_set(store.as_ref().ok(), &stored.service).await {
@@ -105,34 +137,41 @@ async fn examine(context: &Context, settings: &Settings) -> Examined {
         kill = store.kill().await.unwrap_or_default();
         store.close().await;
     }
-    Examined { findings, services: knocked, issuers, kill }
+    Examined { findings, services: knocked, issuers, dangers, kill }
 }
 
 fn finding(name: &str, result: Result<String, String>) -> Finding {
     let works = result.is_ok();
-    Finding { name: name.to_owned(), works, note: result.unwrap_or_else(|note| note) }
+    Finding { name: name.to_owned(), works, look: false, note: result.unwrap_or_else(|note| note) }
 }
 
-/// Whether limits can be counted, and where.
-async fn counters_work(settings: &Settings, store: Option<&Store>) -> Result<String, String> {
+/// The server that counts, if there is one and it can.
+async fn reach_of_counters(
+    context: &Context,
+    settings: &Settings,
+    store: Option<&Store>,
+) -> Result<Option<Reach>, String> {
     let install = store.map(|store| *store.install()).unwrap_or_default();
-    match wiring::counting_server(&settings.counters, install) {
-        Ok(None) => Ok("memory".to_owned()),
-        Ok(Some(server)) => match server.check().await {
-            Ok(reach) => Ok(reach.server),
-            Err(bad) => Err(format!("{bad} (counters.url): start the server, or correct the URL")),
-        },
-        Err(error) => Err(error.to_string()),
-    }
+    let server = wiring::counting_server(&settings.counters, install, true);
+    let Some(server) = server.map_err(|error| error.to_string())? else { return Ok(None) };
+    server.check(&context.clock).await.map(Some).map_err(|trouble| match &trouble {
+        Trouble::Untrusted(why) => format!("{trouble} (counters.url): {}", why.next("counters")),
+        Trouble::Other(_) => format!("{trouble} (counters.url): start the server, or correct the URL"),
+    })
 }
 
-async fn store_works(context: &Context, store: &Store) -> Finding {
-    let result = store.check(&context.clock).await;
-    let note = |check: store::Check| {
+fn counters_work(reach: &Reach) -> String {
+    let tls = if reach.tls { ", TLS" } else { "" };
+    format!("{}{tls}", escape_foreign(&reach.server))
+}
+
+fn store_works(check: Result<Check, StoreError>) -> Finding {
+    let note = |check: Check| {
         let flush = milliseconds(check.flush.as_secs_f64() * 1000.0);
-        format!("{}, schema {}, last flush {flush} ms", store.place().kind(), check.schema)
+        let tls = check.tls.map(|version| format!(", {}", escape_foreign(&version))).unwrap_or_default();
+        format!("{}, schema {}{tls}, last flush {flush} ms", check.kind, check.schema)
     };
-    finding("store", result.map(note).map_err(|error| error.to_string()))
+    finding("store", check.map(note).map_err(|error| error.to_string()))
 }
 
 async fn vault_works(
@@ -190,10 +229,40 @@ async fn values_are_set(store: Option<&Store>, service: &Service) -> Result<(), 
     let values = store.credentials(&service.name).await.map_err(|error| error.to_string())?;
     let has_value = |name: &CredentialName| values.iter().any(|value| value.has_value && value.name == *name);
     match service.credentials.iter().map(|slot| &slot.name).find(|name| !has_value(name)) {
-        None => Ok(()),
+        None => login_goes_on(store, service, &values).await,
         Some(name) => {
             Err(format!("credential `{name}` has no value: toolgate credentials set {} {name}", service.name))
         }
+    }
+}
+
+/// Whether the last that the trail tells of a service's OAuth login is not that it has ended. A value that was stored since is
+/// another one.
+async fn login_goes_on(store: &Store, service: &Service, values: &[StoredCredential]) -> Result<(), String> {
+    let is_login = |name: &CredentialName| {
+        service
+            .credentials
+            .iter()
+            .any(|slot| slot.name == *name && matches!(slot.kind, CredentialKind::Oauth2RefreshToken(_)))
+    };
+    let Some(login) = values.iter().filter(|value| is_login(&value.name)).max_by_key(|value| value.set_at)
+    else {
+        return Ok(());
+    };
+    let query = Query {
+        service: Some(service.name.as_str().to_owned()),
+        action: Some("credentials.ended".to_owned()),
+        since: Some(login.set_at),
+        order: Order::NewestFirst,
+        limit: Some(1),
+        ..Query::default()
+    };
+    match store.events(&query).await.map_err(|error| error.to_string())?.first() {
+        None => Ok(()),
+        Some(ended) => Err(format!(
+            "the login of credential `{}` ended at {:.0}: log in anew, then: toolgate credentials set {} {}",
+            login.name, ended.at, service.name, login.name
+        )),
     }
 }
 
@@ -239,13 +308,25 @@ async fn keys_are_there(issuer: &Issuer) -> Result<String, String> {
     }
 }
 
-fn tell(context: &Context, findings: &[Finding], kill: Option<&Kill>) -> anyhow::Result<()> {
+fn tell(
+    context: &Context,
+    findings: &[Finding],
+    dangers: &[(&str, String)],
+    kill: Option<&Kill>,
+) -> anyhow::Result<()> {
     let output = &context.output;
     let width = findings.iter().map(|finding| finding.name.len()).max().unwrap_or_default().max(8);
     for finding in findings {
-        let mark = if finding.works { Mark::Done } else { Mark::Failed };
+        let mark = match (finding.works, finding.look) {
+            (true, false) => Mark::Done,
+            (true, true) => Mark::Look,
+            (false, _) => Mark::Failed,
+        };
         let note = context.invocation.adapt(&finding.note);
         output.answer_marked(mark, format!("{:<width$}   {note}", finding.name))?;
+    }
+    for (name, note) in dangers {
+        output.answer_marked(Mark::Look, format!("{name:<width$}   {note}"))?;
     }
     if let Some(kill) = kill {
         let note = format!(

@@ -44,10 +44,10 @@ struct Part {
 pub fn run(context: &Context, options: &Options) -> anyhow::Result<Verdict> {
     make_folder(context)?;
     // Settings that are there decide where the rest goes.
-    let settings_made = write_new(&context.home.settings_file(), SETTINGS)?;
     let settings = context.settings()?;
     let had_store = context.block_on(context.has_store(&settings))?;
     let password = operator_password(context, options, had_store)?;
+    let settings_made = write_new(&context.home.settings_file(), SETTINGS)?;
     let mut parts = vec![Part {
         name: "toolgate.yaml".into(),
         made: settings_made,
@@ -109,8 +109,8 @@ fn operator_password(
         }
     };
     let password = new_password(&context.output, options.password_stdin)?;
-    if password.chars().count() < admin::PASSWORD_CHARACTERS_MIN {
-        bail!(admin::AdminError::PasswordTooShort(password.chars().count()));
+    if let Err(wrong) = admin::check_password(&password) {
+        bail!(wrong);
     }
     Ok(Some((email, password)))
 }
@@ -182,7 +182,7 @@ fn tell(context: &Context, parts: &[Part], operator: &FirstOperator) -> anyhow::
 /// The folder, for its owner alone. One that is there keeps its mode.
 fn make_folder(context: &Context) -> anyhow::Result<()> {
     let path = context.home.path();
-    if path.is_dir() {
+    if path.exists() {
         return context.check_writable();
     }
     let shown = context.invocation.path(path);

@@ -12,11 +12,8 @@ use domain::{
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::{Context, Verdict, agents::scope_text};
-use crate::{
-    output::{Column, Mark, Table, day_and_time},
-    settings::duration,
-};
+use super::{Context, Verdict, agents::scope_text, usage::lifetime};
+use crate::output::{Column, Mark, Table, day_and_time};
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
@@ -54,10 +51,6 @@ pub struct Scope(pub BTreeSet<ServiceName>);
 pub fn scope(text: &str) -> Result<Scope, domain::names::BadName> {
     let names = text.split(',').map(str::trim).filter(|name| !name.is_empty());
     names.map(ServiceName::parse).collect::<Result<_, _>>().map(Scope)
-}
-
-fn lifetime(text: &str) -> Result<Duration, String> {
-    duration(text).ok_or_else(|| "this is no length of time; write it like 30d or 12h".to_owned())
 }
 
 pub fn run(context: &Context, command: Command) -> anyhow::Result<Verdict> {

@@ -17,11 +17,12 @@ use domain::{
     policy::{self, Policy},
     risk::KnownRisk,
     service::Service,
+    tools::Catalogue,
     world::World,
     yaml::{Problem, Severity},
 };
 use serde_json::{Value, json};
-use store::Snapshot;
+use store::{Snapshot, Store};
 
 use super::{Context, Verdict};
 use crate::{
@@ -178,7 +179,26 @@ fn known_services(context: &Context) -> Vec<ServiceName> {
     services.unwrap_or_default().into_iter().map(|stored| stored.service.name).collect()
 }
 
-/// Everything the judge reads, as the store has it now.
+/// The world as this store and this policy have it now.
+async fn world_of(store: &Store, policy: Policy) -> anyhow::Result<World> {
+    let (snapshot, mut tools) = (store.snapshot().await?, Vec::new());
+    for (name, _) in &snapshot.tool_revisions {
+        tools.extend(store.tools(name).await?.map(|of_it| (name.clone(), Arc::new(of_it))));
+    }
+    let mut world = world(snapshot, policy);
+    world.tools = Arc::new(Catalogue::of(tools, &world.services));
+    Ok(world)
+}
+
+/// The same by the home's policy.
+///
+/// # Errors
+/// When the policy cannot be read or has errors; whatever the store says.
+pub async fn world_now(context: &Context, store: &Store) -> anyhow::Result<World> {
+    world_of(store, load(context, None)?.1).await
+}
+
+/// Everything the judge reads but tools, as the store had it.
 fn world(snapshot: Snapshot, policy: Policy) -> World {
     let services: HashMap<ServiceName, Arc<Service>> =
         snapshot.services.into_iter().map(|service| (service.name.clone(), Arc::new(service))).collect();
@@ -190,8 +210,8 @@ fn world(snapshot: Snapshot, policy: Policy) -> World {
         services: Arc::new(services),
         tools: Arc::default(),
         agents: Arc::new(agents),
-        credentials: Arc::default(),
-        keys: Arc::default(),
+        credentials: Arc::new(snapshot.credentials),
+        keys: Arc::new(snapshot.keys.into_iter().map(|key| (key.mac, key)).collect()),
         kill: snapshot.kill,
     }
 }

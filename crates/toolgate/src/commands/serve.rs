@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use anyhow::Context as _;
+use counters::OnLoss;
 use domain::{
     agent::AgentState,
-    kill::Kill,
+    clock::Agreement,
     policy::Policy,
     service::{Service, Upstream},
     yaml::Problem,
@@ -14,14 +15,15 @@ use nix::{
     errno::Errno,
     sys::resource::{Resource, getrlimit, setrlimit},
 };
-use tokio::signal::unix::{SignalKind, signal};
+use store::Place;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use super::{Context, Verdict, kill::in_words};
+use super::{Context, Verdict, kill::in_words, servers};
 use crate::{
     logging,
     output::{
         Mark, Output,
-        figures::{count, count_of},
+        figures::{age, count, count_of},
     },
     settings::{self, LogForm, RootKeySource, Settings, Sync},
     wiring::{self, CallLog, PolicyNews, Running},
@@ -34,6 +36,9 @@ use crate::{
 pub fn run(context: &Context) -> anyhow::Result<Verdict> {
     let settings = context.settings()?;
     logging::start(&settings.telemetry);
+    if let Place::File(_) = settings.store {
+        context.check_writable()?;
+    }
     let (policy, warnings) = wiring::read_policy(&settings.policy_file, &context.invocation)?;
     if let Err(error) = allow_many_connections() {
         tracing::warn!("the number of open files could not be raised: {error}");
@@ -62,6 +67,7 @@ async fn serve(
     warnings: &[Problem],
 ) -> anyhow::Result<Verdict> {
     let started = context.now().monotonic;
+    let mut ends = Ends::listen().context("signals cannot be listened for")?;
     let policy_line = policy_line(&policy, warnings, context);
     let log = CallLog::start(settings.telemetry.log)?;
     let voice = Voice { output: context.output, form: settings.telemetry.log };
@@ -74,26 +80,32 @@ async fn serve(
     let running = tokio::select! {
         running = wiring::start(settings, &context.invocation, policy, log, tell) => running?,
         // Only a start without a root key takes so long that somebody ends it.
-        () = wait_for_the_end() => {
+        () = ends.next() => {
             voice.say("stopped before the vault was open");
             return Ok(Verdict::Done);
         }
     };
     let took = context.now().monotonic.saturating_sub(started);
+    let dangers = dangers(context, settings, &running).await;
     match settings.telemetry.log {
-        LogForm::Text => introduce(context, settings, &running, &policy_line, took).await?,
-        LogForm::Json => tracing::info!(
-            version = env!("CARGO_PKG_VERSION"),
-            home = %context.home.path().display(),
-            gateway = %running.gateway_address,
-            console = %running.console_address,
-            welcome = welcome_url(settings, &running),
-            policy = policy_line,
-            "ready"
-        ),
+        LogForm::Text => introduce(context, settings, &running, &policy_line, &dangers, took).await?,
+        LogForm::Json => {
+            for danger in &dangers {
+                tracing::warn!("safety: {danger}");
+            }
+            tracing::info!(
+                version = env!("CARGO_PKG_VERSION"),
+                home = %context.home.path().display(),
+                gateway = %running.gateway_address,
+                console = %running.console_address,
+                welcome = welcome_url(settings, &running),
+                policy = policy_line,
+                "ready"
+            );
+        }
     }
-    wait_for_the_end().await;
-    stop(voice, running).await
+    ends.next().await;
+    stop(voice, running, ends).await
 }
 
 /// What `serve` says once it runs: a line of its own, or an event of the JSON log, which nothing else may stand in.
@@ -125,6 +137,7 @@ async fn introduce(
     settings: &Settings,
     running: &Running,
     policy_line: &str,
+    dangers: &[String],
     took: Duration,
 ) -> anyhow::Result<()> {
     let output = &context.output;
@@ -168,7 +181,6 @@ async fn introduce(
     };
     let kind = settings.store.kind();
     output.talk(format!("store     {kind}, audit.sync {sync} · counters {counters} · vault open"));
-    let dangers = dangers(context, settings, world.kill.as_ref());
     if dangers.is_empty() {
         output.talk("safety    nothing to report");
     }
@@ -218,9 +230,9 @@ fn services_line(services: &[&Service], context: &Context) -> String {
 }
 
 /// What makes this install weaker than it could be, each with what to do.
-fn dangers(context: &Context, settings: &Settings, kill: Option<&Kill>) -> Vec<String> {
+async fn dangers(context: &Context, settings: &Settings, running: &Running) -> Vec<String> {
     let mut dangers = Vec::new();
-    if let Some(kill) = kill {
+    if let Some(kill) = &running.gateway.freshness.current().kill {
         let off = context.invocation.command("kill off");
         dangers.push(format!("kill switch {}; nothing is forwarded until: {off}", in_words(kill)));
     }
@@ -235,6 +247,8 @@ fn dangers(context: &Context, settings: &Settings, kill: Option<&Kill>) -> Vec<S
                 .into(),
         );
     }
+    dangers.extend(servers::open_ways(settings));
+    dangers.extend(clocks(context, running).await);
     if settings.gateway.key_in_query {
         dangers.push(
             "`key_in_query`: keys in addresses end up in the logs of others; use the Authorization header"
@@ -249,23 +263,62 @@ fn dangers(context: &Context, settings: &Settings, kill: Option<&Kill>) -> Vec<S
     if settings.audit.sync == Sync::Os {
         dangers.push("`audit.sync: os`: the last records can be lost when the machine loses power".into());
     }
+    if let OnLoss::Share { nodes } = settings.counters.on_loss {
+        dangers.push(match nodes {
+            1 => "`on_loss: share` with `counters.nodes: 1`: without its server every gateway grants whole limits; say how many there are".to_owned(),
+            _ => format!("`on_loss: share`: without their server, limits hold only for up to {nodes} gateways (`counters.nodes`)"),
+        });
+    }
     dangers
 }
 
-async fn wait_for_the_end() {
-    let (Ok(mut terminate), Ok(mut interrupt)) =
-        (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
-    else {
-        return std::future::pending().await;
+/// What there is to say of the servers' clocks. Whoever starts a gateway does not wait for servers that do not answer.
+async fn clocks(context: &Context, running: &Running) -> Option<String> {
+    let store = running.store.clock(&context.clock).await.ok().flatten();
+    let counters = match running.gateway.counters.shared() {
+        Some(server) => server.clock(&context.clock).await,
+        None => None,
     };
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
+    let store = store.map(|apart| (running.store.place().kind(), apart));
+    let known: Vec<_> =
+        store.into_iter().chain(counters.map(|apart| ("the server that counts", apart))).collect();
+    let (agreement, words) = servers::clocks(&known)?;
+    (agreement != Agreement::Agree).then_some(words)
+}
+
+/// The signals that end a gateway. They are listened for from the beginning to the end, so that none is lost.
+struct Ends {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Ends {
+    fn listen() -> std::io::Result<Self> {
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    }
+
+    /// Returns with the next one.
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
     }
 }
 
-/// Drains; a second signal stops at once.
-async fn stop(voice: Voice, running: Running) -> anyhow::Result<Verdict> {
+/// Leaves, where that takes its time, and drains; another signal ends the first at once, and the second.
+async fn stop(voice: Voice, running: Running, mut ends: Ends) -> anyhow::Result<Verdict> {
+    let delay = running.shutdown_delay();
+    if !delay.is_zero() {
+        voice.say(&format!(
+            "stopping: /readyz says 503, requests are taken for {} more; Ctrl-C again drains now",
+            age(delay)
+        ));
+        tokio::select! {
+            () = running.leave() => {}
+            () = ends.next() => {}
+        }
+    }
     let recorder = std::sync::Arc::clone(&running.gateway.recorder);
     let before = recorder.under_way();
     if before > 0 {
@@ -279,7 +332,7 @@ async fn stop(voice: Voice, running: Running) -> anyhow::Result<Verdict> {
     drop(recorder);
     let stopped = tokio::select! {
         stopped = running.stop() => Some(stopped?),
-        () = wait_for_the_end() => None,
+        () = ends.next() => None,
     };
     let left = match stopped {
         Some(_) => weak.upgrade().map_or(0, |recorder| recorder.under_way()),

@@ -127,7 +127,7 @@ fn credential_text(credential: &Value) -> String {
 fn remove(context: &Context, name: &ServiceName) -> anyhow::Result<Verdict> {
     let dropped = context.block_on(async {
         let desk = context.desk().await?;
-        let dropped = desk.admin.remove_service(&context.actor(), context.now().wall, name).await?;
+        let dropped = desk.admin.remove_service(&context.actor(), context.now().wall, name, None).await?;
         desk.close().await;
         Ok(dropped)
     })?;

@@ -2,10 +2,12 @@
 
 use std::{io::Read as _, time::Duration};
 
+use admin::AdminError;
 use anyhow::{Context as _, bail};
 use clap::Subcommand;
 use dialoguer::Password;
 use serde_json::json;
+use store::Place;
 use vault::{KeyLock, RootKey, Vault};
 use zeroize::Zeroizing;
 
@@ -164,8 +166,10 @@ async fn rekey(
             let terms = match replace_ring(context, desk, &vault, next.key(), None).await {
                 Ok(terms) => terms,
                 Err(error) => {
-                    // An error at the commit leaves open which key holds; then both stay, and the next start sees.
-                    if still_opens(context, desk, path).await {
+                    // An error at the commit leaves open which key holds; then both stay, and the next start sees. Where
+                    // another gateway has changed the ring, it is not this one.
+                    let is_others = matches!(error.downcast_ref(), Some(AdminError::ChangedMeanwhile(_)));
+                    if is_others || still_opens(context, desk, path).await {
                         next.abandon();
                     }
                     return Err(error);
@@ -216,7 +220,32 @@ async fn rekey(
         .output
         .answer_marked(Mark::Done, format!("{} sealed under the new root key", count_of(terms, "term")))?;
     context.output.answer(format!("  {next}"))?;
+    if matches!(context.settings()?.store, Place::Server(_)) {
+        for line in at_other_gateways(context, source) {
+            context.output.answer(line)?;
+        }
+    }
     Ok(Verdict::Done)
+}
+
+/// What is to be done at the other gateways of a store, in its order.
+fn at_other_gateways(context: &Context, source: &RootKeySource) -> [String; 4] {
+    let bring = match source {
+        RootKeySource::File(path) => format!(
+            "copy {} from here over its key file (`vault.key_file`), mode 0600, owned by the gateway's user",
+            context.invocation.path(path)
+        ),
+        RootKeySource::Variable(name) => format!("set ${name} to the new key, and restart it"),
+        RootKeySource::Passphrase(name) => format!("set ${name} to the new passphrase, and restart it"),
+    };
+    [
+        "  other gateways of this store run on; they need the new key before they start again, before commands\n  \
+         there open the vault, and before the next `vault rotate`:"
+            .to_owned(),
+        format!("    1. at each of them, {bring}"),
+        format!("    2. ask it: {} (`vault` must be ✓)", context.invocation.command("doctor")),
+        "    3. only when all have it, forget the old key".to_owned(),
+    ]
 }
 
 async fn replace_ring(

@@ -24,10 +24,11 @@ impl Invocation {
         user_home: Option<PathBuf>,
         home: &Home,
     ) -> Self {
-        let on_path = search_path
-            .is_some_and(|path| std::env::split_paths(path).any(|folder| folder.join("toolgate").is_file()));
-        let program = if on_path { "toolgate".to_owned() } else { shell_quote(&program.to_string_lossy()) };
-        Self { program, home: (!home.is_default()).then(|| home.path().to_owned()), user_home }
+        Self {
+            program: typed(program, search_path),
+            home: (!home.is_default()).then(|| home.path().to_owned()),
+            user_home,
+        }
     }
 
     /// A command line to paste: `toolgate` and `arguments`, with `--home` where it is needed.
@@ -48,9 +49,15 @@ impl Invocation {
         format!("{} {arguments}", self.program)
     }
 
-    /// A sentence whose commands can be pasted: the `toolgate …` at its end, and those in backticks.
+    /// A sentence whose commands can be pasted: the `toolgate …` at its end, and those in backticks. Paths that stand
+    /// in brackets are written as people write them.
     #[must_use]
     pub fn adapt(&self, sentence: &str) -> String {
+        let user_home = self.user_home.as_deref().filter(|home| home.parent().is_some());
+        let sentence = match user_home.and_then(Path::to_str) {
+            Some(home) => &sentence.replace(&format!("({home}/"), "(~/"),
+            None => sentence,
+        };
         let mut text = String::with_capacity(sentence.len());
         for (at, part) in sentence.split('`').enumerate() {
             if at > 0 {
@@ -78,6 +85,19 @@ impl Invocation {
     pub fn path(&self, path: &Path) -> String {
         tilde(path, self.user_home.as_deref())
     }
+}
+
+/// How this program is typed. `argv0` is what it was called by, `search_path` is `$PATH`.
+fn typed(argv0: &OsStr, search_path: Option<&OsStr>) -> String {
+    let on_path = search_path
+        .is_some_and(|path| std::env::split_paths(path).any(|folder| folder.join("toolgate").is_file()));
+    if on_path { "toolgate".to_owned() } else { shell_quote(&argv0.to_string_lossy()) }
+}
+
+/// How this program is typed, where nothing else is known yet.
+#[must_use]
+pub fn program(argv0: Option<&OsStr>) -> String {
+    typed(argv0.unwrap_or(OsStr::new("toolgate")), std::env::var_os("PATH").as_deref())
 }
 
 /// `path`, with `~` for `user_home` where it lies below it.
@@ -144,7 +164,7 @@ mod tests {
     #[test]
     fn commands_in_a_sentence_are_made_to_run_as_printed() {
         let home = Home::at("/h".into());
-        let invocation = Invocation::new(OsStr::new("./toolgate"), None, None, &home);
+        let invocation = Invocation::new(OsStr::new("./toolgate"), None, Some("/home/ada".into()), &home);
         for (sentence, adapted) in [
             (
                 "no service `x` (--scope); all: toolgate services list",
@@ -161,6 +181,10 @@ mod tests {
             (
                 "no policy; `toolgate init --home /h` writes a starter",
                 "no policy; `toolgate init --home /h` writes a starter",
+            ),
+            (
+                "a file is not text (/home/ada/x.yaml); chmod 600 /home/ada/x.yaml",
+                "a file is not text (~/x.yaml); chmod 600 /home/ada/x.yaml",
             ),
             (
                 "this home needs toolgate 0.3 or newer; use that",

@@ -1,6 +1,6 @@
-//! Settings that are lists of mappings: how a fault in one is told.
+//! Settings that are lists of mappings: how one is read from a single line, and how a fault in it is reported.
 
-use domain::yaml::{Key, Node, Place, did_you_mean};
+use domain::yaml::{self, Key, Node, Place, did_you_mean};
 
 /// Something wrong with a list: where, what, and what to write instead.
 pub struct Fault {
@@ -11,6 +11,27 @@ pub struct Fault {
 
 pub fn fault(place: Place, what: String, instead: impl Into<String>) -> Fault {
     Fault { place, what, instead: instead.into() }
+}
+
+/// Reads a list from the environment or `--set`: one line of YAML, which JSON is too.
+///
+/// # Errors
+/// What is wrong and what to write instead.
+pub fn in_one_line<T>(
+    setting: &str,
+    entries: &str,
+    text: &str,
+    example: &str,
+    read: impl FnOnce(&Node) -> Result<Vec<T>, Vec<Fault>>,
+) -> Result<Vec<T>, (String, String)> {
+    let node = yaml::parse(setting, text).map_err(|problems| {
+        let why = problems.into_iter().next().map(|problem| problem.message).unwrap_or_default();
+        (format!("the list of {entries} cannot be read: {why}"), example.to_owned())
+    })?;
+    read(&node).map_err(|faults| {
+        let first = faults.into_iter().next().map(|fault| (fault.what, fault.instead));
+        first.unwrap_or_default()
+    })
 }
 
 /// A key that a mapping does not have.

@@ -95,7 +95,13 @@ impl FileReader<'_> {
             if node.as_list().is_some() { format!("[{}]", texts.join(", ")) } else { texts.concat() };
         let from = From::File(self.source.file.to_owned(), node.place.line);
         if let Err((what, instead)) = self.choices.put(setting, texts, &written, from) {
-            self.problems.push(self.source.error(node.place, format!("{what}; {instead}")));
+            let mut problem = self.source.error(node.place, format!("{what}; {instead}"));
+            if let (Kind::Variable, Some(text)) = (setting.kind, node.as_text()) {
+                // It may be the secret itself, put in the wrong place.
+                let stars = "*".repeat(text.chars().count());
+                problem.line_text = problem.line_text.replace(text, &stars);
+            }
+            self.problems.push(problem);
         }
     }
 
@@ -155,6 +161,20 @@ mod tests {
         }
         assert!(faults(&file("- a")).contains("settings must be a mapping"));
         assert!(faults(&file("gateway: 3")).contains("gateway must be a mapping"));
+    }
+
+    #[test]
+    fn a_secret_in_the_wrong_place_is_not_shown() {
+        for text in [
+            "vault: { key_env: 4OHi4+Tl5ufo6err7O3u7/Dx }",
+            "vault: { passphrase_env: 'four OHi4+Tl5ufo6err7O3u7/Dx words' }",
+            "vault: { passphrase: 4OHi4+Tl5ufo6err7O3u7/Dx }",
+            "store: { url: mysql://ada:4OHi4+Tl5ufo6err7O3u7%2FDx@db/x }",
+            "gateway: { public_url: 'https://ada:4OHi4+Tl5ufo6err7O3u7@db/x' }",
+        ] {
+            let said = faults(&file(text));
+            assert!(!said.contains("4OHi4") && said.contains("****"), "{said}");
+        }
     }
 
     #[test]

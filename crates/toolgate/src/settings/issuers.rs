@@ -10,10 +10,10 @@ use domain::{
     names::AgentName,
     oauth::{AgentRule, Terms},
     service::{Network, UpstreamUrl},
-    yaml::{self, Key, Node},
+    yaml::{Key, Node},
 };
 
-use super::entries::{Fault, fault, unknown, word};
+use super::entries::{Fault, fault, in_one_line, unknown, word};
 
 /// More issuers are nobody's intention.
 const ISSUERS_MAX: usize = 20;
@@ -79,14 +79,7 @@ impl fmt::Display for Issuer {
 /// # Errors
 /// What is wrong and what to write instead.
 pub fn parse(text: &str) -> Result<Vec<Issuer>, (String, String)> {
-    let node = yaml::parse("gateway.issuers", text).map_err(|problems| {
-        let why = problems.into_iter().next().map(|problem| problem.message).unwrap_or_default();
-        (format!("the list of issuers cannot be read: {why}"), EXAMPLE.to_owned())
-    })?;
-    read(&node).map_err(|faults| {
-        let first = faults.into_iter().next().map(|fault| (fault.what, fault.instead));
-        first.unwrap_or_default()
-    })
+    in_one_line("gateway.issuers", "issuers", text, EXAMPLE, read)
 }
 
 /// Reads the list from the settings file.

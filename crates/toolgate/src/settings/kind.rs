@@ -6,7 +6,11 @@ use std::{
     time::Duration,
 };
 
-use domain::{risk::RiskScore, service::UpstreamUrl, yaml::did_you_mean};
+use domain::{
+    risk::RiskScore,
+    service::UpstreamUrl,
+    yaml::{did_you_mean, without_passwords},
+};
 
 use super::{
     issuers::{self, Issuer},
@@ -35,6 +39,8 @@ pub enum Kind {
     Size,
     /// A length of time: `30s`, `10m`.
     Duration,
+    /// A length of time; or nothing.
+    Delay,
     /// How many: a whole number from 1 on.
     Count,
     /// A risk from 0 to 1; or nothing.
@@ -112,7 +118,13 @@ impl Kind {
         let shown = shown(text);
         let wrong = |what: &str, instead: &str| Err((format!("`{shown}` is {what}"), instead.to_owned()));
         match self {
-            Self::Url | Self::Endpoint | Self::Name | Self::Path | Self::Variable | Self::Risk
+            Self::Url
+            | Self::Endpoint
+            | Self::Name
+            | Self::Path
+            | Self::Variable
+            | Self::Risk
+            | Self::Delay
                 if matches!(text.as_str(), "none" | "null" | "~" | "") =>
             {
                 Ok(Value::None)
@@ -155,7 +167,7 @@ impl Kind {
                 Some(bytes) => Ok(Value::Number(bytes)),
                 None => wrong("no size", "write it like `10MB` or `4KB`"),
             },
-            Self::Duration => match duration(text) {
+            Self::Duration | Self::Delay => match duration(text) {
                 Some(length) => Ok(Value::Duration(length)),
                 None => wrong("no length of time", "write it like `30s` or `2m`"),
             },
@@ -174,10 +186,11 @@ impl Kind {
             Self::Store => match store::ServerUrl::parse(text) {
                 Ok(url) => Ok(Value::Store(Box::new(url))),
                 // It may have a password in it.
-                Err(_) => Err((
+                Err(store::BadServerUrl::Unreadable) => Err((
                     "what is written here is no store".to_owned(),
                     "write `sqlite`, or `postgres://user:password@host/database`".to_owned(),
                 )),
+                Err(bad) => Err((bad.to_string(), bad.instead().to_owned())),
             },
             Self::Server(word, _) if text == word => Ok(Value::None),
             Self::Server(word, schemes) => match ServerUrl::parse(text, schemes) {
@@ -223,6 +236,7 @@ impl Kind {
             Self::Truth => "`true` or `false`".to_owned(),
             Self::Size => "size: `B`, `KB`, `MB`, `GB`, decimal".to_owned(),
             Self::Duration => "time: `ms`, `s`, `m`, `h`, `d`".to_owned(),
+            Self::Delay => "time: `ms`, `s`, `m`, `h`, `d`, or `none`".to_owned(),
             Self::Count => "whole number from 1 on".to_owned(),
             Self::Hosts => "list of host names".to_owned(),
             Self::Origins => "list of origins".to_owned(),
@@ -280,7 +294,7 @@ impl AddressRange {
 
 /// A wrong value inside a message: escaped, and no longer than a person reads.
 fn shown(text: &str) -> String {
-    text.chars().take(64).flat_map(char::escape_debug).collect()
+    without_passwords(text).chars().take(64).flat_map(char::escape_debug).collect()
 }
 
 /// Scheme, host and port of an `http` or `https` URL that has nothing else, in lower case.

@@ -3,14 +3,11 @@
 
 use std::fmt;
 
-use domain::{
-    service::UpstreamUrl,
-    yaml::{self, Node},
-};
+use domain::{address::is_this_machine, service::UpstreamUrl, yaml::Node};
 use pipeline::notify::{Format, Topic, shown};
 
 use super::{
-    entries::{Fault, fault, unknown, word},
+    entries::{Fault, fault, in_one_line, unknown, word},
     kind::is_variable,
 };
 
@@ -62,14 +59,7 @@ pub fn written(sinks: &[NotifySink]) -> String {
 /// # Errors
 /// What is wrong and what to write instead.
 pub fn parse(text: &str) -> Result<Vec<NotifySink>, (String, String)> {
-    let node = yaml::parse("notify", text).map_err(|problems| {
-        let why = problems.into_iter().next().map(|problem| problem.message).unwrap_or_default();
-        (format!("the list of receivers cannot be read: {why}"), EXAMPLE.to_owned())
-    })?;
-    read(&node).map_err(|faults| {
-        let first = faults.into_iter().next().map(|fault| (fault.what, fault.instead));
-        first.unwrap_or_default()
-    })
+    in_one_line("notify", "receivers", text, EXAMPLE, read)
 }
 
 /// Reads the list from the settings file.
@@ -170,11 +160,7 @@ fn url(value: &Node, faults: &mut Vec<Fault>) -> Option<UpstreamUrl> {
             return None;
         }
     };
-    let here = parsed
-        .host()
-        .parse()
-        .map_or(parsed.host() == "localhost", |address: std::net::IpAddr| address.is_loopback());
-    if !parsed.is_tls() && !here {
+    if !parsed.is_tls() && !is_this_machine(parsed.host()) {
         faults.push(wrong("without TLS it must be on this machine"));
         return None;
     }

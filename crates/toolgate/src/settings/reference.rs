@@ -119,6 +119,7 @@ fn leaf(setting: &Setting) -> Json {
         Kind::Duration => {
             json!({ "type": "string", "pattern": "^[0-9]+(ms|s|m|h|d)$", "default": setting.default })
         }
+        Kind::Delay => json!({ "type": ["string", "null"], "pattern": "^([0-9]+(ms|s|m|h|d)|none)$" }),
         Kind::Risk => {
             let default = setting.default.parse::<f64>().map_or(Json::Null, Json::from);
             json!({ "type": ["number", "string", "null"], "minimum": 0, "maximum": 1, "default": default })

@@ -74,6 +74,12 @@ pub const SETTINGS: &[Setting] = &[
         "How long a connection waits while people decide about its call, before it is answered 428.",
     ),
     setting(
+        "gateway.shutdown_delay",
+        Kind::Delay,
+        "none",
+        "How long requests are still taken after SIGTERM, while `/readyz` says 503: as long as balancers need to see it.",
+    ),
+    setting(
         "gateway.key_in_query",
         Kind::Truth,
         "false",
@@ -160,10 +166,34 @@ pub const SETTINGS: &[Setting] = &[
         "Where agents, services and the trail are kept: `sqlite` is `toolgate.db` in the home, `postgres://user:password@host/database` a server that several gateways share.",
     ),
     setting(
+        "store.password_file",
+        Kind::Path,
+        "none",
+        "The file that holds the password for that server, instead of in its URL.",
+    ),
+    setting(
+        "store.ca_file",
+        Kind::Path,
+        "none",
+        "Certificates (PEM) of authorities that may vouch for that server, beside the well-known ones; it must then prove who it is, wherever it is.",
+    ),
+    setting(
         "counters.url",
         Kind::Server("memory", &["redis", "rediss"]),
         "memory",
         "Where rate limits are counted: `memory` is this process; a Redis or Valkey server (`rediss`: with TLS) counts for several gateways.",
+    ),
+    setting(
+        "counters.password_file",
+        Kind::Path,
+        "none",
+        "The file that holds the password for that server, instead of in its URL.",
+    ),
+    setting(
+        "counters.ca_file",
+        Kind::Path,
+        "none",
+        "Certificates (PEM) of the authorities that may vouch for that server (`rediss`), instead of those that this machine trusts.",
     ),
     setting(
         "counters.on_loss",
@@ -275,6 +305,12 @@ pub const SETTINGS: &[Setting] = &[
         Kind::OneOf(&["calls", "everything"]),
         "calls",
         "Whether lists and housekeeping are recorded when refused (`calls`) or always (`everything`).",
+    ),
+    setting(
+        "audit.retain",
+        Kind::Delay,
+        "90d",
+        "How long the trail is kept; older events are dropped, and it says which. `none`: for ever.",
     ),
     setting("audit.value_limit", Kind::Size, "4KB", "The most that the trail keeps of a call's arguments."),
     setting(

@@ -3,15 +3,17 @@
 use std::sync::Arc;
 
 use admin::{Admin, SessionKeys};
-use anyhow::anyhow;
-use console::{Desk, LastSeen, Logins, Manner, MonitorToken, News, PolicyStanding, Tally, Welcome};
+use anyhow::{Context as _, anyhow};
+use console::{
+    Desk, LastSeen, Logins, Manner, MonitorToken, News, Overviews, PolicyStanding, Searches, Tally, Welcome,
+};
 use domain::risk::KnownRisk;
 use pipeline::{Gateway, recorder::Told};
 use tokio::sync::{Semaphore, watch};
 use vault::{AccessKeys, Vault};
 
 use super::CallLog;
-use crate::{settings::Settings, unlock::variable};
+use crate::{output::Invocation, settings::Settings, unlock::variable};
 
 /// What the console is opened with, looked at before anything starts.
 pub struct Setup {
@@ -49,17 +51,26 @@ impl Setup {
     }
 
     /// The desk over a gateway that is built.
+    ///
+    /// # Errors
+    /// One sentence when the machine gives no thread.
     pub fn desk(
         self,
         settings: &Settings,
+        (invocation, manner): (&Invocation, Manner),
         gateway: &Gateway,
         vault: &Arc<Vault>,
         access: AccessKeys,
         policy: watch::Receiver<PolicyStanding>,
-    ) -> Arc<Desk> {
+    ) -> anyhow::Result<Arc<Desk>> {
+        let trail = Admin::new(Arc::new(gateway.store.for_people()));
+        let searches = Searches::start(trail, Arc::clone(&gateway.clock), Arc::clone(&gateway.timings))
+            .context("the machine gives no thread for searches; check its limits (ulimit -u)")?;
         let sessions =
             SessionKeys { pepper: gateway.pepper.clone(), access, terms: settings.console.session };
-        Arc::new(Desk {
+        Ok(Arc::new(Desk {
+            searches,
+            overviews: Overviews::default(),
             admin: Admin::new(Arc::new(gateway.store.for_people())),
             clock: Arc::clone(&gateway.clock),
             freshness: Arc::clone(&gateway.freshness),
@@ -81,8 +92,12 @@ impl Setup {
             monitor: self.monitor,
             seen: LastSeen::default(),
             verifying: Semaphore::new(1),
-            manner: Manner { secure: settings.console.listener.url().starts_with("https://") },
+            command: Box::new({
+                let invocation = invocation.clone();
+                move |arguments| invocation.command(arguments)
+            }),
+            manner,
             stopping: gateway.stopping.clone(),
-        })
+        }))
     }
 }

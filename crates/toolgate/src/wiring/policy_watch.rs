@@ -16,10 +16,7 @@ use domain::{
     yaml::Problem,
 };
 use pipeline::freshness::Freshness;
-use tokio::{
-    signal::unix::{SignalKind, signal},
-    sync::watch,
-};
+use tokio::{signal::unix::Signal, sync::watch};
 
 use crate::{commands::read_trusted, output::Invocation, settings::Faults};
 
@@ -51,9 +48,10 @@ pub fn read_policy(path: &Path, invocation: &Invocation) -> anyhow::Result<(Poli
     policy::parse(&shown, &text).map_err(|problems| Faults::File(problems).into())
 }
 
-/// Watches for ever. Run it as a task of its own.
+/// Watches for ever; `hang_up` is SIGHUP, listened for since before anybody could send it. Run it as a task of its own.
 pub(super) async fn run(
     path: PathBuf,
+    mut hang_up: Signal,
     invocation: Invocation,
     freshness: Arc<Freshness>,
     clock: Arc<dyn Clock>,
@@ -64,16 +62,10 @@ pub(super) async fn run(
     let mut seen = None;
     let mut tick = tokio::time::interval(LOOK_EVERY);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    let mut hang_up = signal(SignalKind::hangup()).ok();
     loop {
         let asked = tokio::select! {
             _ = tick.tick() => false,
-            () = async {
-                match &mut hang_up {
-                    Some(signals) => { signals.recv().await; }
-                    None => std::future::pending().await,
-                }
-            } => true,
+            _ = hang_up.recv() => true,
         };
         let stamp = Stamp::of(&path);
         if !asked && seen.as_ref() == Some(&stamp) {

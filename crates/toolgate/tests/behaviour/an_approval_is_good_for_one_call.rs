@@ -84,7 +84,7 @@ fn however_many_approve_each_call_is_sent_once() {
 }
 
 #[test]
-#[ignore = "SKIPPED: several gateways need Postgres, and are not steady yet (set TOOLGATE_POSTGRES, and run it by name)"]
+#[ignore = "SKIPPED: several gateways need Postgres (TOOLGATE_POSTGRES is not set; cargo xtask test sets it)"]
 fn two_gateways_on_one_store_send_each_call_once() {
     let stage = CountedStage::with(home());
     let twin = stage.gateway.twin();
@@ -257,7 +257,7 @@ fn a_storm_of_tool_calls_under_one_key_makes_one_approval_and_one_execution() {
 const SEVERAL_LOOKS: Duration = Duration::from_millis(1_200);
 
 #[test]
-#[ignore = "SKIPPED: several gateways need Postgres, and are not steady yet (set TOOLGATE_POSTGRES, and run it by name)"]
+#[ignore = "SKIPPED: several gateways need Postgres (TOOLGATE_POSTGRES is not set; cargo xtask test sets it)"]
 fn nobody_takes_over_what_a_gateway_is_sending_that_stands_still() {
     let stage = CountedStage::with(home());
     let desk = Desk::of(&stage.gateway);
@@ -281,11 +281,12 @@ fn nobody_takes_over_what_a_gateway_is_sending_that_stands_still() {
 }
 
 #[test]
-#[ignore = "SKIPPED: several gateways need Postgres, and are not steady yet (set TOOLGATE_POSTGRES, and run it by name)"]
+#[ignore = "SKIPPED: several gateways need Postgres (TOOLGATE_POSTGRES is not set; cargo xtask test sets it)"]
 fn a_gateway_that_starts_leaves_alone_what_another_one_sends() {
     let stage = CountedStage::with(home());
     let desk = Desk::of(&stage.gateway);
-    let call = Counted::new(1, Way::Mcp).that(Does::Hesitates);
+    // Whoever waits may be told first. Under a key it is the same call after that too.
+    let call = Counted::new(1, Way::Mcp).that(Does::Hesitates).keyed("once");
     let (_connection, held) = stage.hold(&call, &desk, true);
     desk.approve(held.held.id.as_str());
     until("the upstream to hear of it", || stage.hits(1) == 1);
@@ -301,7 +302,7 @@ fn a_gateway_that_starts_leaves_alone_what_another_one_sends() {
 }
 
 #[test]
-#[ignore = "SKIPPED: several gateways need Postgres, and are not steady yet (set TOOLGATE_POSTGRES, and run it by name)"]
+#[ignore = "SKIPPED: several gateways need Postgres (TOOLGATE_POSTGRES is not set; cargo xtask test sets it)"]
 fn what_a_dead_gateway_was_sending_is_unknown_and_sent_by_nobody() {
     let mut stage = CountedStage::with(home());
     let desk = Desk::of(&stage.gateway);

@@ -1,6 +1,8 @@
 //! An upstream that is down, hangs, answers garbage, dies in the middle or sends too much: the agent gets one clear
 //! answer, the trail an outcome, and other calls go on.
 
+use std::sync::Arc;
+
 use serde_json::Value;
 
 use crate::harness::*;
@@ -141,8 +143,13 @@ fn an_upstream_that_dies_in_the_middle_cuts_the_answer() {
         ("Content-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n", "9\r\ndata: 1\n\n\r\n"),
     ] {
         let text = format!("HTTP/1.1 200 OK\r\n{head}\r\n{part}");
-        let stage = answering(move || vec![say(&text), Step::HangUp]);
-        let reply = stage.at_web().call("read_note", "{}");
+        let latch = Latch::new();
+        let seen = Arc::clone(&latch);
+        let stage = answering(move || vec![say(&text), Step::Wait(Arc::clone(&seen)), Step::HangUp]);
+        let answer = stage.gateway.open(&stage.at_web().post(call(1, "read_note", "{}")));
+        // Not before the head is here: whoever breaks off sooner may be seen as having sent nothing.
+        latch.release();
+        let reply = answer.whole();
         assert!(reply.cut_off, "an answer that broke off must not look whole: {}", reply.text());
         let outcome = outcome(&stage.gateway, reply.call_id());
         assert_eq!(outcome["result"], "upstream-error", "{outcome}");

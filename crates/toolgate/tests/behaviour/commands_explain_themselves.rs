@@ -44,7 +44,8 @@ fn a_usage_error_ends_with_the_help_to_read() {
         (&["keys", "list", "x"], "there is no place for `x`; see toolgate keys list --help"),
         (
             &["keys", "create", "a", "--expires", "soon"],
-            "this is no length of time; write it like 30d or 12h (--expires); see toolgate keys create --help",
+            "`soon` is no length of time up to ten years (--expires); write it like 30d or 12h; \
+             see toolgate keys create --help",
         ),
         (
             &["demo", "--color", "purple"],
@@ -57,14 +58,39 @@ fn a_usage_error_ends_with_the_help_to_read() {
         ),
         (
             &["policy", "explain", "--agent", "a", "--service", "s"],
-            "--tool is missing; see toolgate policy explain --help",
+            "--tool, --resource, --prompt or --request is missing; see toolgate policy explain --help",
         ),
         (
             &["keys", "create", "Ada"],
             concat!(
-                "`Ada` is no agent name; use 1 to 64 of a-z, 0-9 and -_., starting with a letter or digit (AGENT); ",
+                "`Ada` is no agent name (AGENT); use 1 to 64 of a-z, 0-9 and -_., starting with a letter or digit; ",
                 "see toolgate keys create --help"
             ),
+        ),
+        // Of several near names the nearest, and nobody who asks for help is sent to `health`.
+        (
+            &["operators", "creat"],
+            "there is no command `creat`; did you mean `create`? see toolgate operators --help",
+        ),
+        (&["help", "keys"], "there is no command `help`; see toolgate keys --help"),
+        (
+            &["agents", "rm", "a"],
+            "there is no command `rm`; did you mean `delete`? see toolgate agents --help",
+        ),
+        (&["operators", "create"], "--role and EMAIL are missing; see toolgate operators create --help"),
+        (&["agents", "update", "a"], "--role or --scope is missing; see toolgate agents update --help"),
+        (
+            &["audit", "list", "--limit", "-1"],
+            "`-1` is no number from 1 to 100,000 (--limit); write it like 50; see toolgate audit list --help",
+        ),
+        (
+            &["audit", "list", "--limit", "many"],
+            "`many` is no number from 1 to 100,000 (--limit); write it like 50; see toolgate audit list --help",
+        ),
+        (
+            &["bridge", "A B"],
+            "`A B` is no service name (SERVICE); use 1 to 40 of a-z, 0-9 and -, starting with a letter or digit; \
+             see toolgate bridge --help",
         ),
     ] {
         terminal.run(arguments).fails(2, &format!("error: {error}"));
@@ -102,6 +128,20 @@ fn commands_are_printed_so_that_they_can_be_pasted() {
         1,
         "error: there is no home (~/work/my home); make one: toolgate init --home '/FOLDER/work/my home'",
     );
+}
+
+#[test]
+fn the_name_of_a_file_cannot_move_the_cursor() {
+    let terminal = Terminal::with_home();
+    let name = "a\u{1b}[2K\u{202e}.yaml";
+    terminal
+        .run(&["services", "apply", "-f", name])
+        .fails(1, "error: there is no such file (a\\u{1b}[2K\\u{202e}.yaml); name a services.yaml with -f");
+    terminal.write(name, "services: 3\n");
+    for command in [["services", "apply", "-f"].as_slice(), &["policy", "check"], &["policy", "test"]] {
+        let said = terminal.run(&[command, &[name]].concat()).stderr;
+        assert!(said.contains("a\\u{1b}[2K") && !said.contains(['\u{1b}', '\u{202e}']), "{said}");
+    }
 }
 
 #[test]

@@ -43,6 +43,11 @@ fn an_agent_is_made_given_a_key_changed_and_deleted() {
     });
     assert_eq!(browser.write("DELETE", "/api/agents/robot", &json!({})).status, 204);
     assert_eq!(browser.get("/api/agents/robot").json()["state"], "deleted");
+    assert_eq!(
+        browser.write("DELETE", "/api/agents/robot", &json!({})).status,
+        204,
+        "it is what was asked for"
+    );
     assert_eq!(browser.write("POST", "/api/agents", &new).status, 409, "its name is not given again");
 }
 
@@ -70,7 +75,7 @@ fn an_edit_of_what_somebody_else_changed_is_refused() {
 
     let service = |url: &str| json!({ "kind": "http", "url": url });
     let made = browser.write("PUT", "/api/services/billing", &service("https://api.example.com"));
-    assert_eq!(made.status, 200, "{}", made.text());
+    assert_eq!(made.status, 201, "it was not there: {}", made.text());
     let tag = made.header("etag").unwrap().to_owned();
     let put = |url: &str| {
         Request::new("PUT", "/api/services/billing")
@@ -82,6 +87,22 @@ fn an_edit_of_what_somebody_else_changed_is_refused() {
     assert_eq!(browser.send(put("https://api.example.org")).status, 200);
     assert_eq!(browser.send(put("https://api.example.net")).status, 412);
     assert_eq!(browser.get("/api/services/billing").json()["url"], "https://api.example.org");
+    drop(gateway);
+}
+
+#[test]
+fn who_has_seen_what_is_there_is_not_told_it_again() {
+    let (gateway, mut browser) = with_ada();
+    browser.write("POST", "/api/agents", &json!({ "agent": "robot", "role": "user" }));
+    let tag = browser.get("/api/agents/robot").header("etag").unwrap().to_owned();
+    let mut look =
+        |seen: &str| browser.send(Request::new("GET", "/api/agents/robot").header("If-None-Match", seen));
+    for seen in [&*tag, &format!("\"other\", W/{tag}"), "*"] {
+        let same = look(seen);
+        assert_eq!((same.status, same.header("etag"), &*same.text()), (304, Some(&*tag), ""), "{seen}");
+    }
+    let other = look("\"other\"");
+    assert_eq!((other.status, &other.json()["agent"]), (200, &json!("robot")));
     drop(gateway);
 }
 
@@ -269,7 +290,111 @@ fn operators_are_added_let_out_and_given_another_password() {
     let (path, body) = patch(json!({ "state": "disabled" }));
     assert_eq!(browser.write("PATCH", path, &body).json()["state"], "disabled");
     assert_eq!(eve.get("/api/me").status, 401);
-    let last = browser.write("PATCH", "/api/operators/ada%40example.com", &json!({ "state": "disabled" }));
-    assert_eq!(last.status, 409, "the last owner stays: {}", last.text());
+    for two in [
+        json!({ "role": "owner", "state": "active" }),
+        json!({ "role": "owner", "password": "short" }),
+        json!({ "state": "active", "password": "short" }),
+    ] {
+        let half = browser.write("PATCH", path, &two);
+        assert_eq!(half.status, 400, "{}", half.text());
+        let all = browser.get("/api/operators").json();
+        let eve = all["items"].as_array().unwrap().iter().find(|one| one["operator"] == "eve@example.com");
+        let eve = eve.unwrap();
+        assert_eq!(
+            (&eve["role"], &eve["state"]),
+            (&json!("viewer"), &json!("disabled")),
+            "nothing of it is done"
+        );
+    }
+    let long = json!({ "operator": "bob@example.com", "role": "viewer", "password": "x".repeat(1_025) });
+    assert_eq!(browser.write("POST", "/api/operators", &long).status, 422, "it could never log in");
     assert_eq!(send(gateway.console(), &Request::new("GET", "/api/operators")).status, 401);
+}
+
+#[test]
+fn a_condition_holds_at_the_write_or_the_write_is_refused() {
+    let (gateway, mut browser) = with_ada();
+    let agent = json!({ "agent": "robot", "role": "user" });
+    let seen_agent = browser.write("POST", "/api/agents", &agent).header("etag").unwrap().to_owned();
+    let service = json!({
+        "name": "billing", "kind": "http", "url": "https://api.example.com",
+        "credentials": [{ "name": "key", "kind": "bearer" }]
+    });
+    let made = browser.write("POST", "/api/services", &service);
+    let seen = made.header("etag").unwrap().to_owned();
+    let csrf = browser.csrf.clone().unwrap();
+    let mut ask = |method: &str, path: &str, condition: (&str, &str), body: Value| {
+        let request = Request::new(method, path)
+            .header("Content-Type", "application/json")
+            .header("X-CSRF-Token", &csrf)
+            .header(condition.0, condition.1)
+            .body(body.to_string());
+        browser.send(request)
+    };
+    let values = |value: &str| json!({ "key": value });
+    let credentials = "/api/services/billing/credentials";
+    let first = ask("PUT", credentials, ("If-Match", &seen), values("sk_first_secret"));
+    assert_eq!(first.status, 200, "{}", first.text());
+    let now = first.header("etag").unwrap().to_owned();
+    assert_ne!(now, seen, "another value is another service");
+    let late = ask("PUT", credentials, ("If-Match", &seen), values("sk_second_secret"));
+    assert_eq!(late.status, 412, "{}", late.text());
+    assert_eq!(ask("PUT", credentials, ("If-Match", ""), values("sk_second_secret")).status, 400);
+    let documented = json!({ "text": "# Billing" });
+    let documentation = "/api/services/billing/documentation";
+    assert_eq!(ask("PUT", documentation, ("If-Match", &seen), documented.clone()).status, 412);
+    assert_eq!(ask("DELETE", "/api/services/billing", ("If-Match", &seen), json!({})).status, 412);
+    assert_eq!(ask("PUT", documentation, ("If-Match", &now), documented).status, 200);
+
+    let disabled = json!({ "state": "disabled" });
+    let robot = "/api/agents/robot";
+    assert_eq!(ask("PATCH", robot, ("If-Match", &seen_agent), disabled.clone()).status, 200);
+    assert_eq!(ask("PATCH", robot, ("If-Match", &seen_agent), json!({ "state": "active" })).status, 412);
+    assert_eq!(ask("DELETE", robot, ("If-Match", &seen_agent), json!({})).status, 412);
+    let both = json!({ "role": "admin", "state": "active" });
+    assert_eq!(ask("PATCH", robot, ("If-Match", "*"), both).status, 400, "one event each");
+
+    // What nobody looks at is not passed over.
+    let kill = json!({ "on": true, "reason": "a test" });
+    for (method, path, condition, body) in [
+        ("PUT", "/api/kill", "If-Match", kill),
+        ("PATCH", "/api/operators/ada%40example.com", "If-Match", json!({ "role": "viewer" })),
+        ("POST", "/api/agents", "If-Match", json!({ "agent": "other" })),
+        ("PUT", "/api/services/billing", "If-None-Match", service.clone()),
+    ] {
+        let refused = ask(method, path, (condition, "*"), body);
+        assert_eq!(refused.status, 400, "{method} {path}: {}", refused.text());
+        assert!(refused.text().contains(condition), "{}", refused.text());
+    }
+    assert_eq!(ask("DELETE", "/api/services/billing", ("If-Match", "*"), json!({})).status, 204);
+    assert_eq!(browser.get("/api/kill").json()["on"], false);
+    let shown = browser.get(robot).json();
+    assert_eq!((&shown["role"], &shown["state"]), (&json!("user"), &json!("disabled")), "{shown}");
+    drop(gateway);
+}
+
+#[test]
+fn a_trust_anchor_that_cannot_be_read_is_not_taken() {
+    let (gateway, mut browser) = with_ada();
+    for inside in ["not base64 at all!", "bm90IGEgY2VydGlmaWNhdGU=", ""] {
+        let pem = format!("-----BEGIN CERTIFICATE-----\n{inside}\n-----END CERTIFICATE-----\n");
+        let service = json!({ "name": "own", "kind": "http", "url": "https://api.example.com", "ca": pem });
+        let reply = browser.write("POST", "/api/services", &service);
+        assert_eq!(reply.status, 400, "{inside}: {}", reply.text());
+    }
+    assert_eq!(browser.get("/api/services").json()["items"], json!([]));
+    drop(gateway);
+}
+
+#[test]
+fn names_are_taken_by_the_word_that_the_login_and_services_use_too() {
+    let (gateway, mut browser) = with_ada();
+    let bob = json!({ "email": "bob@example.com", "role": "viewer", "password": "copper-otter-violet-37" });
+    let made = browser.write("POST", "/api/operators", &bob);
+    assert_eq!((made.status, &made.json()["operator"]), (201, &json!("bob@example.com")), "{}", made.text());
+    let made = browser.write("POST", "/api/agents", &json!({ "name": "crane" }));
+    assert_eq!((made.status, &made.json()["agent"]), (201, &json!("crane")), "{}", made.text());
+    let both = browser.write("POST", "/api/agents", &json!({ "name": "a", "agent": "b" }));
+    assert_eq!(both.status, 400, "{}", both.text());
+    drop(gateway);
 }

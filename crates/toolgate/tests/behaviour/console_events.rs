@@ -58,6 +58,46 @@ fn calls_and_held_calls_are_told_and_who_comes_back_is_told_the_rest() {
 }
 
 #[test]
+fn who_may_listen_no_more_is_told_nothing_of_it() {
+    let stage = HeldStage::new(SHORT);
+    let [gus, eve, ivy] = ["gus", "eve", "ivy"].map(|name| stage.gateway.operator(name, "viewer"));
+    let listen = || Request::listen("/api/events");
+    let begun = |request: &Request| {
+        let mut stream = open(stage.gateway.console(), request);
+        next(&mut stream, "health");
+        stream
+    };
+    let ends = |mut stream: Answer, why: &str| {
+        let call = stage.send("GET", "/http/api/v1/x").call_id().to_owned();
+        // What was told before may still come, then the end.
+        for _ in 0..100 {
+            let Some(event) = stream.event() else { return };
+            assert!(!event.contains(&call), "{why}: {event}");
+        }
+        panic!("{why}: it goes on");
+    };
+
+    let token = stage.gateway.operator_token(&gus);
+    let stream = begun(&listen().key(&token));
+    let revoked = stage.gateway.run(&["operators", "revoke-token", &token]);
+    assert_eq!(revoked.code, 0, "{}", revoked.stderr);
+    ends(stream, "a revoked token");
+
+    let token = stage.gateway.operator_token(&eve);
+    let stream = begun(&listen().key(&token));
+    assert_eq!(stage.gateway.run(&["operators", "disable", &eve]).code, 0);
+    ends(stream, "a token of somebody who was disabled");
+
+    // Whoever brings a refresh token for the second time ends the login, and no operator did that.
+    let mut browser = Browser::of(&stage.gateway, &ivy);
+    let mut thief = browser.elsewhere(stage.gateway.console());
+    let stream = begun(&browser.dressed(listen()));
+    assert_eq!(browser.write("POST", "/api/refresh", &serde_json::json!({})).status, 200);
+    assert_eq!(thief.write("POST", "/api/refresh", &serde_json::json!({})).status, 401);
+    ends(stream, "a stolen login");
+}
+
+#[test]
 fn a_stream_ends_with_its_gateway() {
     let home = Home::new(POLICY);
     let token = home.operator_token(&home.operator("ada", "owner"));

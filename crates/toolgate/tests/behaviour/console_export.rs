@@ -57,6 +57,25 @@ fn an_export_takes_every_filter_of_the_page() {
     assert!(exported("decision=changed").lines().all(|line| line.contains("\"kind\":\"operator\"")));
     assert_eq!(exported("format=csv&decision=held").lines().count(), 2, "with its head");
 
+    // The list of events has the same filter: what the export writes, the newest first, page by page.
+    for filter in
+        ["decision=denied", "decision=refused", "decision=executed-approved", "text=NeEdLe", "agent=laptop"]
+    {
+        let export = browser.get(&format!("/api/audit/export?{filter}")).text();
+        let events: Vec<Value> = export.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        let (mut listed, mut cursor) = (Vec::new(), String::new());
+        for _ in 0..20 {
+            let page = browser.get(&format!("/api/audit?{filter}&limit=2{cursor}")).json();
+            listed.extend(page["items"].as_array().unwrap().clone());
+            match page["next"].as_str() {
+                Some(next) => cursor = format!("&cursor={next}"),
+                None => break,
+            }
+        }
+        listed.reverse();
+        assert!(!events.is_empty() && listed == events, "{filter}: {listed:?}");
+    }
+
     // The page's own links lead to the same.
     let page = browser.get("/calls?decision=denied&q=refunds&time=all").text();
     let link = page.split("href=\"").find(|rest| rest.starts_with("/api/audit/export?format=jsonl")).unwrap();

@@ -95,6 +95,11 @@ fn guessing_at_one_address_waits() {
         assert!(reply.status == 429 || begun.elapsed() > SLOW, "the right one waits too: {}", reply.text());
         if reply.status == 429 {
             assert!(reply.header("retry-after").unwrap().parse::<u64>().unwrap() <= 10);
+            until("the trail to have it", || {
+                gateway.events().iter().any(|event| {
+                    (&event["action"], &event["status"]) == (&json!("POST /api/login"), &json!(429))
+                })
+            });
         }
     }
 }
@@ -188,6 +193,13 @@ fn a_login_ends_unused_by_a_logout_by_an_owner_and_with_its_operator() {
     let owners = all["items"].as_array().unwrap().iter().find(|session| session["operator"] == ada).unwrap();
     let owners = format!("/api/sessions/{}", owners["id"].as_str().unwrap());
     assert_eq!(viewer.write("DELETE", &owners, &json!({})).status, 404, "somebody else's");
+    until("the trail to have who tried", || {
+        gateway.events().iter().any(|event| {
+            event["action"] == "DELETE /api/sessions/{id}"
+                && event["operator"] == json!(eve)
+                && event["status"] == 404
+        })
+    });
     assert_eq!(owner.write("DELETE", &format!("/api/sessions/{own}"), &json!({})).status, 204);
     assert_eq!(viewer.get("/api/me").status, 401);
 
@@ -231,7 +243,10 @@ fn behind_tls_cookies_are_bound_to_this_host() {
     for cookie in reply.all("set-cookie") {
         assert!(cookie.starts_with("__Host-toolgate-") && cookie.ends_with("; Secure"), "{cookie}");
     }
-    assert_eq!(browser.get("/api/me").status, 200);
+    let me = browser.get("/api/me");
+    assert_eq!((me.status, me.header("strict-transport-security")), (200, Some("max-age=31536000")));
+    let health = send(gateway.console(), &Request::new("GET", "/healthz"));
+    assert!(health.header("strict-transport-security").is_some());
     // A cookie of the plain name may have been set by a page of another port.
     let planted = browser.cookies.iter().map(|(name, value)| (name.replace("__Host-", ""), value.clone()));
     browser.cookies = planted.collect();

@@ -25,10 +25,16 @@ fn another_role_holds_at_once_and_the_last_owner_keeps_theirs() {
     let lowered = other.write("PATCH", "/api/operators/ada%40example.com", &json!({ "role": "viewer" }));
     assert_eq!(lowered.status, 200, "{}", lowered.text());
     assert_eq!(owner.write("PATCH", patch, &json!({ "role": "viewer" })).status, 403, "she is no owner now");
-    let last = other.write("PATCH", patch, &json!({ "role": "approver" }));
-    assert_eq!(last.status, 409, "{}", last.text());
-    assert!(last.text().contains("last active owner"), "{}", last.text());
+    for change in [json!({ "role": "approver" }), json!({ "state": "disabled" })] {
+        let own = other.write("PATCH", patch, &change);
+        assert_eq!(own.status, 409, "{}", own.text());
+        assert!(own.text().contains("is you"), "{}", own.text());
+    }
     assert_eq!(other.write("PATCH", patch, &json!({ "role": "queen" })).status, 400);
+    let own = other.write("PATCH", patch, &json!({ "password": "another horse battery" }));
+    assert_eq!(own.status, 409, "{}", own.text());
+    assert!(own.text().contains("POST /api/me/password"), "{}", own.text());
+    assert_eq!(other.get("/api/me").status, 200, "nothing was changed");
     let nobody = other.write("PATCH", "/api/operators/x%40example.com", &json!({ "role": "viewer" }));
     assert_eq!(nobody.status, 404);
     let events = gateway.events();
@@ -102,4 +108,64 @@ fn guessing_a_password_at_the_desk_is_as_slow_as_at_the_door() {
     let mut guess = |word: &str| browser.write("POST", &at, &json!({ "password": word })).status;
     assert!((0..3).all(|_| guess("not the password") == 401));
     assert_eq!(guess(PASSWORD), 429, "after three wrong ones even the right one waits");
+}
+
+#[test]
+fn people_change_their_own_password_and_owners_set_another() {
+    const NEW: &str = "violet otter copper 73";
+    let home = Home::new(POLICY);
+    let (ada, eve) = (home.operator("ada", "owner"), home.operator("eve", "viewer"));
+    let gateway = home.serve();
+    let (mut here, mut there) = (Browser::of(&gateway, &eve), Browser::of(&gateway, &eve));
+    let token = gateway.operator_token(&eve);
+    let change = |browser: &mut Browser, old: &str, new: &str| {
+        browser.write("POST", "/api/me/password", &json!({ "old": old, "new": new }))
+    };
+    assert_eq!(change(&mut here, "not the password", NEW).status, 401);
+    assert_eq!(change(&mut here, PASSWORD, "short").status, 422);
+    assert_eq!(there.get("/api/me").status, 200, "nothing was changed");
+    let changed = change(&mut here, PASSWORD, NEW);
+    assert_eq!((changed.status, &changed.json()["operator"]), (200, &json!(eve)), "{}", changed.text());
+    assert_eq!(here.get("/api/me").status, 200, "who asked is logged in anew");
+    assert_eq!(there.get("/api/me").status, 401);
+    let with_token = send(gateway.console(), &Request::new("GET", "/api/me").key(&token));
+    assert_eq!(with_token.status, 401, "whoever knew the old password may have made it");
+    let log_in = |password: &str| Browser::new(&gateway).log_in(&eve, password).status;
+    assert_eq!((log_in(PASSWORD), log_in(NEW)), (401, 200));
+
+    // The same with forms.
+    let form = |browser: &mut Browser, path: &str, fields: &[(&str, &str)]| {
+        let page = browser.get("/settings").text();
+        let csrf = page.split("name=\"csrf\" value=\"").nth(1).unwrap().split('"').next().unwrap().to_owned();
+        let escaped = |text: &str| text.bytes().map(|byte| format!("%{byte:02x}")).collect::<String>();
+        let pairs = fields.iter().copied().chain([("csrf", csrf.as_str())]);
+        let body: Vec<_> = pairs.map(|(name, value)| format!("{name}={}", escaped(value))).collect();
+        let request = Request::new("POST", path)
+            .header("Content-Type", "application/x-www-form-urlencoded")
+            .body(body.join("&"));
+        browser.send(request)
+    };
+    let own = "/settings/password";
+    let typo = form(&mut here, own, &[("old", NEW), ("new", PASSWORD), ("again", NEW)]);
+    assert_eq!(typo.status, 400, "{}", typo.text());
+    let wrong = form(&mut here, own, &[("old", "no"), ("new", PASSWORD), ("again", PASSWORD)]);
+    assert!(wrong.status == 403 && wrong.text().contains("This is not your password"), "{}", wrong.text());
+    let done = form(&mut here, own, &[("old", NEW), ("new", PASSWORD), ("again", PASSWORD)]);
+    assert_eq!(done.header("location"), Some("/settings?done=password#password"), "{}", done.text());
+    assert_eq!(here.get("/settings").status, 200);
+
+    let mut owner = Browser::of(&gateway, &ada);
+    let reset = "/settings/operators/password";
+    assert_eq!(form(&mut here, reset, &[("email", &ada), ("password", NEW)]).status, 403, "a viewer");
+    assert_eq!(form(&mut owner, reset, &[("email", &ada), ("password", NEW)]).status, 409, "oneself");
+    assert_eq!(form(&mut owner, reset, &[("email", &eve), ("password", "short")]).status, 422);
+    let done = form(&mut owner, reset, &[("email", &eve), ("password", NEW)]);
+    assert_eq!(done.header("location"), Some("/settings?done=reset#operators"), "{}", done.text());
+    assert_eq!(here.get("/api/me").status, 401);
+    let log_in = |password: &str| Browser::new(&gateway).log_in(&eve, password).status;
+    assert_eq!((log_in(PASSWORD), log_in(NEW)), (401, 200));
+    let events = gateway.events();
+    let said: Vec<_> = events.iter().filter_map(|event| event["action"].as_str()).collect();
+    assert!(said.contains(&"operators.password") && said.contains(&"operators.reset"), "{said:?}");
+    assert!(!events.iter().any(|event| event.to_string().contains(NEW)));
 }

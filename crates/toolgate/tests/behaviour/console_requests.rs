@@ -183,8 +183,14 @@ fn every_answer_tells_browsers_what_a_page_may_do() {
         vec![browser.get("/api/me"), browser.get("/api/nothing"), browser.get("/api/agents/nobody")];
     answers.push(send(gateway.console(), &Request::new("GET", "/api/me")));
     answers.push(send(gateway.console(), &Request::new("DELETE", "/api/login")));
+    // What comes to no route says so too.
+    answers.push(send(gateway.console(), &Request::new("GET", "/").header("Host", "evil.test")));
+    answers.push(send(gateway.console(), &Request::new("GET", "/").header("Upgrade", "websocket")));
+    answers.push(send(gateway.console(), &Request::new("TRACE", "/api/me")));
+    answers.push(send(gateway.console(), &Request::new("GET", "/healthz")));
+    answers.push(send(gateway.console(), &Request::new("GET", "/readyz")));
     let statuses: Vec<u16> = answers.iter().map(|answer| answer.status).collect();
-    assert_eq!(statuses, [200, 404, 404, 401, 405]);
+    assert_eq!(statuses, [200, 404, 404, 401, 405, 403, 400, 405, 200, 200]);
     for answer in &answers {
         let policy = answer.header("content-security-policy").unwrap();
         for part in [
@@ -200,7 +206,59 @@ fn every_answer_tells_browsers_what_a_page_may_do() {
         assert_eq!(answer.header("x-content-type-options"), Some("nosniff"));
         assert_eq!(answer.header("referrer-policy"), Some("same-origin"));
         assert_eq!(answer.header("cache-control"), Some("no-store"));
+        assert_eq!(answer.header("strict-transport-security"), None, "it is not reached by TLS");
     }
     assert_eq!(answers[3].header("www-authenticate"), Some("Bearer realm=\"toolgate\""));
     assert_eq!(answers[4].header("allow"), Some("POST"));
+    assert_eq!(
+        answers[5].header("content-type"),
+        Some("text/html; charset=utf-8"),
+        "a browser is told in a page"
+    );
+    assert_eq!(answers[7].header("allow"), Some("GET"));
+}
+
+#[test]
+fn a_head_that_is_refused_at_the_console_is_no_call_of_an_agent() {
+    let (gateway, ada) = with_ada();
+    let mut browser = Browser::of(&gateway, &ada);
+    let strange = [
+        Request::new("GET", "/").header("Host", "evil.test"),
+        Request::new("GET", "/api/me").header("Host", "evil.test"),
+        Request::new("GET", "/api/me").header("Upgrade", "websocket"),
+    ];
+    for request in &strange {
+        let reply = send(gateway.console(), request);
+        assert!(reply.header("x-call-id").is_none(), "{}", reply.text());
+        assert!(!reply.text().contains("Nothing was sent"), "{}", reply.text());
+    }
+    let refused =
+        || gateway.events().into_iter().filter(|event| event["kind"] == "refusal").collect::<Vec<_>>();
+    until("the trail to have all of them", || refused().len() >= strange.len());
+    assert!(refused().iter().all(|event| event["method"] == "console"), "{:?}", refused());
+    let overview = browser.get("/api/overview").json();
+    assert_eq!(overview["calls"]["refused"], json!(0), "{overview}");
+}
+
+#[test]
+fn a_condition_that_nobody_looks_at_is_refused() {
+    let (gateway, ada) = with_ada();
+    let token = gateway.operator_token(&ada);
+    let turn = |tag: Option<&str>| {
+        let request = Request::new("PUT", "/api/kill").header("Content-Type", "application/json");
+        let request = request.key(&token).body(turn_kill_on().to_string());
+        let reply = send(
+            gateway.console(),
+            &match tag {
+                Some(tag) => request.header("If-Match", tag),
+                None => request,
+            },
+        );
+        (reply.status, reply.text())
+    };
+    let (status, said) = turn(Some("\"seen\""));
+    assert!(status == 400 && said.contains("If-Match"), "{status} {said}");
+    let state = send(gateway.console(), &Request::new("GET", "/api/kill").key(&token)).json();
+    assert_eq!(state["on"], false);
+    assert_eq!(turn(None).0, 200);
 }

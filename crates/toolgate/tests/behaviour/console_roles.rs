@@ -90,7 +90,6 @@ fn every_route_is_for_its_role_and_above_and_for_nobody_else() {
             "POST /api/refresh",
             "POST /api/logout",
             "POST /api/welcome",
-            "GET /metrics",
             "GET /api/openapi.json"
         ]
     );

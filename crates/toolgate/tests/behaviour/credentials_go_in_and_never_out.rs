@@ -131,7 +131,7 @@ fn what_cannot_be_set_is_told_before_a_value_is_read() {
         (
             &["x", "--kind", "header"],
             1,
-            "error: a credential of kind `header` needs `header` (--kind); add it: the header's name",
+            "error: a credential of kind `header` needs `header` (--header); add it: the header's name",
         ),
         (
             &["x", "--kind", "header", "--header", "Host"],

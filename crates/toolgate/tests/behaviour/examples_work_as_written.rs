@@ -165,7 +165,7 @@ fn the_readmes_walk_in_front_of_an_http_api_leads_to_the_api() {
     };
     assert!(serve.starts_with("toolgate serve "), "{serve}");
     let api = Upstream::start(|_| json("[]"));
-    let home = Home::new(&format!("version: 1\n{policy}\n"));
+    let home = Home::on_file(&format!("version: 1\n{policy}\n"));
     let here = home.path().join("examples/http-api");
     std::fs::create_dir_all(&here).unwrap();
     std::fs::write(here.join("services.yaml"), services("http-api", &api)).unwrap();

@@ -2,6 +2,7 @@
 //! It must never know how the binary does what it promises.
 
 mod agent;
+pub mod all;
 mod api;
 mod child;
 mod console;
@@ -13,8 +14,10 @@ mod held;
 mod home;
 mod http;
 mod issuer;
+pub mod keyed;
 mod lock;
 mod modern;
+pub mod pages;
 mod upstream;
 
 use std::time::Duration;
@@ -26,9 +29,9 @@ pub use console::{Browser, PASSWORD};
 pub use counted::{COUNTED_POLICY, Counted, CountedStage, Does, Way};
 pub use database::Database;
 pub use desk::{Desk, is_busy, now};
-pub use gateway::Gateway;
+pub use gateway::{Gateway, Twin};
 pub use held::{HELD_POLICY, HeldStage, LONG, SHORT, approval, paged};
-pub use home::{Home, Ran};
+pub use home::{Home, Ran, older_program, program};
 pub use http::{Answer, Reply, Request, attempt, open, send, send_bytes};
 pub use issuer::Issuer;
 pub use lock::Lock;

@@ -314,6 +314,8 @@ fn the_door_takes_its_methods_and_wants_a_key() {
         ("HEAD", path.clone(), "GET, DELETE"),
         ("POST", path.clone(), "GET, DELETE"),
         ("DELETE", format!("{path}/result"), "GET"),
+        ("GET", "/proxy".to_owned(), "POST"),
+        ("POST", "/healthz".to_owned(), "GET, HEAD"),
     ] {
         let answer = stage.gateway.open(&stage.request(method, &path));
         assert_eq!((answer.status, answer.header("allow")), (405, Some(allow)), "{method} {path}");

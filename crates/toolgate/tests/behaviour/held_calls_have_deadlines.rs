@@ -7,7 +7,7 @@ use domain::approval::{Approval, Status};
 use jiff::Timestamp;
 use nix::sys::signal::Signal;
 
-use crate::{harness::*, what_was_approved_is_what_is_sent::edit};
+use crate::harness::*;
 
 /// Several looks of a dispatcher. That a test waits longer cannot make it fail.
 const SEVERAL_LOOKS: Duration = Duration::from_millis(1_200);
@@ -146,10 +146,8 @@ fn an_agent_may_have_so_many_calls_waiting() {
 fn sent_at(stage: &CountedStage, held: &Approval, days: i64) {
     let microseconds = days * 24 * 3_600 * 1_000_000;
     let id = held.held.id;
-    edit(
-        &stage.gateway,
-        &[format!("UPDATE approvals SET claimed_at = claimed_at + {microseconds} WHERE id = '{id}'")],
-    );
+    let later = format!("UPDATE approvals SET claimed_at = claimed_at + {microseconds} WHERE id = '{id}'");
+    stage.gateway.edit(&[later]);
 }
 
 #[test]

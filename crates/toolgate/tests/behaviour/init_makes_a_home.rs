@@ -69,6 +69,7 @@ fn a_short_password_makes_no_operator() {
     let terminal = Terminal::new();
     let init = ["init", "--email", "ada@example.com", "--password-stdin"];
     terminal.run_with(&init, "too short\n").fails(1, "error: the password has 9 characters; use 12 or more");
+    assert!(!terminal.home().join("toolgate.yaml").exists(), "nothing is made before it is known for whom");
     let later = terminal.run_with(&init, "correct horse battery").ok().stdout;
     assert!(later.contains("✓ operator        ada@example.com (owner)"), "{later}");
 }
@@ -84,7 +85,8 @@ fn a_password_is_never_an_argument_and_needs_no_terminal_to_fail_clearly() {
     assert_eq!(made.stdout, "✓ operator  ada@example.com (owner)\n");
     terminal
         .run_with(&create, "correct horse battery\n")
-        .fails(1, "error: there is an operator `ada@example.com` already; nothing was changed");
+        .fails(1, "error: there is an operator `ada@example.com` already, and nothing was changed; for another password: \
+                toolgate operators reset ada@example.com");
 }
 
 #[test]

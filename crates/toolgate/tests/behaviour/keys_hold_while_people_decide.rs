@@ -57,7 +57,11 @@ fn a_key_whose_gateway_died_passes_nothing_more_unless_people_say_that_nothing_h
         assert_eq!((told.status, &told.json()["title"]), (409, &"Answer lost".into()), "{}", told.text());
     }
     latch.release();
-    assert_spent(&stage, 6000);
+    // Its end was told once; whoever repeats it under its key hears what people have found.
+    let told = stage.gateway.send(&keyed(&stage, 6000));
+    assert_eq!((told.status, &told.json()["title"]), (409, &"Answer lost".into()), "{}", told.text());
+    assert!(told.text().contains("An operator has found that it happened."), "{}", told.text());
+    assert_eq!(stage.pending(), [] as [String; 0]);
     assert_eq!(stage.api.count(), 2);
 }
 

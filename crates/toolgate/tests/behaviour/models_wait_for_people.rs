@@ -101,7 +101,10 @@ fn the_tool_tells_every_end_apart() {
         assert_eq!(wait_for(&web, 1, nobodys).code(), 404, "{nobodys}");
     }
     for arguments in ["{}", r#"{"approval":7}"#] {
-        assert_eq!(web.call("toolgate_wait", arguments).code(), 404, "{arguments}");
+        let told = web.call("toolgate_wait", arguments);
+        assert_eq!(told.code(), 404, "{arguments}");
+        let next = "toolgate_wait was called without an approval id. Call toolgate_wait with {\"approval\":\"ap_…\"}";
+        assert!(told.message().contains(next), "{}", told.message());
     }
     let outside = stage.other_key("outsider", "user", "api");
     assert_eq!(wait_for(&stage.gateway.agent(&outside, "web"), 1, &denied).code(), 403);

@@ -64,7 +64,7 @@ fn json_has_the_promised_members_and_a_token_lives_thirty_days() {
     assert!((0..=1).contains(&short), "30 days, from the whole second: {made}");
     terminal
         .run(&["operators", "token", ADA, "--expires", "366d"])
-        .fails(2, "error: a token lives 365d at most (--expires); see toolgate operators token --help");
+        .fails(2, "error: a token lives 365d at most (--expires); write it like 30d or 12h; see toolgate operators token --help");
 }
 
 #[test]

@@ -47,15 +47,6 @@ fn assert_stopped(reply: &Reply) {
     assert_eq!(reply.json()["error"]["data"]["type"], "urn:toolgate:stopped");
 }
 
-/// An upstream whose GET and whose tool `read_all` are streams that go on until the latch is released.
-fn endless(latch: &Arc<Latch>) -> Upstream {
-    let held = Arc::clone(latch);
-    Upstream::start(move |hit| match hit.json()["params"]["name"].as_str() {
-        _ if hit.method == "POST" && !String::from_utf8_lossy(&hit.body).contains("read_all") => mcp(hit),
-        _ => vec![stream_head(), say("data: {\"open\":1}\n\n"), Step::Wait(Arc::clone(&held)), Step::HangUp],
-    })
-}
-
 #[test]
 fn mcp_calls_lists_and_housekeeping_reach_nobody() {
     let stage = Stage::new();
@@ -128,7 +119,7 @@ fn strangers_are_told_what_they_are_always_told() {
 #[test]
 fn open_streams_end() {
     let latch = Latch::new();
-    let stage = Stage::behind(Home::new(POLICY).set("audit.record=everything"), endless(&latch));
+    let stage = Stage::behind(Home::new(POLICY).set("audit.record=everything"), Upstream::endless(&latch));
     let child = stage.at_child();
     let mut streams = [
         stage.gateway.open(&stage.at_web().listen()),

@@ -167,7 +167,8 @@ fn a_new_root_key_that_was_committed_and_not_put_in_its_place_is_found() {
     std::fs::write(&file, &old).unwrap();
     let ran = home.try_serve();
     assert_eq!(ran.code, 1);
-    assert!(ran.stderr.starts_with("error: the vault key is not the one"), "{}", ran.stderr);
+    assert!(ran.stderr.starts_with("error: the vault does not open ("), "{}", ran.stderr);
+    assert!(ran.stderr.ends_with(" the right copy\n"), "{}", ran.stderr);
 }
 
 #[test]
@@ -222,6 +223,122 @@ fn a_running_gateway_goes_on_through_rotation_and_a_new_root_key() {
         .map(str::to_owned)
         .collect();
     assert_eq!(actions, ["vault.rotate", "vault.rotate", "vault.rekey", "vault.rotate", "vault.rotate"]);
+}
+
+/// What is said where the key is still the one of before.
+const OLD_KEY: &str = "if `vault rekey` ran at another gateway, bring its new key here";
+
+/// Takes the key to where `rekey` says: over the other gateway's file.
+fn bring_key(from: &Home, to: &Home) {
+    std::fs::copy(from.path().join("vault.key"), to.path().join("vault.key")).unwrap();
+}
+
+/// Two gateways with a home each, and a request that goes with the credential.
+fn two_gateways() -> (ApiStage, Gateway, Request) {
+    let stage = ApiStage::new();
+    let other = stage.gateway.beside().serve();
+    let request = stage.request("GET", "/http/api/v1/charges");
+    assert_eq!((stage.gateway.send(&request).status, other.send(&request).status), (200, 200));
+    (stage, other, request)
+}
+
+#[test]
+#[ignore = "SKIPPED: several gateways need Postgres (TOOLGATE_POSTGRES is not set; cargo xtask test sets it)"]
+fn a_new_root_key_is_brought_to_each_gateway_while_all_go_on() {
+    let (stage, mut other, request) = two_gateways();
+    let told = stage.gateway.ok(&["vault", "rekey"]).stdout;
+    let place = |step: &str| told.find(step).unwrap_or_else(|| panic!("{step}: {told}"));
+    assert!(place("1. at each of them, copy") < place("2. ask it:"), "{told}");
+    assert!(place("2. ask it:") < place("3. only when all have it, forget the old key"), "{told}");
+
+    // Before it is brought: both go on, with what is made or set at either.
+    stage.gateway.credential("api", "secret_key", "the-second-value");
+    until("the new value to be used at both", || {
+        let both = [&stage.gateway, &other].map(|gateway| gateway.send(&request).status);
+        assert_eq!(both, [200, 200]);
+        let last = stage.api.hits().into_iter().rev().take(2);
+        last.map(|hit| hit.header("authorization").map(str::to_owned))
+            .all(|value| value.as_deref() == Some("Bearer the-second-value"))
+    });
+    let key = stage.gateway.key("phone", "user", "api");
+    let there = Request::new("GET", "/http/api/v1/charges").key(&key);
+    until("the new key to be known", || other.send(&there).status == 200);
+
+    // Commands there say what is missing, and change nothing.
+    let before = std::fs::read(other.path().join("vault.key")).unwrap();
+    let doctor = other.run(&["doctor"]);
+    assert!(doctor.code == 1 && doctor.stdout.contains(OLD_KEY), "{}{}", doctor.stdout, doctor.stderr);
+    for command in [&["vault", "rotate"][..], &["vault", "rekey"], &["keys", "create", "late"]] {
+        let ran = other.run(command);
+        assert!(ran.code == 1 && ran.stderr.contains(OLD_KEY), "{command:?}: {}", ran.stderr);
+    }
+    let start = other.try_serve();
+    assert!(start.code == 1 && start.stderr.contains(OLD_KEY), "{}", start.stderr);
+    assert_eq!(std::fs::read(other.path().join("vault.key")).unwrap(), before);
+    assert!(!other.path().join("vault.key.next").exists());
+    assert_eq!(status(&stage.gateway)["state"], "open");
+
+    bring_key(&stage.gateway, &other);
+    assert_eq!(status(&other)["state"], "open");
+    let doctor: Value = serde_json::from_str(&other.run(&["doctor", "--json"]).stdout).unwrap();
+    assert_eq!(doctor["vault"], true, "{doctor}");
+    // From now on any of them may do anything.
+    other.ok(&["vault", "rotate"]);
+    stage.gateway.credential("api", "secret_key", "the-third-value");
+    until("the new value to be used there", || {
+        assert_eq!(other.send(&request).status, 200);
+        stage.api.hits().last().and_then(|hit| hit.header("authorization").map(str::to_owned)).as_deref()
+            == Some("Bearer the-third-value")
+    });
+    other.stop();
+    other.restart();
+    assert_eq!((stage.gateway.send(&request).status, other.send(&request).status), (200, 200));
+    for gateway in [&stage.gateway, &other] {
+        assert!(!gateway.said().contains("another root key"), "{}", gateway.said());
+    }
+}
+
+#[test]
+#[ignore = "SKIPPED: several gateways need Postgres (TOOLGATE_POSTGRES is not set; cargo xtask test sets it)"]
+fn a_new_root_key_that_is_brought_too_late_is_taken_without_a_restart() {
+    let (stage, other, request) = two_gateways();
+    for command in ["rekey", "rotate"] {
+        stage.gateway.ok(&["vault", command]);
+    }
+    stage.gateway.credential("api", "secret_key", "sealed-under-the-new-term");
+    until("the other gateway to miss the key", || {
+        let reply = other.send(&request);
+        assert!(matches!(reply.status, 200 | 502), "{}", reply.text());
+        reply.status == 502 && reply.json()["type"] == "urn:toolgate:credential-failed"
+    });
+    assert!(other.said().contains("under another root key"), "{}", other.said());
+    assert_eq!(stage.gateway.send(&request).status, 200);
+    bring_key(&stage.gateway, &other);
+    until("the other gateway to go on", || other.send(&request).status == 200);
+}
+
+#[test]
+#[ignore = "SKIPPED: several gateways need Postgres (TOOLGATE_POSTGRES is not set; cargo xtask test sets it)"]
+fn of_two_gateways_that_make_a_new_root_key_at_once_one_has_it() {
+    let (stage, other, request) = two_gateways();
+    let homes: [&Home; 2] = [&stage.gateway, &other];
+    let mut processes = homes.map(|home| home.spawn(&["vault", "rekey"]));
+    let ended = processes
+        .each_mut()
+        .map(|process| eventually("the command to end", || process.try_wait().unwrap()).success());
+    let open = homes.map(|home| home.run(&["vault", "status"]).code == 0);
+    assert_eq!(open, ended, "whoever was told that it is done has the key that opens");
+    let (winner, loser) = match open {
+        [true, false] => (homes[0], homes[1]),
+        [false, true] => (homes[1], homes[0]),
+        both => panic!("{both:?}: one, and one alone"),
+    };
+    assert!(!winner.path().join("vault.key.next").exists());
+    assert!(!loser.path().join("vault.key.next").exists(), "a key that opens nothing is not kept");
+    bring_key(winner, loser);
+    assert_eq!(status(loser)["state"], "open");
+    loser.ok(&["vault", "rotate"]);
+    assert_eq!((stage.gateway.send(&request).status, other.send(&request).status), (200, 200));
 }
 
 #[test]

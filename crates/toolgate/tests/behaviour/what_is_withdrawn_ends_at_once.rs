@@ -1,27 +1,16 @@
 //! A right that is withdrawn ends within a second, open streams included: the key, the agent, the scope, the service.
 
-use std::{sync::Arc, time::Duration};
+use std::{io::Read as _, net::TcpListener, time::Duration};
 
 use crate::harness::*;
 
 /// Longer than any snapshot may be used without being confirmed. That a test waits longer cannot make it fail.
 const A_SECOND: Duration = Duration::from_millis(1_000);
 
-/// An upstream with a stream that goes on until the latch is released.
-fn endless(latch: &Arc<Latch>) -> Upstream {
-    let held = Arc::clone(latch);
-    Upstream::start(move |hit| match hit.method.as_str() {
-        "GET" => {
-            vec![stream_head(), say("data: {\"open\":1}\n\n"), Step::Wait(Arc::clone(&held)), Step::HangUp]
-        }
-        _ => mcp(hit),
-    })
-}
-
 /// Withdraws something while streams are open, and checks that streams and calls end.
 fn withdrawn_by(arguments: impl Fn(&Stage) -> Vec<String>) {
     let latch = Latch::new();
-    let stage = Stage::behind(Home::new(POLICY), endless(&latch));
+    let stage = Stage::behind(Home::new(POLICY), Upstream::endless(&latch));
     let child = stage.at_child();
     let agents = [stage.at_web(), child.clone()];
     let mut at_web = stage.gateway.open(&stage.at_web().listen());
@@ -96,7 +85,7 @@ fn a_removed_service_stops_within_a_second_and_its_children_end() {
 #[test]
 fn a_stream_is_cut_when_its_key_expires() {
     let latch = Latch::new();
-    let stage = Stage::behind(Home::new(POLICY), endless(&latch));
+    let stage = Stage::behind(Home::new(POLICY), Upstream::endless(&latch));
     // A machine that is too slow to open a stream before its key has expired is given a longer-lived one.
     let mut stream = [2, 8, 32]
         .into_iter()
@@ -112,9 +101,24 @@ fn a_stream_is_cut_when_its_key_expires() {
 }
 
 #[test]
+fn an_answer_of_unknown_length_is_cut_like_any_stream() {
+    let latch = Latch::new();
+    let held = std::sync::Arc::clone(&latch);
+    // Nothing but the revocation ends it: the service is not said to stream, and its time limit is far away.
+    let stage = ApiStage::with(Home::new(API_POLICY).set("gateway.upstream_timeout=10m"), "", move |_| {
+        vec![stream_head(), say("data: one\n\n"), Step::Wait(std::sync::Arc::clone(&held)), Step::HangUp]
+    });
+    let mut stream = stage.gateway.open(&stage.request("GET", "/http/api/v1/events"));
+    assert_eq!(stream.event().as_deref(), Some("data: one\n\n"));
+    stage.gateway.ok(&["keys", "revoke", &stage.key[4..12]]);
+    assert!(stream.whole().cut_off);
+    latch.release();
+}
+
+#[test]
 fn others_go_on() {
     let latch = Latch::new();
-    let stage = Stage::behind(Home::new(POLICY), endless(&latch));
+    let stage = Stage::behind(Home::new(POLICY), Upstream::endless(&latch));
     let other = stage.gateway.key("laptop", "user", "web,child");
     until("the new key to be noticed", || {
         stage.gateway.agent(&other, "web").call("echo", "{}").verdict() == 200
@@ -127,4 +131,52 @@ fn others_go_on() {
     latch.release();
     // The upstream ended the stream, not we.
     assert!(!stream.whole().cut_off);
+}
+
+#[test]
+fn a_call_that_waits_for_a_connection_does_not_outlive_its_key() {
+    // Somebody who takes connections and never speaks TLS.
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = silent.local_addr().unwrap();
+    let home = Home::new(POLICY).services(&[format!(
+        "  - {{ name: web, kind: mcp, url: \"https://{address}/mcp\", pins: off, network: private }}\n"
+    )]);
+    let other = home.key("other", "user", "web");
+    let gateway = home.serve();
+    silent.set_nonblocking(true).unwrap();
+    // A machine that takes longer to revoke a key than the gateway waits for a connection gets another try.
+    let refused = (0..5).find_map(|nth| {
+        let key = gateway.key(&format!("laptop-{nth}"), "user", "web");
+        until("the new key to be noticed", || {
+            // What the policy refuses dials nobody.
+            gateway.agent(&key, "web").call("delete_note", "{}").verdict() == 403
+        });
+        let (reply, mut connection) = std::thread::scope(|scope| {
+            let call = scope.spawn(|| gateway.agent(&key, "web").call("read_note", "{}"));
+            let connection = eventually("the gateway to dial", || match silent.accept() {
+                Ok((connection, _)) => Some(Some(connection)),
+                Err(_) => call.is_finished().then_some(None),
+            });
+            gateway.ok(&["keys", "revoke", &key[4..12]]);
+            (call.join().unwrap(), connection)
+        });
+        let mut heard = Vec::new();
+        if let Some(connection) = &mut connection {
+            connection.set_nonblocking(false).unwrap();
+            // The gateway hangs up.
+            let _ = connection.read_to_end(&mut heard);
+        }
+        assert!(!String::from_utf8_lossy(&heard).contains("read_note"), "the call was sent");
+        (reply.status == 401).then_some(reply)
+    });
+    let refused = refused.expect("the call is refused before the gateway gives up");
+    let events = gateway.recorded(refused.call_id(), 2);
+    assert_eq!((events[0]["kind"].as_str(), events[1]["kind"].as_str()), (Some("intent"), Some("outcome")));
+    assert_eq!(
+        (events[1]["status"].as_i64(), events[1]["decision"]["effect"].as_str()),
+        (Some(401), Some("deny")),
+        "{events:?}"
+    );
+    // Others are waited for: nobody has withdrawn anything from them.
+    assert_eq!(gateway.agent(&other, "web").call("delete_note", "{}").verdict(), 403);
 }

@@ -6,7 +6,6 @@ use std::collections::HashMap;
 
 use domain::approval::{Approval, Status};
 use nix::sys::signal::Signal;
-use sqlx::{Connection as _, Executor as _, SqliteConnection};
 
 use crate::harness::*;
 
@@ -53,6 +52,8 @@ struct Case {
     service: &'static str,
     /// What the trail says about it; nothing where it is sent.
     why: &'static str,
+    /// What whoever is about to decide is told has changed; nothing where nobody can decide any more.
+    told: &'static str,
 }
 
 impl Case {
@@ -61,29 +62,95 @@ impl Case {
     }
 }
 
-const fn case(what: &'static str, agent: &'static str, service: &'static str, why: &'static str) -> Case {
-    Case { what, agent, service, why }
+const fn case(
+    what: &'static str,
+    agent: &'static str,
+    service: &'static str,
+    why: &'static str,
+    told: &'static str,
+) -> Case {
+    Case { what, agent, service, why, told }
 }
 
 const CASES: [Case; 18] = [
-    case("nothing", "laptop", "api", ""),
-    case("nothing at a tool", "laptop", "web", ""),
-    case("the agent's scope", "narrowed", "api", "not in scope"),
-    case("the agent's role", "demoted", "api", "silence means no"),
-    case("the agent is disabled", "disabled", "api", "agent disabled"),
-    case("the key is revoked", "revoked", "api", "revoked"),
-    case("the rule is gone", "laptop", "withdrawn", "silence means no"),
-    case("a deny", "laptop", "denied", "a deny binds every role"),
-    case("a larger quorum", "laptop", "doubled", "approved by fewer than its rule wants now"),
-    case("another rule", "laptop", "renamed", "approved under another rule"),
-    case("the credential", "laptop", "vaulted", "approved with another credential"),
-    case("the origin", "laptop", "moving", "approved for another address"),
-    case("the service", "laptop", "going", "not in scope"),
-    case("a byte of the call digest", "laptop", "api", "it is another call"),
-    case("a byte of the approval digest", "laptop", "api", "is not what was shown"),
-    case("the sealed call is another's", "laptop", "api", "cannot be read"),
-    case("the sealed call is the other's", "laptop", "web", "cannot be read"),
-    case("a byte of the sealed call", "laptop", "web", "cannot be read"),
+    case("nothing", "laptop", "api", "", ""),
+    case("nothing at a tool", "laptop", "web", "", ""),
+    case(
+        "the agent's scope",
+        "narrowed",
+        "api",
+        "not in scope",
+        "`api` is not in the scope of `narrowed` any more",
+    ),
+    case(
+        "the agent's role",
+        "demoted",
+        "api",
+        "silence means no",
+        "the policy says no now: silence means no",
+    ),
+    case(
+        "the agent is disabled",
+        "disabled",
+        "api",
+        "agent disabled",
+        "its agent `disabled` is disabled or deleted",
+    ),
+    case("the key is revoked", "revoked", "api", "revoked", "was revoked"),
+    case(
+        "the rule is gone",
+        "laptop",
+        "withdrawn",
+        "silence means no",
+        "the policy says no now: silence means no",
+    ),
+    case(
+        "a deny",
+        "laptop",
+        "denied",
+        "a deny binds every role",
+        "the policy says no now: a deny binds every role, rule closed",
+    ),
+    case(
+        "a larger quorum",
+        "laptop",
+        "doubled",
+        "approved by fewer than its rule wants now",
+        "its rule wants 2 people now, not 1",
+    ),
+    case(
+        "another rule",
+        "laptop",
+        "renamed",
+        "approved under another rule",
+        "another rule wants a person now: new name",
+    ),
+    case(
+        "the credential",
+        "laptop",
+        "vaulted",
+        "approved with another credential",
+        "credential `secret_key` was replaced: version 1 then, version 2 now",
+    ),
+    case("the origin", "laptop", "moving", "approved for another address", "`moving` was at http"),
+    case("the service", "laptop", "going", "not in scope", "the service `going` was removed"),
+    case(
+        "a byte of the call digest",
+        "laptop",
+        "api",
+        "it is another call",
+        "it is not the call whose digest is shown",
+    ),
+    case(
+        "a byte of the approval digest",
+        "laptop",
+        "api",
+        "is not what was shown",
+        "it is not what was held",
+    ),
+    case("the sealed call is another's", "laptop", "api", "cannot be read", ""),
+    case("the sealed call is the other's", "laptop", "web", "cannot be read", ""),
+    case("a byte of the sealed call", "laptop", "web", "cannot be read", ""),
 ];
 
 /// The stage, and every case's call.
@@ -147,6 +214,9 @@ impl Trial {
         home.write("policy.yaml", &policy(RULES_LATER));
         // The last byte becomes another one, whatever it was.
         let flipped = |column: &str| {
+            if home.is_on_postgres() {
+                return format!("{column} = set_byte({column}, 0, get_byte({column}, 0) # 1)");
+            }
             let start = format!("substr(hex({column}), 1, length(hex({column})) - 2)");
             let end = format!("CASE substr(hex({column}), -2) WHEN '00' THEN '01' ELSE '00' END");
             format!("{column} = unhex({start} || {end})")
@@ -161,16 +231,20 @@ impl Trial {
                 "UPDATE approval_bodies SET approval = '{to}' WHERE approval = '{from}' AND purpose = 'held-call'"
             )
         };
+        let free = match home.is_on_postgres() {
+            true => "SET session_replication_role = replica",
+            false => "PRAGMA foreign_keys = OFF",
+        };
         let statements = [
             flip("call_digest", "a byte of the call digest"),
             flip("approval_digest", "a byte of the approval digest"),
-            "PRAGMA foreign_keys = OFF".to_owned(),
+            free.to_owned(),
             swap(one.as_str(), "between"),
             swap(other.as_str(), one.as_str()),
             swap("between", other.as_str()),
             format!("UPDATE approval_bodies SET {} WHERE approval = '{damaged}'", flipped("sealed")),
         ];
-        edit(home, &statements);
+        home.edit(&statements);
     }
 
     /// How everything ended.
@@ -207,19 +281,6 @@ impl Trial {
             );
         }
     }
-}
-
-/// Runs statements behind the back of everybody.
-pub fn edit(home: &Home, statements: &[String]) {
-    let file = format!("sqlite://{}", home.path().join("toolgate.db").display());
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    runtime.block_on(async {
-        let mut connection = SqliteConnection::connect(&file).await.unwrap();
-        for statement in statements {
-            connection.execute(sqlx::AssertSqlSafe(statement.clone())).await.unwrap();
-        }
-        connection.close().await.unwrap();
-    });
 }
 
 #[test]
@@ -324,4 +385,50 @@ fn what_has_become_too_risky_is_not_sent() {
 
 fn risk(text: &str) -> domain::risk::RiskScore {
     domain::risk::RiskScore::parse(text).unwrap()
+}
+
+#[test]
+fn whoever_is_about_to_decide_is_told_what_has_changed() {
+    let trial = Trial::new();
+    let waiting: Vec<_> =
+        (0..CASES.len()).map(|place| trial.stage.gateway.begin(&trial.request(place))).collect();
+    trial.desk.pending(CASES.len());
+    let gateway = &trial.stage.gateway;
+    let email = gateway.operator("olga", "approver");
+    let mut browser = Browser::of(gateway, &email);
+    let ids: Vec<String> = (0..CASES.len()).map(|place| trial.approval(place).held.id.to_string()).collect();
+    for id in &ids {
+        assert_eq!(browser.get(&format!("/api/approvals/{id}")).json()["changes"], serde_json::json!([]));
+    }
+    trial.change();
+    until("the policy to be read", || gateway.said().contains("policy reloaded"));
+    for (case, id) in CASES.iter().zip(&ids) {
+        let changes = |page: &serde_json::Value| page["changes"].to_string();
+        let shown = gateway.run(&["approvals", "show", id, "--json"]);
+        if case.told.is_empty() && !case.is_sent() {
+            assert_eq!(
+                (shown.code, shown.stdout.as_str()),
+                (1, ""),
+                "{}: what nobody sees nobody decides",
+                case.what
+            );
+            continue;
+        }
+        let (shown, page) = (
+            serde_json::from_str::<serde_json::Value>(&shown.stdout).unwrap(),
+            browser.get(&format!("/api/approvals/{id}")).json(),
+        );
+        assert_eq!(changes(&shown), changes(&page), "{}: terminal and console agree", case.what);
+        assert_eq!(page["changes"].as_array().unwrap().is_empty(), case.is_sent(), "{}: {page}", case.what);
+        assert!(changes(&page).contains(case.told), "{}: {page}", case.what);
+        let (html, text) =
+            (browser.get(&format!("/approvals/{id}")).text(), gateway.ok(&["approvals", "show", id]).stdout);
+        for warned in
+            [html.contains("is not what would be sent now"), text.contains("! changed since it was held")]
+        {
+            assert_eq!(warned, !case.is_sent(), "{}", case.what);
+        }
+    }
+    assert_eq!(trial.stage.numbers(), [] as [u64; 0]);
+    drop(waiting);
 }

@@ -133,6 +133,8 @@ fn a_new_term_seals_and_the_old_ones_still_open() {
     assert_eq!(opened(&vault, &label("key"), &new).unwrap(), b"value", "what was known stays");
     let alone = Vault::open(&root(1), INSTALL, &[first]).unwrap();
     assert!(opened(&alone, &label("key"), &new).is_none(), "its term is unknown there");
+    assert!(alone.lacks_term_of(&new) && !alone.lacks_term_of(&old) && !vault.lacks_term_of(&new));
+    assert!(!alone.lacks_term_of(b"no sealed value"), "it opens nowhere");
 }
 
 #[test]

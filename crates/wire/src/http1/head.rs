@@ -1,4 +1,4 @@
-//! The head of a request: where it ends, and how long it says that its body is.
+//! The head of a request: where it ends, and how long it says its body is.
 
 use super::HeadFault;
 

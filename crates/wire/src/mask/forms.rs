@@ -1,5 +1,5 @@
-//! The forms that a secret takes in answers. Not what could be thought of, but what encoders in use write:
-//! each entry of a table says whose it is.
+//! The forms that a secret takes in answers: not what can be imagined, but what encoders in use write. Each entry of
+//! the table says whose it is.
 
 use std::collections::HashSet;
 

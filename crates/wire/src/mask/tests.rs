@@ -5,6 +5,12 @@ use proptest::prelude::*;
 
 use super::*;
 
+/// `given` with every secret masked.
+fn masked(masker: &Masker, given: &str) -> String {
+    let changed = masker.mask(given.as_bytes());
+    changed.map_or_else(|| given.to_owned(), |bytes| String::from_utf8(bytes).unwrap())
+}
+
 /// Whatever encoders might trip over.
 fn secrets() -> Vec<Vec<u8>> {
     let pem =
@@ -202,14 +208,14 @@ fn overlapping_secrets_are_all_covered() {
         ("abcdabcdefghefgh", "abcd********efgh"),
         ("-efghijklabcdefghijkl-", "-********************-"),
     ] {
-        assert_eq!(masker.mask_text(given), expected);
+        assert_eq!(masked(&masker, given), expected);
         for cut in 0..given.len() {
             assert_eq!(streamed(&masker, given.as_bytes(), &[cut]), expected.as_bytes());
         }
     }
     // A secret that overlaps itself.
     let own = self::masker(&[b"abababab"]);
-    assert_eq!(own.mask_text("xababababababx"), "x************x");
+    assert_eq!(masked(&own, "xababababababx"), "x************x");
 }
 
 #[test]
@@ -257,7 +263,7 @@ fn short_secrets_are_not_covered_and_long_ones_not_accepted() {
     assert!(Masker::new(&[]).unwrap().is_none());
     assert!(Masker::new(&[b"1234567", b""]).unwrap().is_none());
     let masker = masker(&[b"1234567", b"12345678"]);
-    assert_eq!(masker.mask_text("1234567 12345678"), "1234567 ********");
+    assert_eq!(masked(&masker, "1234567 12345678"), "1234567 ********");
     let long = vec![b'x'; SECRET_BYTES_MAX + 1];
     assert_eq!(Masker::new(&[&long]).err().unwrap(), TooLong { bytes: SECRET_BYTES_MAX + 1 });
     assert!(Masker::new(&[&long[1..]]).is_ok());
@@ -333,12 +339,12 @@ proptest! {
     fn text_without_a_secret_stays_as_it_is(secret in "[!-~]{8,40}", text in "\\PC*") {
         prop_assume!(!text.contains(&secret));
         let masker = masker(&[secret.as_bytes()]);
-        prop_assert_eq!(masker.mask_text(&text), text.as_str());
+        prop_assert_eq!(masked(&masker, &text), text.as_str());
     }
 }
 
 #[test]
 fn a_secret_that_became_a_name_in_lower_case_is_found() {
     let masker = Masker::new(&[b"Sk-Live_9F3C"]).unwrap().unwrap();
-    assert_eq!(masker.mask_text("x-sk-live_9f3c-y"), "x-************-y");
+    assert_eq!(masked(&masker, "x-sk-live_9f3c-y"), "x-************-y");
 }

@@ -1,4 +1,4 @@
-//! News that a list has changed: what they are called in each place of the protocol, and how they are written.
+//! Notifications that a list has changed: what they are called in each part of the protocol, and how they are written.
 
 use super::{ListKind, meta};
 

@@ -1,4 +1,4 @@
-//! Which spellings of a path and a query are taken. A fault comes with the offset of its first byte.
+//! Which spellings of a path and a query are accepted. A fault comes with the offset of its first byte.
 
 use super::{OddTargets, TargetFault};
 use crate::malformed::Excerpt;

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use admin::{Bar, Layer, Overview, Range};
 use maud::{Markup, html};
 
-use super::{axis, chevron, layer_words, word};
+use super::{axis, chevron, label, layer_words, word};
 use crate::pages::ui::{milliseconds, number};
 
 /// Width and height of the drawing; it is stretched to its place.
@@ -53,7 +53,9 @@ pub(super) fn calls(overview: &Overview) -> Markup {
                         }
                     }
                     @for (layer, path) in stacked(&overview.bars, top) {
-                        path class=(class(layer)) fill=[(layer == Layer::Limited).then_some("url(#hatch)")] d=(path) {}
+                        // A class would win over the pattern.
+                        @if layer == Layer::Limited { path fill="url(#hatch)" d=(path) {} }
+                        @else { path class=(class(layer)) d=(path) {} }
                     }
                 }
                 (axis_labels(overview, 5))
@@ -175,7 +177,7 @@ fn axis_labels(overview: &Overview, labels: usize) -> Markup {
     let last = overview.bars.len().saturating_sub(1);
     let places = (0..labels).map(|label| last * label / labels.saturating_sub(1).max(1));
     html! {
-        div.x { @for place in places { span { @if let Some(bar) = overview.bars.get(place) { (axis(bar.start, overview.range)) } } } }
+        div.x { @for place in places { span { @if let Some(bar) = overview.bars.get(place) { (label(bar.start, overview.range)) } } } }
     }
 }
 

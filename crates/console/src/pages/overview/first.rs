@@ -1,4 +1,4 @@
-//! Before the first call: what to do, one step after the other, and how far one is.
+//! Before the first call: what to do, step by step, and how far you are.
 
 use admin::AgentView;
 use domain::service::Service;
@@ -9,7 +9,7 @@ use crate::{
     asked::Asked,
     pages::{
         layout::Frame,
-        ui::{Tone, badge, count, icon},
+        ui::{Tone, badge, commands, count, icon, part},
     },
 };
 
@@ -23,6 +23,7 @@ pub(super) fn steps(asked: &Asked, frame: &Frame, services: &[Service], agents: 
     let done = 1 + usize::from(has_service) + usize::from(has_agent);
     let owner = may_set_up(frame);
     let service = services.first().map_or("files", |service| service.name.as_str());
+    let closed = services.iter().find(|service| !world.policy.grants_anything_on(service.name.as_str()));
     html! {
         div.head {
             div {
@@ -39,22 +40,24 @@ pub(super) fn steps(asked: &Asked, frame: &Frame, services: &[Service], agents: 
                 p { "Something your agents use: an MCP server or an HTTP API. Toolgate keeps its credential, so that the agent need not." }
                 @if !has_service {
                     @if owner { div.row { a.btn.primary href="/services#new" { (icon("plus")) " Add a service" } span.hint { "or apply a file:" } } }
-                    pre.code { span { "toolgate services apply -f services.yaml" } }
+                    (commands(&[&(asked.desk.command)("services apply -f services.yaml")]))
+                } @else if let Some(closed) = closed {
+                    p.small { "No rule lets anybody but " code { "admin" } " call " b { (closed.name) } " yet: " a.u href={ "/services/" (part(closed.name.as_str())) } { "see the line to add" } "." }
                 }
             }))
             (step(3, has_agent, "Give an agent a key", &html! {
                 p { "It starts as " b { "readonly" } ", with nothing in scope but what you list." }
                 @if !has_agent {
                     @if owner { div.row { a class={ "btn" @if has_service { " primary" } } href="/agents#new" { (icon("plus")) " Make an agent" } span.hint { "or in a terminal:" } } }
-                    pre.code { span { "toolgate keys create my-laptop --scope " (service) } }
+                    (commands(&[&(asked.desk.command)(&format!("keys create my-laptop --scope {service}"))]))
                 } @else if !reachable {
                     p.small { "No agent has a service in its scope yet: " a.u href="/agents" { "give it one" } "." }
                 }
             }))
             (step(4, false, "Connect the client", &html! {
                 p { "Writes the configuration of your client, keeping a backup." }
-                pre.code { span { "toolgate connect claude-code --write" } }
-                p.small.muted { "Also: claude-desktop, cursor, vscode, codex, env, curl." }
+                (commands(&[&(asked.desk.command)("connect claude-code --write")]))
+                p.small.muted { "Also: claude-desktop, cursor, vscode, codex, env; and curl, which prints a first call to try by hand." }
             }))
         }
         section.panel aria-labelledby="fi" data-live="first" {

@@ -12,6 +12,7 @@ use super::{
         ui::{Tone, badge, day, icon},
     },
     after,
+    passwords::reset_form,
 };
 use crate::{asked::Asked, login, problem::Problem};
 
@@ -43,16 +44,12 @@ pub(in crate::pages) async fn change_operator(asked: Asked) -> Result<Response<F
     let done = async {
         let email = Email::parse(form.get("email").unwrap_or_default())
             .map_err(|bad| Problem::invalid(bad.to_string()))?;
-        let (admin, who, now) = (&asked.desk.admin, asked.who()?, asked.now.wall);
-        if email == *who.operator.email() {
-            return Err(Problem::conflict("you cannot change yourself; another owner can"));
-        }
-        let actor = who.operator.actor();
+        let (admin, now, actor) = (&asked.desk.admin, asked.now.wall, asked.who()?.operator.actor());
         match (form.get("state"), form.get("role").map(OperatorRole::parse)) {
             (Some("disabled"), _) => admin.disable_operator(&actor, now, &email).await?,
             (Some("active"), _) => admin.enable_operator(&actor, now, &email).await?,
             (None, Some(Some(role))) => admin.set_operator_role(&actor, now, &email, role).await?,
-            _ => return Err(Problem::invalid("there is no such state or role")),
+            _ => return Err(Problem::invalid("there is no such state or role; reload the page")),
         };
         Ok("changed")
     };
@@ -79,6 +76,7 @@ pub(super) fn operator_panel(frame: &Frame, operators: &[StoredOperator], owner:
                             td.num {
                                 @if operator.email == *frame.who.email() { span.muted { "you" } }
                                 @else if owner {
+                                    (reset_form(frame, operator))
                                     form method="post" action="/settings/operators/change" data-confirm=[active.then(|| format!("Disable {}? Password, sessions and tokens stop at once.", operator.email))] {
                                         (frame.token())
                                         input type="hidden" name="email" value=(operator.email);
@@ -101,7 +99,7 @@ pub(super) fn operator_panel(frame: &Frame, operators: &[StoredOperator], owner:
                             label.field { span { "Role" } select name="role" { @for role in ROLES { option value=(role.as_str()) { (role.as_str()) } } } }
                             label.field { span { "First password" } input type="password" name="password" required minlength=(admin::PASSWORD_CHARACTERS_MIN) autocomplete="new-password"; }
                         }
-                        p.hint { "At least " (admin::PASSWORD_CHARACTERS_MIN) " characters. A forgotten one is set anew with " code { "toolgate operators reset" } "." }
+                        p.hint { "At least " (admin::PASSWORD_CHARACTERS_MIN) " characters." }
                         button.btn.primary { "Add" }
                     }
                 }

@@ -1,4 +1,4 @@
-//! Settings: tokens for scripts. One is made for a password, and shown once.
+//! Settings: tokens for scripts. One is made in return for a password, and shown once.
 
 use std::time::Duration;
 
@@ -24,9 +24,17 @@ const LIVES: [(&str, u64); 4] = [("30d", 30), ("7d", 7), ("90d", 90), ("365d", 3
 /// Makes a token for one's own scripts. Who left a browser open has not left their password.
 pub(in crate::pages) async fn create_token(asked: Asked) -> Result<Response<Flow>, Problem> {
     let form = asked.form()?;
-    let chosen = LIVES.into_iter().find(|(word, _)| form.get("expires") == Some(*word));
-    let days = chosen.map_or(TokenLifetime::DEFAULT.length(), |(_, days)| Duration::from_secs(days * 86_400));
-    let lifetime = TokenLifetime::new(days).unwrap_or(TokenLifetime::DEFAULT);
+    let chosen = |word: &str| LIVES.into_iter().find(|(known, _)| *known == word);
+    let lifetime = match form.get("expires") {
+        None => Some(TokenLifetime::DEFAULT),
+        Some(word) => {
+            chosen(word).and_then(|(_, days)| TokenLifetime::new(Duration::from_secs(days * 86_400)))
+        }
+    };
+    let Some(lifetime) = lifetime else {
+        let wrong = Problem::invalid("there is no such lifetime; choose when the token expires");
+        return after(&asked, Err(wrong), "#tokens").await;
+    };
     let email = asked.who()?.operator.email().clone();
     let password = form.get("password").unwrap_or_default();
     match login::mint_token(&asked, email, password, lifetime).await {
@@ -37,7 +45,10 @@ pub(in crate::pages) async fn create_token(asked: Asked) -> Result<Response<Flow
             denied::record(&asked, &wrong);
             after(&asked, Err(wrong), "#tokens").await
         }
-        Err(problem) => after(&asked, Err(problem), "#tokens").await,
+        Err(problem) => {
+            denied::record(&asked, &problem);
+            after(&asked, Err(problem), "#tokens").await
+        }
     }
 }
 
@@ -45,7 +56,7 @@ pub(in crate::pages) async fn create_token(asked: Asked) -> Result<Response<Flow
 pub(in crate::pages) async fn revoke_token(asked: Asked) -> Result<Response<Flow>, Problem> {
     let form = asked.form()?;
     let id = TokenId::parse(form.get("token").unwrap_or_default());
-    let id = id.ok_or_else(|| Problem::not_found("there is no such token"))?;
+    let id = id.ok_or_else(|| Problem::not_found("there is no such token; look at the list of tokens"))?;
     asked.desk.admin.end_token(&asked.who()?.operator, asked.now.wall, id).await?;
     Ok(see("/settings?done=revoked#tokens"))
 }
@@ -86,7 +97,7 @@ pub(super) fn token_panel(frame: &Frame, tokens: &[&Token]) -> Markup {
                         }
                     }
                 }
-                @if tokens.is_empty() { li { span.muted { "None" } } }
+                @if tokens.is_empty() { li { span.muted { "None. A script that reads or decides here needs one." } } }
             }
             details.body {
                 summary { (icon("plus")) " New token" }

@@ -1,5 +1,5 @@
-//! What can be known of a condition before it is asked: the kinds of its parts. What can never work, or can never be
-//! true or false, is an error of the policy. Arguments may be anything, so nothing is said about them.
+//! What can be known about a condition before it is evaluated: the types of its parts. What can never work, or is
+//! never true or false, is an error in the policy. Arguments may be anything, so nothing is assumed about them.
 
 use super::syntax::{Each, Expr, Fault, Kind, Literal, Operator, Root};
 use crate::yaml::did_you_mean;

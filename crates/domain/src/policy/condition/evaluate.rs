@@ -1,4 +1,4 @@
-//! Asks a condition about a call, with the semantics of CEL. The work is bounded, whatever the arguments are;
+//! Evaluates a condition about a call, with the semantics of CEL. The work is bounded, whatever the arguments are;
 //! what cannot be answered is an error, never a guess.
 
 mod calendar;

@@ -1,4 +1,4 @@
-//! What a condition can be asked about: one call, who makes it, and when.
+//! What a condition can refer to: one call, who makes it, and when.
 
 use std::borrow::Cow;
 

@@ -1,4 +1,5 @@
-//! Cuts a condition's text into the tokens of CEL (its specification, section Syntax). Bytes literals are left out.
+//! Splits a condition's text into the tokens of CEL (its specification, section Syntax). Bytes literals are not
+//! supported.
 
 use super::syntax::{Fault, Span};
 

@@ -1,5 +1,5 @@
-//! Numbers without loss: a JSON number is read only if nothing of it gets lost, and numbers of different kinds are
-//! compared by their value.
+//! Numbers without loss: a JSON number is read only if it can be represented exactly, and numbers of different types
+//! are compared by value.
 
 use std::cmp::Ordering;
 

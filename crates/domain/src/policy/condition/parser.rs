@@ -1,5 +1,5 @@
-//! Reads a condition by the grammar of CEL (its specification, section Syntax) and resolves every name, so that
-//! what cannot mean anything is found when the policy is loaded.
+//! Parses a condition by the grammar of CEL (its specification, section Syntax) and resolves every name, so that
+//! mistakes are found when the policy is loaded.
 
 use super::{
     functions::{Function, Style},
@@ -96,7 +96,7 @@ impl Parser {
             Token::Text(_) => "a text".to_owned(),
             _ => "a number".to_owned(),
         };
-        Fault::new(self.span(), format!("found {found}, wanted {wanted}"))
+        Fault::new(self.span(), format!("`when` cannot be read: found {found}, wanted {wanted}"))
     }
 
     fn expression(&mut self) -> Result<Expr, Fault> {

@@ -1,4 +1,4 @@
-//! The values that conditions work on. Arguments stay the bytes that came; a value is made where one is looked at.
+//! The values that conditions work on. Arguments stay the bytes that came; a value is made only where one is needed.
 
 use std::{borrow::Cow, fmt, rc::Rc};
 

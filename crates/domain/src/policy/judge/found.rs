@@ -1,4 +1,4 @@
-//! What the rules that match a call come to, put together so that their order never matters.
+//! What the matching rules add up to, combined so that their order never matters.
 
 use crate::policy::{Facts, RuleRisk, Wants, rule::Rule};
 use crate::risk::RiskScore;

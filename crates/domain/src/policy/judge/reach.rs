@@ -1,4 +1,4 @@
-//! Whether two sets of rights show the same of a list, whatever is in it: then nobody need be told that it changed.
+//! Whether two sets of rights show the same parts of any list: then nobody needs to be told that it changed.
 
 use std::collections::BTreeSet;
 

@@ -1,4 +1,4 @@
-//! Reads lists of rules. A rule that is wrong somewhere is read on, so that everything wrong with it is said.
+//! Reads lists of rules. A faulty rule is read to its end, so that everything wrong with it is reported.
 
 use std::sync::Arc;
 
@@ -190,6 +190,12 @@ impl<'r, 't> RuleReader<'r, 't> {
         if text.len() > Pattern::BYTES_MAX {
             self.reader.error(node.place, format!("a pattern has at most {} bytes", Pattern::BYTES_MAX));
             return None;
+        }
+        if target == Target::Request && text.contains('?') {
+            // Warned of, not refused: older files with it go on as they did.
+            let message =
+                "never matches: a path ends before its query; ask for that in `when`, as `query.name`";
+            self.reader.problems.push(self.reader.source.warning(node.place, message));
         }
         if target == Target::Request
             && let Some(form) = request_form(text)

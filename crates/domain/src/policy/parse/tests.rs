@@ -141,7 +141,7 @@ fn a_rule_says_what_it_is_about() {
             "`tools` must be a list, written in `[…]` or as lines that begin with `-`, not a text",
         ),
         ("{ service: files, tools: [[a]] }", "a pattern must be a text such as `read_*`, not a list"),
-        ("{ service: files, tools: [\"\"] }", "a pattern must be a text such as `read_*`, not a text"),
+        ("{ service: files, tools: [\"\"] }", "a pattern is empty; write a text such as `read_*`"),
         (
             "{ service: Files, tools: [a] }",
             "`Files` is no service name; use 1 to 40 of a-z, 0-9 and -, starting with a letter or digit",
@@ -424,7 +424,7 @@ deny:
     policy.yaml:15:59: error: this must be true or false, but is a number
       15 |   - { service: "*", tools: [e], when: "args.a == \"x\" && 1" }
          |                                                           ^
-    policy.yaml:16:47: error: found the end, wanted a value
+    policy.yaml:16:47: error: `when` cannot be read: found the end, wanted a value
       16 |   - { service: "*", tools: [f], when: args.a > }
          |                                               ^
     "#);

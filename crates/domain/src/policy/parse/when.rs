@@ -1,4 +1,4 @@
-//! Reads `when:`, and finds the place in the file of what is wrong inside it.
+//! Reads `when:`, and finds where in the file a fault inside it is.
 
 use std::{ops::Range, sync::Arc};
 

@@ -1,5 +1,5 @@
-//! The body of a member's answer on its way to the client. Frames that need no other words pass as the bytes they came
-//! in. What a member asks is declined here: it was told that nobody can be asked.
+//! The body of a member's answer on its way to the client. Frames that need no translation pass byte for byte.
+//! Requests from a member are declined here: it was told that nobody can be asked.
 
 use std::{
     collections::VecDeque,

@@ -1,4 +1,4 @@
-//! One call of a tool or prompt, to the member that has it. It is translated before its walk, and sent once.
+//! One call of a tool or prompt, to the member that has it. It is translated before its walk and sent once.
 
 use std::sync::Arc;
 

@@ -1,5 +1,5 @@
-//! One client of all its services, and how its members are spoken to for it: each message walks as if the client had
-//! sent it to the member's own endpoint, with the client's key.
+//! One client of all its services, and how members are spoken to on its behalf: each message walks as if the client
+//! had sent it to the member's own endpoint, with the client's key.
 
 use std::{borrow::Cow, net::IpAddr, sync::Arc, time::Duration};
 

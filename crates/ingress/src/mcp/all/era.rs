@@ -1,5 +1,5 @@
-//! Between the two eras of the protocol: what a request, or an answer, needs in the other one. Whatever is not named
-//! here stays byte for byte.
+//! Translates between the two eras of the protocol: what a request or an answer needs in the other one. Whatever is
+//! not named here stays byte for byte.
 
 use bytes::Bytes;
 use domain::{

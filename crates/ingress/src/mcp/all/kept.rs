@@ -1,5 +1,5 @@
-//! What is remembered of members between requests: which protocol they speak, and the sessions that were opened with
-//! them for clients here. All of it can be lost: it is found out, and opened, anew.
+//! What is remembered about members between requests: which protocol they speak, and the sessions opened with them for
+//! our clients. All of it may be lost; it is then found out, and opened, again.
 
 use std::{
     collections::{HashMap, VecDeque},

@@ -1,5 +1,5 @@
-//! How a member is reached for a client: in the client's own era wherever the member speaks it, else in the other one.
-//! A member of the older protocol gets a session that declares no capabilities, so it has nothing to ask.
+//! How a member is reached for a client: in the client's own era where the member speaks it, otherwise in the other
+//! one. A member of the older protocol gets a session that declares no capabilities, so it has nothing to ask.
 
 use std::{sync::Arc, time::Duration};
 

@@ -1,5 +1,5 @@
-//! One list of what all members list. They are asked side by side, and each has the same short time: what does not
-//! answer is left out, so that one upstream never hides the others.
+//! One list made of all members' lists. They are asked concurrently, each with the same short deadline. A member that
+//! does not answer is left out, so that one upstream never hides the others.
 
 use std::{collections::HashSet, sync::Arc, time::Duration};
 

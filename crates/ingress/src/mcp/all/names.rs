@@ -1,5 +1,5 @@
 //! Names at the endpoint of all services: `service__tool`. No service has an underscore in its name, so the first two
-//! in a row end it, whatever the tool is called: two pairs never share a name.
+//! in a row end it, whatever the tool is called. Two pairs never share a name.
 
 use std::borrow::Cow;
 

@@ -1,4 +1,4 @@
-//! The tools that are made of an HTTP service, and what models are told about them.
+//! The tools made for an HTTP service, and what models are told about them.
 
 use std::fmt::Write as _;
 

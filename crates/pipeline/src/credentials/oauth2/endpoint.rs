@@ -1,5 +1,5 @@
-//! The token endpoint (RFC 6749 §3.2): one form is posted, one JSON object is read. Nothing of what it answers is
-//! shown to anybody but the error codes that the RFC defines.
+//! The token endpoint (RFC 6749 §3.2): one form is posted, one JSON object is read. Of its answer nothing is shown to
+//! anybody but the error codes that the RFC defines.
 
 use std::{borrow::Cow, sync::Arc, time::Duration};
 
@@ -24,7 +24,7 @@ use super::{
     super::injection::sensitive,
     grant::{Grant, Parts},
 };
-use crate::dial::{Connector, DialError, Dialler, Versions};
+use crate::dial::{self, Connector, Dialler, Versions};
 
 /// The largest answer (bytes).
 const ANSWER_BYTES_MAX: usize = 64 * 1024;
@@ -34,11 +34,12 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 const LIFE_UNSAID: Duration = Duration::from_secs(300);
 /// The longest life that is believed.
 const LIFE_MAX: Duration = Duration::from_secs(24 * 3_600);
+const INVALID_GRANT: &str = "invalid_grant";
 /// The error codes of RFC 6749 §5.2, and those of §4.1.2.1 that servers send from here as well.
 const ERRORS: [&str; 9] = [
     "invalid_request",
     "invalid_client",
-    "invalid_grant",
+    INVALID_GRANT,
     "unauthorized_client",
     "unsupported_grant_type",
     "invalid_scope",
@@ -52,6 +53,22 @@ pub(super) struct Endpoint {
     http: Client<Connector, Full<Bytes>>,
     uri: Uri,
     host: String,
+}
+
+/// Why there is no token, in words for operators.
+pub(super) enum Failed {
+    /// The endpoint may have taken the question, and its answer did not arrive: what was asked with may be used up.
+    Unanswered(String),
+    /// What was asked with is not good any more (`invalid_grant`, RFC 6749 §5.2).
+    Ended(String),
+    /// Anything else.
+    Otherwise(String),
+}
+
+impl From<String> for Failed {
+    fn from(why: String) -> Self {
+        Self::Otherwise(why)
+    }
 }
 
 /// An access token and what came with it.
@@ -82,37 +99,32 @@ impl Endpoint {
     /// Asks for one token.
     ///
     /// # Errors
-    /// Why there is none, in words for operators.
-    pub(super) async fn ask(&self, client: &OauthClient, grant: &Grant) -> Result<Token, String> {
+    /// [`Failed`] says why there is none.
+    pub(super) async fn ask(&self, client: &OauthClient, grant: &Grant) -> Result<Token, Failed> {
         let request = self.request(client, &grant.parts())?;
         let Ok(answered) = tokio::time::timeout(ANSWER_WITHIN, self.exchange(request)).await else {
             let seconds = ANSWER_WITHIN.as_secs();
-            return Err(format!("token endpoint `{}` did not answer within {seconds} s", self.host));
+            let why = format!("token endpoint `{}` did not answer within {seconds} s", self.host);
+            return Err(Failed::Unanswered(why));
         };
         let (status, body) = answered?;
-        if status.is_success() { self.token(&body) } else { Err(self.refusal(status, &body)) }
+        if status.is_success() { Ok(self.token(&body)?) } else { Err(self.refusal(status, &body)) }
     }
 
     async fn exchange(
         &self,
         request: Request<Full<Bytes>>,
-    ) -> Result<(http::StatusCode, Zeroizing<Vec<u8>>), String> {
-        let answer = self.http.request(request).await.map_err(|error| {
-            let mut source: Option<&(dyn std::error::Error + 'static)> = Some(&error);
-            while let Some(cause) = source {
-                if let Some(dial) = cause.downcast_ref::<DialError>() {
-                    return format!("token endpoint: {dial}");
-                }
-                source = cause.source();
-            }
-            format!("token endpoint `{}` broke off", self.host)
+    ) -> Result<(http::StatusCode, Zeroizing<Vec<u8>>), Failed> {
+        let answer = self.http.request(request).await.map_err(|error| match dial::behind(&error) {
+            Some(dial) => Failed::Otherwise(format!("token endpoint: {dial}")),
+            None => Failed::Unanswered(format!("token endpoint `{}` broke off", self.host)),
         })?;
         let status = answer.status();
         let body = Limited::new(answer.into_body(), ANSWER_BYTES_MAX).collect().await.map_err(|_| {
-            format!(
+            Failed::Unanswered(format!(
                 "the answer of token endpoint `{}` broke off, or is over {ANSWER_BYTES_MAX} bytes",
                 self.host
-            )
+            ))
         })?;
         Ok((status, Zeroizing::new(body.to_bytes().into())))
     }
@@ -186,17 +198,18 @@ impl Endpoint {
         })
     }
 
-    fn refusal(&self, status: http::StatusCode, body: &[u8]) -> String {
+    fn refusal(&self, status: http::StatusCode, body: &[u8]) -> Failed {
         let said: Option<Refused<'_>> = serde_json::from_slice(body).ok();
         let code = said.and_then(|said| ERRORS.into_iter().find(|code| *code == said.error));
         let (host, status) = (&self.host, status.as_u16());
-        match code {
+        let why = match code {
             Some(code) => format!("token endpoint `{host}` answered {status} {code}"),
             None if (300..400).contains(&status) => {
                 format!("token endpoint `{host}` answered {status}, and redirects are not followed")
             }
             None => format!("token endpoint `{host}` answered {status}"),
-        }
+        };
+        if code == Some(INVALID_GRANT) { Failed::Ended(why) } else { Failed::Otherwise(why) }
     }
 }
 

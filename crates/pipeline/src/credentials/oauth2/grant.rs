@@ -14,7 +14,7 @@ use domain::{
     service::Service,
     stop::Fault,
 };
-use store::{Applied, Change, Entry, Store};
+use store::{Applied, Change, Entry, Store, Turn};
 use vault::{Secret, Vault};
 use zeroize::Zeroizing;
 
@@ -41,6 +41,10 @@ struct Held {
     parts: Arc<Parts>,
     /// An answer whose refresh token could not be saved yet. Asking again might find the old one used up.
     unsaved: Option<Token>,
+    /// Whether an answer to this refresh token was lost: the one that came with it never arrived.
+    unanswered: bool,
+    /// Whether the trail was told that this refresh token is not good any more.
+    told: bool,
 }
 
 /// A value taken apart.
@@ -75,7 +79,14 @@ impl Grant {
             let client_secret = Some(Arc::new(Secret::new(value.reveal().to_vec())));
             (Parts { client_secret, refresh_token: None }, None)
         };
-        let held = Held { version, set_as: set_as.unwrap_or(version), parts: Arc::new(parts), unsaved: None };
+        let held = Held {
+            version,
+            set_as: set_as.unwrap_or(version),
+            parts: Arc::new(parts),
+            unsaved: None,
+            unanswered: false,
+            told: false,
+        };
         Ok(Self {
             slot: slot.clone(),
             service: Arc::clone(service),
@@ -129,6 +140,30 @@ impl Grant {
             self.lock().take_over(stored.version, of, parts);
         }
         of == set_as
+    }
+
+    /// Of gateways that share a store one asks at a time, with the refresh token that the one before it saved: a server that
+    /// sees one twice takes all of them back (RFC 9700 §4.14). With a client's secret all may ask at once.
+    pub(super) async fn turn(&self) -> Result<Option<Turn>, Fault> {
+        if self.parts().refresh_token.is_none() {
+            return Ok(None);
+        }
+        let name = format!("oauth {} {}", self.service.name, self.name());
+        let turn = self.store.turn(&name).await.map_err(|_| self.failed("its turn did not come"))?;
+        Ok(Some(turn))
+    }
+
+    /// Takes over what was stored before it was our turn; `None`: nobody else could have stored anything.
+    pub(super) async fn catch_up(&self) -> Result<Option<Keeping>, Fault> {
+        let (set_as, ours) = {
+            let held = self.lock();
+            let ours = held.parts.refresh_token.is_none() || held.unsaved.is_some();
+            (held.set_as, ours)
+        };
+        if ours || !self.store.is_shared() {
+            return Ok(None);
+        }
+        self.read_again(set_as).await.map(Some)
     }
 
     /// Saves the refresh token of an answer, if it brought a new one.
@@ -219,6 +254,40 @@ impl Grant {
         Ok(if of == set_as { Keeping::SavedByAnother } else { Keeping::SetAnew })
     }
 
+    /// An answer did not arrive; whether it may have brought another refresh token.
+    pub(super) fn is_unanswered(&self) -> bool {
+        let mut held = self.lock();
+        held.unanswered = held.parts.refresh_token.is_some();
+        held.unanswered
+    }
+
+    /// The server does not take it any more. For a refresh token that is the end of a login: the trail tells it once.
+    pub(super) async fn ended(&self, why: &str) -> Fault {
+        let (is_login, unanswered, told) = {
+            let mut held = self.lock();
+            let told = std::mem::replace(&mut held.told, true);
+            (held.parts.refresh_token.is_some(), held.unanswered, told)
+        };
+        if !is_login {
+            return self.failed(why);
+        }
+        let lost =
+            if unanswered { ", after an answer of it was lost with the next refresh token" } else { "" };
+        let (service, name) = (&self.service.name, self.name());
+        let then = format!("log in anew and set what you get: toolgate credentials set {service} {name}");
+        let fault = self.failed(&format!("{why}{lost}: this login has ended; {then}"));
+        if !told {
+            let mut event = Event::new(self.clock.now().wall, Kind::System);
+            event.action = Some("credentials.ended".into());
+            event.service = Some(service.as_str().into());
+            event.error = Some((fault.code().into(), fault.cause()));
+            if self.store.append_and_tell(&[event.into()]).await.is_err() {
+                self.lock().told = false;
+            }
+        }
+        fault
+    }
+
     /// The sentence for operators; `why` has no byte of a value in it.
     pub(super) fn failed(&self, why: &str) -> Fault {
         Fault::CredentialFailed(format!("{why} (credential `{}` of `{}`)", self.name(), self.service.name))
@@ -233,6 +302,7 @@ impl Held {
     fn take_over(&mut self, version: u64, set_as: u64, parts: Parts) {
         if version > self.version {
             (self.version, self.set_as, self.parts) = (version, set_as, Arc::new(parts));
+            (self.unanswered, self.told) = (false, false);
         }
     }
 }

@@ -21,6 +21,7 @@ use super::{
 use crate::{
     arrival::{ApiRequest, CallBody, Exchange},
     dial::Dialler,
+    leave::Leave,
     upstreams::{Outbound, Upstreams},
 };
 use server::{Answer, TokenServer};
@@ -342,7 +343,6 @@ async fn a_service_that_answers_401_costs_the_token_and_is_not_asked_again() {
     assert!(bench.set(&service, "token", b"client secret").await);
     let upstreams = Upstreams::new(Dialler::new(), Arc::clone(&bench.clock) as _, 1_024);
     let (caller, freshness) = (caller(), bench.freshness().await);
-    let freshness = &freshness;
     for call in 1..=3 {
         let injection = bench.credentials.injection(&service, &bench.world().await).await.ok().unwrap();
         let target = wire::Target::parse("/v1/balance", None, wire::OddTargets::Refuse).unwrap();
@@ -350,8 +350,8 @@ async fn a_service_that_answers_401_costs_the_token_and_is_not_asked_again() {
         let exchange =
             Exchange::Request(ApiRequest { method: Method::GET, target, body, reads_answer: false });
         let headers = HeaderMap::from_iter([(header::AUTHORIZATION, HeaderValue::from_static("agent"))]);
-        let outbound =
-            Outbound { caller: &caller, exchange, session: None, headers, modern: false, freshness };
+        let leave = Leave::of_us(&freshness);
+        let outbound = Outbound { caller: &caller, exchange, session: None, headers, modern: false, leave };
         let answer = upstreams.exchange(&service, outbound, &injection).await.ok().unwrap();
         assert_eq!(answer.response.status(), 401);
         let asked = api.last();
@@ -409,6 +409,34 @@ async fn a_bad_answer_is_a_fault_that_repeats_nothing_of_it() {
         assert!(!why.contains("canary") && !why.contains("secret"), "{why}");
         assert_eq!(stage.server.hits(), 1, "nothing is followed or tried again");
     }
+}
+
+#[tokio::test]
+async fn a_login_whose_refresh_was_lost_is_tried_once_more_and_told_when_it_has_ended() {
+    let events = async |stage: &Stage| {
+        let query = store::Query { action: Some("credentials.ended".into()), ..store::Query::default() };
+        stage.bench.store.events(&query).await.unwrap()
+    };
+    let stage = Stage::refresh_token(Answer::LostThen(Box::new(rotating()))).await;
+    assert_eq!(stage.token().await, "Bearer access-2", "a server with patience gives it once more");
+    assert_eq!((stage.server.hits(), events(&stage).await.len()), (2, 0));
+
+    let refused = Answer::Status(400, r#"{"error":"invalid_grant"}"#);
+    let stage = Stage::refresh_token(Answer::LostThen(Box::new(refused))).await;
+    let why = stage.failure().await;
+    for words in [
+        "answered 400 invalid_grant, after an answer of it was lost with the next refresh token",
+        "this login has ended; log in anew and set what you get: toolgate credentials set billing token",
+    ] {
+        assert!(why.contains(words), "{why}");
+    }
+    for _ in 0..3 {
+        stage.advance(61);
+        assert_eq!(stage.failure().await, why);
+    }
+    let told = events(&stage).await;
+    assert_eq!(told.len(), 1, "the trail tells it once");
+    assert!(told[0].rec.contains("this login has ended") && !told[0].rec.contains("refresh-0"));
 }
 
 #[tokio::test]

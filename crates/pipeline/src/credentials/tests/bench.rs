@@ -1,15 +1,11 @@
 //! A real store and vault on a temporary folder, a clock that the test moves, and services with values.
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex},
-    time::Duration,
-};
+use std::{collections::HashMap, sync::Arc};
 
 use domain::{
     agent::{Agent, AgentState},
     audit::{Event, Kind},
-    clock::{Clock, Now},
+    clock::Clock,
     credential::{CredentialKind, CredentialSlot},
     key::{KeyId, KeyMac, Proof},
     names::{AgentName, CredentialName, RoleName, ServiceName},
@@ -26,24 +22,7 @@ use tempfile::TempDir;
 use vault::{RootKey, Vault};
 
 use super::super::{Credentials, label};
-use crate::{arrival::Caller, dial::Dialler, freshness::Freshness};
-
-/// A clock that stands still until it is moved.
-pub struct TestClock(Mutex<Duration>);
-
-impl TestClock {
-    pub fn advance(&self, by: Duration) {
-        *self.0.lock().unwrap() += by;
-    }
-}
-
-impl Clock for TestClock {
-    fn now(&self) -> Now {
-        let monotonic = *self.0.lock().unwrap();
-        let start: Timestamp = "2026-11-23T14:00:00Z".parse().unwrap();
-        Now { wall: start + monotonic, monotonic }
-    }
-}
+use crate::{arrival::Caller, clock::test_clock::TestClock, dial::Dialler, freshness::Freshness};
 
 pub struct Bench {
     pub store: Arc<Store>,
@@ -56,7 +35,7 @@ pub struct Bench {
 impl Bench {
     pub async fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let clock = Arc::new(TestClock(Mutex::new(Duration::from_secs(1_000))));
+        let clock = Arc::<TestClock>::default();
         let birth = Birth { install: [7; 16], now: clock.now().wall };
         let path = folder.path().join("toolgate.db");
         let options = StoreOptions { place: path.into(), sync: Sync::Os, create: Some(birth) };

@@ -1,4 +1,4 @@
-//! Brotli (RFC 7932), without the larger windows that came later.
+//! Brotli (RFC 7932), without the large windows that were added later.
 
 use brotli_decompressor::{BrotliDecompressStream, BrotliResult, BrotliState, StandardAlloc};
 

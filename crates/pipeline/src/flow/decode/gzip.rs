@@ -1,4 +1,4 @@
-//! gzip (RFC 1952): a head, a DEFLATE stream, a checksum; and again, as often as there are members.
+//! gzip (RFC 1952): a header, a DEFLATE stream and a checksum, repeated for each member.
 
 use flate2::Crc;
 

@@ -1,5 +1,5 @@
-//! What a call owes when it ends: somebody comes back for its answer, so the answer must be durable together with the
-//! outcome, before anybody is told. An idempotency key is one such debt, an approval the other.
+//! What a call owes when it ends: somebody will come back for its answer, so the answer must be durable together with
+//! the outcome before anybody is told. An idempotency key is one such debt, an approval the other.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! Which headers of an upstream's answer travel on: a few of an MCP server's, nearly all of an HTTP service's.
+//! Which headers of an upstream's answer are passed on: a few of an MCP server's, nearly all of an HTTP service's.
 
 use domain::service::Upstream;
 use http::{HeaderMap, HeaderName, HeaderValue, header, response};

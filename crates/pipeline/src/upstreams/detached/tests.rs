@@ -21,6 +21,7 @@ use crate::{
     dial::Dialler,
     freshness::Freshness,
     gateway::Bounds,
+    leave::Leave,
     session::Session,
     upstreams::{Answer, Outbound, Upstreams},
 };
@@ -99,7 +100,7 @@ impl Desk {
             session: session.cloned(),
             headers,
             modern,
-            freshness: &self.freshness,
+            leave: Leave::of_us(&self.freshness),
         }
     }
 

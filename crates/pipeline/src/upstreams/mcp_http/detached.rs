@@ -1,5 +1,5 @@
-//! Streamable HTTP without a client: an approved call goes out on its session while that lives, else on a fresh one
-//! that is ended afterwards. The call itself is sent once, whatever is said to it: not every 404 means "no such session".
+//! Streamable HTTP without a client: an approved call uses its session while that lives, and otherwise a fresh one
+//! that is ended afterwards. The call itself is sent once, whatever the answer: not every 404 means "no such session".
 
 use std::{sync::Arc, time::Duration};
 
@@ -16,8 +16,8 @@ use crate::{
     arrival::Exchange,
     credentials::Injection,
     flow::{self, Broken, Flow},
-    freshness::Freshness,
     gateway::Bounds,
+    leave::Leave,
     session::Session,
     upstreams::{
         Answer, Outbound,
@@ -64,8 +64,8 @@ impl McpHttp {
         let mut headers = outbound.headers;
         headers.insert(header::ACCEPT, EITHER_FORM);
         headers.remove(LAST_EVENT_ID);
-        let freshness = Arc::clone(outbound.freshness);
-        let mut line = Line { end: self.clone(), headers, injection: injection.clone(), at, freshness };
+        let leave = outbound.leave;
+        let mut line = Line { end: self.clone(), headers, injection: injection.clone(), at, leave };
         if outbound.modern {
             name_the_message(&message, &mut line.headers);
             return Arc::new(line).call(&message, bounds).await;
@@ -98,7 +98,7 @@ struct Line {
     headers: HeaderMap,
     injection: Injection,
     at: Timestamp,
-    freshness: Arc<Freshness>,
+    leave: Leave,
 }
 
 /// A session of our own. It is ended when this is dropped, whatever became of the call.
@@ -167,8 +167,7 @@ impl Line {
         if method == Method::POST {
             headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
         }
-        let stopped = self.freshness.stopped();
-        let response = self.end.send(method, headers, body, &self.injection, self.at, stopped).await?;
+        let response = self.end.send(method, headers, body, &self.injection, self.at, &self.leave).await?;
         if response.status() == StatusCode::UNAUTHORIZED {
             self.injection.refused();
         }
@@ -252,16 +251,21 @@ impl Line {
 
     /// Listens on after an event (MCP 2025-11-25, resumability). Nothing is sent again.
     async fn resume(&self, last_event: HeaderValue) -> Result<Response<Flow>, Stop> {
-        let mut line = self.clone();
+        let mut line = self.beside();
         line.headers.insert(LAST_EVENT_ID, last_event);
         line.send(Method::GET, Bytes::new()).await
     }
 
+    /// The same way for what is said when the call has left.
+    fn beside(&self) -> Self {
+        Self { leave: self.leave.beside(), ..self.clone() }
+    }
+
     /// Sends what nobody waits for.
-    fn aside(self: &Arc<Self>, method: Method, body: Bytes) {
+    fn aside(&self, method: Method, body: Bytes) {
         // Without a runtime the process is about to end.
         let Ok(runtime) = Handle::try_current() else { return };
-        let line = Arc::clone(self);
+        let line = self.beside();
         runtime.spawn(async move {
             match timeout(ASIDE_MAX, line.send(method, body)).await {
                 Ok(Ok(_)) => {}

@@ -1,4 +1,5 @@
-//! `approvals approve`, `deny`, `resolve`: the page first, then who decides, then their word about exactly that page.
+//! `approvals approve`, `deny`, `resolve`: first the page, then who decides, then their decision about exactly that
+//! page.
 
 use std::time::Duration;
 

@@ -120,6 +120,7 @@ pub fn page(approval: Approval) -> ApprovalPage {
         because: approval.held.because.clone(),
         risk_parts: Some("POST 0.30; no model asked".into()),
         tool: None,
+        changes: Vec::new(),
         agent_says: approval.held.intent.clone(),
         digest,
         approval,

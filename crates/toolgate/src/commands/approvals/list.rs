@@ -24,7 +24,7 @@ impl Which {
         match (word, Status::parse(word)) {
             ("all", _) => Ok(Self(None)),
             (_, Some(status)) => Ok(Self(Some(status))),
-            _ => Err(format!("`{}` is no status; all, or one of {}", escape_foreign(word), words())),
+            _ => Err(format!("`{}` is no status; write all, or one of {}", escape_foreign(word), words())),
         }
     }
 }
@@ -52,8 +52,10 @@ pub fn run(
     }
     if approvals.is_empty() {
         output.talk(match status {
-            Some(Status::Pending) => "nothing waits for a decision".to_owned(),
-            _ => "no held call fits".to_owned(),
+            Some(Status::Pending) => context.invocation.adapt(
+                "nothing waits for a decision; what was decided: toolgate approvals list --status all",
+            ),
+            _ => context.invocation.adapt("no held call fits; all: toolgate approvals list --status all"),
         });
     } else {
         for line in table(&approvals, status, context.now().wall).lines(&output.stdout) {
@@ -142,7 +144,9 @@ mod tests {
         assert_eq!(Which::parse("all"), Ok(Which(None)));
         assert_eq!(Which::parse("denied"), Ok(Which(Some(Status::Denied))));
         assert!(
-            Which::parse("Denied").unwrap_err().starts_with("`Denied` is no status; all, or one of pending")
+            Which::parse("Denied")
+                .unwrap_err()
+                .starts_with("`Denied` is no status; write all, or one of pending")
         );
     }
 }

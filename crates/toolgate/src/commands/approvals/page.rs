@@ -56,6 +56,11 @@ pub fn lines(page: &ApprovalPage, now: Timestamp) -> Vec<String> {
         },
     ));
     lines.push(labelled("before", &before(page, now)));
+    if !page.changes.is_empty() {
+        let what = "! changed since it was held: as things are, an approval would not be followed";
+        lines.push(labelled("now", what));
+        lines.extend(page.changes.iter().map(|change| labelled("", &format!("! {change}"))));
+    }
     for (place, decided) in page.approval.decisions.iter().enumerate() {
         let what = if decided.approve { "approved" } else { "denied" };
         let (at, because) = (short_time(decided.at, now), words::because(decided.reason.as_deref()));

@@ -67,15 +67,16 @@ pub fn standing(approval: &Approval, now: Timestamp) -> String {
 pub fn ending(approval: &Approval) -> Option<String> {
     if let Some(resolved) = &approval.resolved {
         let what = if approval.status == Status::Executed { Outcome::Executed } else { Outcome::Failed };
-        let reason = escape_foreign(&resolved.reason);
-        return Some(format!("resolved as {} by {}: \"{reason}\"", outcome(what), resolved.operator));
+        let said = Some(resolved.reason.as_str()).filter(|reason| !reason.is_empty());
+        let said = said.map(|reason| format!(": \"{}\"", escape_foreign(reason))).unwrap_or_default();
+        return Some(format!("resolved as {} by {}{said}", outcome(what), resolved.operator));
     }
     Some(match approval.status {
         Status::Pending => return None,
         Status::Approved => "not executed yet: a running gateway does that".to_owned(),
         Status::Executing => "it is being sent".to_owned(),
         Status::Executed => executed(approval),
-        Status::Failed if was_not_sent(approval) => {
+        Status::Failed if approval.is_void() => {
             "not sent: key, scope, policy or credential have changed since it was held".to_owned()
         }
         Status::Failed => executed(approval),
@@ -84,14 +85,12 @@ pub fn ending(approval: &Approval) -> Option<String> {
             "nobody executed it in time; nothing was sent".to_owned()
         }
         Status::Expired => "nobody decided in time; nothing was sent".to_owned(),
+        Status::Cancelled if approval.is_withdrawn() => {
+            "withdrawn, its agent could not be told that it is held; nothing was sent".to_owned()
+        }
         Status::Cancelled => "taken back by its agent; nothing was sent".to_owned(),
         Status::Unknown => "it was sent and its answer was lost: it may have happened".to_owned(),
     })
-}
-
-/// Whether it ended before anything of it was sent. `forbidden` is ours: an upstream's 403 has no code.
-fn was_not_sent(approval: &Approval) -> bool {
-    approval.claimed_at.is_none() || approval.ended_with.as_deref() == Some("forbidden")
 }
 
 /// The word for what an operator found out.

@@ -2,45 +2,94 @@
 
 use std::{collections::HashMap, ops::ControlFlow};
 
+use admin::CallFilter;
 use jiff::Timestamp;
 use serde_json::Value;
-use store::{EventRow, OfCall, Order, Query, Store};
+use store::{EventRow, Order, Query, Store};
 
 use super::{
-    super::{Context, Verdict},
+    super::{Context, Verdict, context::Desk},
     Filters,
 };
 use crate::output::{Column, Table, count, escape_foreign, milliseconds, short_time};
 
-/// So many rows of a filtered list are looked up one by one, the newest.
-const EXPLAINED_MAX: usize = 500;
-
-pub async fn list(
-    context: &Context,
-    store: &Store,
-    filters: &Filters,
-    limit: u32,
-) -> anyhow::Result<Verdict> {
+pub async fn list(context: &Context, desk: &Desk, filters: &Filters, limit: u32) -> anyhow::Result<Verdict> {
     let now = context.now();
-    let query = filters.query(now);
+    let filter = filters.filter(now);
+    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+    if filter.is_of_whole_calls() {
+        let calls = whole_calls(desk, now.wall, &filter, limit).await?;
+        if context.output.json {
+            for newest in calls.iter().filter_map(|events| events.last()) {
+                context.output.raw(&newest.json())?;
+            }
+            return Ok(Verdict::Done);
+        }
+        return print(context, &calls.iter().filter_map(|events| Call::of_all(events)).collect::<Vec<_>>());
+    }
     if context.output.json {
-        let query = Query { order: Order::NewestFirst, limit: Some(limit), ..query };
-        let mut events = store.events(&query).await?;
-        events.reverse();
-        for event in &events {
+        for event in events(desk, now.wall, &filter, limit).await?.iter().rev() {
             context.output.raw(&event.json())?;
         }
         return Ok(Verdict::Done);
     }
-    let rows = calls(store, &query, limit).await?;
+    print(context, &calls(desk.store(), &filter, limit).await?)
+}
+
+fn print(context: &Context, rows: &[Call]) -> anyhow::Result<Verdict> {
     if rows.is_empty() {
-        context.output.talk("nothing is recorded that fits");
+        context
+            .output
+            .talk(context.invocation.adapt("nothing is recorded that fits; all: toolgate audit list"));
         return Ok(Verdict::Done);
     }
-    for line in table(&rows, now.wall).lines(&context.output.stdout) {
+    for line in table(rows, context.now().wall).lines(&context.output.stdout) {
         context.output.answer(line)?;
     }
     Ok(Verdict::Done)
+}
+
+/// The newest `limit` events that fit, the newest first.
+async fn events(
+    desk: &Desk,
+    now: Timestamp,
+    filter: &CallFilter,
+    limit: usize,
+) -> anyhow::Result<Vec<EventRow>> {
+    let (mut found, mut before) = (Vec::new(), None);
+    loop {
+        let (more, next) = desk.admin.events(now, filter, before, limit - found.len()).await?;
+        found.extend(more);
+        before = next;
+        if before.is_none() || found.len() >= limit {
+            return Ok(found);
+        }
+    }
+}
+
+/// The newest `limit` calls that stand so or have a text in one of their events, the oldest of them first: each with its
+/// events in their order.
+async fn whole_calls(
+    desk: &Desk,
+    now: Timestamp,
+    filter: &CallFilter,
+    limit: usize,
+) -> anyhow::Result<Vec<Vec<EventRow>>> {
+    let (mut calls, mut before) = (Vec::new(), None);
+    loop {
+        let page = desk.admin.calls(now, filter, before, limit - calls.len()).await?;
+        for found in page.rows {
+            calls.push(match &found.call_id {
+                Some(id) => desk.admin.call(id).await?,
+                None => desk.admin.events_after(&Query::default(), found.seq.saturating_sub(1), 1).await?,
+            });
+        }
+        before = page.next;
+        if before.is_none() || calls.len() >= limit {
+            calls.reverse();
+            return Ok(calls);
+        }
+    }
 }
 
 /// What a row shows of a call, or of a change that an operator made.
@@ -58,11 +107,10 @@ struct Call {
 }
 
 /// The newest `limit` calls that fit, the oldest of them first. Events are read page by page.
-async fn calls(store: &Store, query: &Query, limit: u32) -> anyhow::Result<Vec<Call>> {
+async fn calls(store: &Store, filter: &CallFilter, limit: usize) -> anyhow::Result<Vec<Call>> {
     let mut rows: Vec<Call> = Vec::new();
     let mut places: HashMap<String, usize> = HashMap::new();
-    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-    let newest_first = Query { order: Order::NewestFirst, ..query.clone() };
+    let newest_first = Query { order: Order::NewestFirst, ..filter.columns() };
     store
         .for_each_event(&newest_first, |event| {
             let record: Value = serde_json::from_str(&event.rec).unwrap_or_default();
@@ -82,23 +130,8 @@ async fn calls(store: &Store, query: &Query, limit: u32) -> anyhow::Result<Vec<C
             ControlFlow::Continue(())
         })
         .await?;
-    if query.result.is_some() {
-        explain(store, &mut rows).await?;
-    }
     rows.reverse();
     Ok(rows)
-}
-
-/// A filter by result finds the ends of calls; why they could be made stands in the events before.
-async fn explain(store: &Store, rows: &mut [Call]) -> anyhow::Result<()> {
-    let unexplained = rows.iter_mut().filter(|row| row.why.is_empty() && !row.id.is_empty());
-    for row in unexplained.take(EXPLAINED_MAX) {
-        let OfCall::One(events) = store.events_of_call(&row.id).await? else { continue };
-        for event in events.iter().rev() {
-            row.complete(event, &serde_json::from_str(&event.rec).unwrap_or_default());
-        }
-    }
-    Ok(())
 }
 
 impl Call {
@@ -130,6 +163,15 @@ impl Call {
         call
     }
 
+    /// The row of a call with all its events; `None` where there is none.
+    fn of_all(events: &[EventRow]) -> Option<Self> {
+        let record = |event: &EventRow| serde_json::from_str(&event.rec).unwrap_or_default();
+        let (newest, earlier) = events.split_last()?;
+        let mut row = Self::of(newest, &record(newest));
+        earlier.iter().rev().for_each(|event| row.complete(event, &record(event)));
+        Some(row)
+    }
+
     /// Takes what only an earlier event of the call knows.
     fn complete(&mut self, event: &EventRow, record: &Value) {
         // A call that people decided on stands where it was sent, or decided, not where it was held.
@@ -153,7 +195,9 @@ impl Call {
 
 /// How it ended: an intent without its outcome is `unknown`; a call that people decide on is held until it is sent.
 pub(super) fn result(event: &EventRow, record: &Value) -> String {
+    let code = record.get("error").and_then(|error| error.get("code")).and_then(Value::as_str);
     let word = match (event.kind.as_str(), event.result.as_deref()) {
+        (_, Some("fault")) if code == Some("outcome-unknown") => "unknown",
         (_, Some(word)) => word,
         ("intent", None) => "unknown",
         ("operator", None) => "changed",
@@ -179,12 +223,12 @@ fn decided(record: &Value) -> &'static str {
 
 /// Why in one or two words: the rule, the limit, or the reason.
 fn why(record: &Value) -> String {
-    let Some(decision) = record.get("decision") else {
-        let fault = record.get("error").and_then(|error| error.get("code"));
-        return fault
-            .and_then(Value::as_str)
-            .map(|code| escape_foreign(code).into_owned())
-            .unwrap_or_default();
+    let fault = record.get("error").and_then(|error| error.get("code")).and_then(Value::as_str);
+    // A rule may have allowed what then failed.
+    let has_failed = record.get("result").and_then(Value::as_str) == Some("fault");
+    let decision = record.get("decision").filter(|_| !(has_failed && fault.is_some()));
+    let Some(decision) = decision else {
+        return fault.map(|code| escape_foreign(code).into_owned()).unwrap_or_default();
     };
     let text = |member: &str| decision.get(member).and_then(Value::as_str);
     let said = record.get("kind").and_then(Value::as_str) == Some("decision");

@@ -2,9 +2,8 @@
 
 use admin::{CallEnd, CallFilter};
 use clap::{Args, builder::PossibleValuesParser};
-use domain::{audit::ResultWord, clock::Now};
+use domain::clock::Now;
 use jiff::{SignedDuration, Timestamp, civil::Date, tz::TimeZone};
-use store::Query;
 
 use crate::settings::duration;
 
@@ -23,18 +22,9 @@ pub struct Span {
     until: Option<Moment>,
 }
 
-/// Those that end in a result.
+/// Those of calls that stand so or have a text in them, in the words of the console and its API.
 #[derive(Debug, Args)]
 pub struct Filters {
-    #[command(flatten)]
-    span: Span,
-    #[arg(long, value_name = "D", value_parser = PossibleValuesParser::new(ResultWord::ALL.map(ResultWord::as_str)))]
-    decision: Option<String>,
-}
-
-/// Those of calls that stand so or have a text in them, as the console's page of calls has it.
-#[derive(Debug, Args)]
-pub struct CallFilters {
     #[command(flatten)]
     span: Span,
     #[arg(long, value_name = "D", value_parser = PossibleValuesParser::new(CallEnd::WORDS.map(|(word, _)| word)))]
@@ -51,22 +41,6 @@ enum Moment {
 }
 
 impl Filters {
-    /// The query for the store.
-    pub fn query(&self, now: Now) -> Query {
-        let Span { agent, service, action, since, until } = &self.span;
-        Query {
-            agent: agent.clone(),
-            service: service.clone(),
-            action: action.clone(),
-            result: self.decision.clone(),
-            since: at(*since, now),
-            until: at(*until, now),
-            ..Query::default()
-        }
-    }
-}
-
-impl CallFilters {
     /// The filter.
     pub fn filter(&self, now: Now) -> CallFilter {
         let Span { agent, service, action, since, until } = &self.span;
@@ -123,9 +97,9 @@ mod tests {
     fn an_age_counts_back_from_now() {
         let since = Some(moment("1h").unwrap());
         let span = Span { agent: None, service: None, action: None, since, until: None };
-        let filters = Filters { span, decision: None };
+        let filters = Filters { span, decision: None, text: None };
         let wall = "2026-11-23T14:00:00Z".parse().unwrap();
         let now = Now { wall, monotonic: std::time::Duration::ZERO };
-        assert_eq!(filters.query(now).since, Some("2026-11-23T13:00:00Z".parse().unwrap()));
+        assert_eq!(filters.filter(now).since, Some("2026-11-23T13:00:00Z".parse().unwrap()));
     }
 }

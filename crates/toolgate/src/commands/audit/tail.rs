@@ -3,40 +3,53 @@
 use std::time::Duration;
 
 use serde_json::Value;
-use store::{EventRow, Order, Query, Store};
+use store::EventRow;
 
 use super::{
-    super::{Context, Verdict},
+    super::{Context, Verdict, context::Desk},
     Filters,
+    export::newest,
     show::what,
 };
 use crate::output::{escape_foreign, milliseconds};
 
 /// How often the trail is looked at.
 const EVERY: Duration = Duration::from_millis(300);
-/// So many events are taken at once.
-const PAGE: u32 = 500;
 
-pub async fn tail(context: &Context, store: &Store, filters: &Filters) -> anyhow::Result<Verdict> {
-    let query = filters.query(context.now());
-    let newest = Query { order: Order::NewestFirst, limit: Some(1), ..Query::default() };
-    let mut last = store.events(&newest).await?.first().map_or(0, |event| event.seq);
+pub async fn tail(context: &Context, desk: &Desk, filters: &Filters, limit: u32) -> anyhow::Result<Verdict> {
+    let filter = filters.filter(context.now());
+    let mut last = desk.admin.newest_event().await?;
     context.output.talk("following the trail, Ctrl-C ends");
-    loop {
-        let next = Query { after: Some(last), limit: Some(PAGE), order: Order::OldestFirst, ..query.clone() };
-        for event in store.events(&next).await? {
-            last = last.max(event.seq);
-            if context.output.json {
-                context.output.raw(&event.json())?;
-            } else {
-                context.output.answer(line(&event))?;
-            }
+    if limit > 0 {
+        for event in &newest(desk, context.now().wall, &filter, last, limit).await? {
+            say(context, event)?;
         }
+    }
+    loop {
+        let newest = desk.admin.newest_event().await?;
+        let mut after = Some(last);
+        while let Some(behind) = after {
+            let found = desk.admin.export(context.now().wall, &filter, behind, newest).await?;
+            for event in &found.events {
+                say(context, event)?;
+            }
+            after = found.next;
+        }
+        last = newest;
         tokio::select! {
             () = tokio::time::sleep(EVERY) => {}
             _ = tokio::signal::ctrl_c() => return Ok(Verdict::Done),
         }
     }
+}
+
+fn say(context: &Context, event: &EventRow) -> anyhow::Result<()> {
+    if context.output.json {
+        context.output.raw(&event.json())?
+    } else {
+        context.output.answer(line(event))?
+    }
+    Ok(())
 }
 
 /// `14:02:31 laptop files read_text_file forwarded 200 3.1 ms c_9q4x7m2kd0pw`.

@@ -1,5 +1,4 @@
-//! Ways around Toolgate: entries of a client's file that reach a service's upstream directly.
-//! It only finds and names them; removing one is the user's to do.
+//! Ways around Toolgate: entries in a client's file that reach a service's upstream directly.
 
 use domain::service::{Service, Upstream};
 use serde_json::Value;

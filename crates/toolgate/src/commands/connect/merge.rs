@@ -35,10 +35,10 @@ pub fn merge(configuration: &Configuration, file: &Path, now: Now) -> anyhow::Re
     let before = old.as_deref().unwrap_or_default();
     let new = match configuration {
         Configuration::Json { servers, entries, inputs } => {
-            json_text(before, servers, entries, inputs).with_context(|| not_readable(file, "JSON"))?
+            json_text(before, servers, entries, inputs).map_err(|why| not_readable(file, "JSON", &why))?
         }
         Configuration::Toml(tables) => {
-            toml_merged(before, tables).with_context(|| not_readable(file, "TOML"))?
+            toml_merged(before, tables).map_err(|why| not_readable(file, "TOML", &why))?
         }
         Configuration::Shell(_) => bail!("this client has no file of its own (--write); leave --write out"),
     };
@@ -55,12 +55,19 @@ pub fn merge(configuration: &Configuration, file: &Path, now: Now) -> anyhow::Re
     }
 }
 
-fn not_readable(file: &Path, format: &str) -> String {
-    format!(
-        "a client's file is not plain {format} ({}); merge by hand: without --write it is printed",
-        file.display()
-    )
+/// A parser's own words may have a line of the file in them, and with it a key: only ours are shown.
+fn not_readable(file: &Path, format: &str, why: &anyhow::Error) -> anyhow::Error {
+    let what = match why.downcast_ref::<OtherShape>() {
+        Some(shape) => shape.to_string(),
+        None => format!("a client's file is not plain {format}"),
+    };
+    anyhow!("{what} ({}); merge by hand: without --write it is printed", file.display())
 }
+
+/// The file can be read, and has something else where the servers belong.
+#[derive(Debug, thiserror::Error)]
+#[error("{0} of a client's file is not {1}")]
+struct OtherShape(String, &'static str);
 
 fn not_writable(file: &Path) -> String {
     format!("a client's file cannot be written ({}); check its owner and mode", file.display())
@@ -95,17 +102,17 @@ fn json_text(
     inputs: &[Value],
 ) -> anyhow::Result<String> {
     let mut root = if before.trim().is_empty() { json!({}) } else { serde_json::from_str(before)? };
-    let root_members = root.as_object_mut().ok_or_else(|| anyhow!("it is not an object"))?;
+    let root_members = root.as_object_mut().ok_or_else(|| OtherShape("the whole".to_owned(), "an object"))?;
     if !inputs.is_empty() {
         let known = root_members.entry("inputs").or_insert_with(|| json!([]));
-        let known = known.as_array_mut().ok_or_else(|| anyhow!("`inputs` is not a list"))?;
+        let known = known.as_array_mut().ok_or_else(|| OtherShape("`inputs`".to_owned(), "a list"))?;
         for input in inputs {
             known.retain(|other| other.get("id") != input.get("id"));
             known.push(input.clone());
         }
     }
     let below = root_members.entry(servers).or_insert_with(|| json!({}));
-    let below = below.as_object_mut().ok_or_else(|| anyhow!("`{servers}` is not an object"))?;
+    let below = below.as_object_mut().ok_or_else(|| OtherShape(format!("`{servers}`"), "an object"))?;
     for (name, entry) in entries {
         below.insert(name.clone(), kept_key(below.get(name), entry));
     }
@@ -132,7 +139,7 @@ fn toml_merged(before: &str, tables: &[(String, String)]) -> anyhow::Result<Stri
     let mut parent = Table::new();
     parent.set_implicit(true);
     let servers = document.entry("mcp_servers").or_insert(Item::Table(parent));
-    let servers = servers.as_table_mut().ok_or_else(|| anyhow!("`mcp_servers` is not a table"))?;
+    let servers = servers.as_table_mut().ok_or_else(|| OtherShape("`mcp_servers`".to_owned(), "a table"))?;
     for (name, url) in tables {
         let mut table = Table::new();
         table.insert("url", value(url));

@@ -1,5 +1,5 @@
-//! The demo's refunds: one waits for a person, is approved and executed once; others are their own calls, one denied,
-//! one that nobody decides.
+//! The demo's refunds: one waits for a person, is approved and executed once; others are calls of their own, one
+//! denied, one left to expire.
 
 use admin::ActingOperator;
 use anyhow::Context as _;

@@ -1,4 +1,5 @@
-//! The demo's HTTP API: it answers only whoever holds its secret, and says that secret back, as careless APIs do.
+//! The demo's HTTP API: it answers only clients that present its secret, and repeats that secret in its answer, as
+//! careless APIs do.
 
 use std::sync::{
     Arc,

@@ -2,14 +2,12 @@
 
 use std::io::Read as _;
 
+use admin::PASSWORD_BYTES_MAX;
 use anyhow::{Context as _, bail};
 use dialoguer::Password;
 use zeroize::Zeroizing;
 
 use crate::output::Output;
-
-/// Longer passwords are refused before they are hashed (bytes).
-const PASSWORD_BYTES_MAX: u64 = 1024;
 
 /// A new password: from stdin, or asked for twice in a terminal.
 ///
@@ -55,13 +53,13 @@ fn check_terminal(output: &Output) -> anyhow::Result<()> {
 fn from_stdin() -> anyhow::Result<Zeroizing<String>> {
     let mut text = Zeroizing::new(String::new());
     std::io::stdin()
-        .take(PASSWORD_BYTES_MAX + 3)
+        .take(PASSWORD_BYTES_MAX as u64 + 3)
         .read_to_string(&mut text)
         .context("the password is not UTF-8 text (--password-stdin)")?;
     let end =
         text.strip_suffix('\n').map_or(text.len(), |rest| rest.strip_suffix('\r').unwrap_or(rest).len());
     text.truncate(end);
-    if text.len() as u64 > PASSWORD_BYTES_MAX {
+    if text.len() > PASSWORD_BYTES_MAX {
         bail!(
             "the password is longer than {PASSWORD_BYTES_MAX} bytes (--password-stdin); choose a shorter one"
         );

@@ -5,9 +5,8 @@ use serde_json::json;
 
 use super::{check_home, password::known_password};
 use crate::{
-    commands::{Context, Verdict},
+    commands::{Context, Verdict, usage},
     output::{Mark, day_and_time},
-    settings::duration,
 };
 
 /// Reads `--expires 30d`.
@@ -15,9 +14,9 @@ use crate::{
 /// # Errors
 /// One sentence when it is no length of time, or longer than a token may live.
 pub fn lifetime(text: &str) -> Result<TokenLifetime, String> {
-    let length =
-        duration(text).ok_or_else(|| "this is no length of time; write it like 30d or 12h".to_owned())?;
-    TokenLifetime::new(length).ok_or_else(|| "a token lives 365d at most".to_owned())
+    let length = usage::lifetime(text)?;
+    TokenLifetime::new(length)
+        .ok_or_else(|| "a token lives 365d at most; write it like 30d or 12h".to_owned())
 }
 
 pub fn create(

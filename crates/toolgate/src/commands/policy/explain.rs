@@ -1,13 +1,11 @@
 //! `toolgate policy explain`: what would happen to one call, and why.
 
-use std::sync::Arc;
-
 use anyhow::anyhow;
-use clap::Args;
+use clap::{ArgGroup, Args};
 use domain::{
+    audit::Effect,
     names::AgentName,
-    policy::{self, Effect, Explanation, Question},
-    tools::Catalogue,
+    policy::{self, Explanation, Question},
     yaml::did_you_mean,
 };
 use serde_json::{Value, json};
@@ -16,20 +14,21 @@ use super::{Context, Verdict};
 use crate::output::{Style, escape_foreign};
 
 #[derive(Debug, Args)]
+#[command(group = ArgGroup::new("asked").required(true).args(["tool", "resource", "prompt", "request"]))]
 pub struct Asked {
     #[arg(long, value_name = "A")]
     agent: AgentName,
     #[arg(long, value_name = "S")]
     service: String,
-    #[arg(long, value_name = "T", required_unless_present_any = ["resource", "prompt", "request"])]
+    #[arg(long, value_name = "T")]
     tool: Option<String>,
     #[arg(long, value_name = "JSON", value_parser = policy::arguments, requires = "tool")]
     args: Option<String>,
-    #[arg(long, value_name = "URI", conflicts_with = "tool")]
+    #[arg(long, value_name = "URI")]
     resource: Option<String>,
-    #[arg(long, value_name = "P", conflicts_with_all = ["tool", "resource"])]
+    #[arg(long, value_name = "P")]
     prompt: Option<String>,
-    #[arg(long, value_name = "R", conflicts_with_all = ["tool", "resource", "prompt"])]
+    #[arg(long, value_name = "R")]
     request: Option<String>,
     #[arg(long, value_name = "JSON", value_parser = policy::arguments, requires = "request")]
     body: Option<String>,
@@ -38,25 +37,17 @@ pub struct Asked {
 pub(super) fn run(context: &Context, asked: &Asked) -> anyhow::Result<Verdict> {
     let (name, policy) = super::load(context, None)?;
     let settings = context.settings()?;
-    let (snapshot, tools) = context.block_on(async {
-        let store = context.store(&settings).await?;
-        let (snapshot, mut tools) = (store.snapshot().await?, Vec::new());
-        for (name, _) in &snapshot.tool_revisions {
-            tools.extend(store.tools(name).await?.map(|of_it| (name.clone(), Arc::new(of_it))));
-        }
-        Ok((snapshot, tools))
-    })?;
+    let world =
+        context.block_on(async { super::world_of(&context.store(&settings).await?, policy).await })?;
     let known = super::known_risk(&settings);
-    let agent = snapshot.agents.iter().find(|agent| agent.name == asked.agent).cloned().ok_or_else(|| {
-        let known = snapshot.agents.iter().map(|agent| agent.name.as_str());
+    let agent = world.agents.get(&asked.agent).ok_or_else(|| {
+        let known = world.agents.keys().map(AgentName::as_str);
         let hint = match did_you_mean(asked.agent.as_str(), known) {
             Some(near) => format!("did you mean `{near}`?"),
             None => format!("all: {}", context.invocation.command("agents list")),
         };
         anyhow!("there is no agent `{}` (--agent); {hint}", asked.agent)
     })?;
-    let mut world = super::world(snapshot, policy);
-    world.tools = Arc::new(Catalogue::of(tools, &world.services));
     let service = asked.service.as_str();
     let question = match asked {
         Asked { tool: Some(tool), args, .. } => Question::tool(service, tool, args.clone()),
@@ -70,7 +61,7 @@ pub(super) fn run(context: &Context, asked: &Asked) -> anyhow::Result<Verdict> {
             return Err(anyhow!("nothing is asked (--tool, --resource, --prompt, --request); name one"));
         }
     };
-    let explanation = question.answer(&world, &agent, context.now().wall, &known);
+    let explanation = question.answer(&world, agent, context.now().wall, &known);
     if context.output.json {
         context.output.json(&as_json(&explanation))?;
     } else {

@@ -4,7 +4,8 @@ use std::{path::Path, sync::Arc, time::Duration};
 
 use anyhow::{Context as _, anyhow};
 use domain::{
-    policy::{self, Case, Effect, Explanation, Policy, Tried},
+    audit::Effect,
+    policy::{self, Case, Explanation, Policy, Tried},
     world::{Revision, World},
 };
 use serde_json::{Value, json};

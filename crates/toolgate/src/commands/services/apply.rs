@@ -11,6 +11,7 @@ use domain::{
     policy::Policy,
     service::{ApiUpstream, Declared, Upstream, parse_declarations},
 };
+use pipeline::dial::check_anchors;
 use serde_json::{Value, json};
 
 use super::{
@@ -39,6 +40,9 @@ pub fn apply(context: &Context, file: &Path) -> anyhow::Result<Verdict> {
     if context.output.json {
         context.output.json(&changes.iter().map(change_json).collect::<Vec<_>>())?;
         return Ok(Verdict::Done);
+    }
+    if changes.is_empty() {
+        context.output.talk(format!("no services in it ({name}), so nothing was changed"));
     }
     let width = changes.iter().map(|change| change.service.name.as_str().len()).max().unwrap_or_default();
     for change in &changes {
@@ -86,8 +90,8 @@ fn with_its_files(name: &str, folder: &Path, declared: Declared) -> anyhow::Resu
         (ca_path, &mut service.upstream)
     {
         let (at, pem) = read("ca", &path)?;
-        if !pem.contains("-----BEGIN CERTIFICATE-----") {
-            return Err(anyhow!("there is no certificate ({at}); it must be PEM"));
+        if check_anchors(&pem).is_err() {
+            return Err(anyhow!("there is no certificate that can be read ({at}); give a PEM file"));
         }
         http.ca_pem = Some(pem);
     }
@@ -152,14 +156,11 @@ fn advice(change: &ServiceChange, policy: Option<&Policy>) -> Vec<String> {
     }));
     advice.extend(travels_unencrypted(service));
     if policy.is_some_and(|policy| !policy.grants_anything_on(name)) {
-        let example = match service.upstream {
-            Upstream::Api(_) => "requests: [\"GET /**\"]",
-            Upstream::Http(_) | Upstream::Stdio(_) => "tools: [\"read_*\", \"list_*\"]",
-        };
         advice.push(format!(
             "{name}  no allow rule names it, only `admin` can call it; in policy.yaml, roles.user.allow:\n\
-             {:15}- {{ service: {name}, {example} }}",
-            ""
+             {:15}{}",
+            "",
+            service.example_rule()
         ));
     }
     advice

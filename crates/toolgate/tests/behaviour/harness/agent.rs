@@ -31,6 +31,12 @@ impl Agent {
         self
     }
 
+    /// With this session, which it has opened elsewhere.
+    pub fn with(mut self, session: &Option<String>) -> Self {
+        self.session.clone_from(session);
+        self
+    }
+
     /// The request that posts this body.
     pub fn post(&self, body: impl Into<Vec<u8>>) -> Request {
         self.dressed(Request::post(&self.target(), body))

@@ -39,12 +39,22 @@ pub struct Browser {
 impl Browser {
     /// Nobody is logged in.
     pub fn new(gateway: &Gateway) -> Self {
-        Self { address: gateway.console(), cookies: BTreeMap::new(), csrf: None }
+        Self::at(gateway.console())
+    }
+
+    /// The same at this address.
+    pub fn at(address: SocketAddr) -> Self {
+        Self { address, cookies: BTreeMap::new(), csrf: None }
     }
 
     /// Logged in.
     pub fn of(gateway: &Gateway, email: &str) -> Self {
-        let mut browser = Self::new(gateway);
+        Self::logged_in(gateway.console(), email)
+    }
+
+    /// The same at this address.
+    pub fn logged_in(address: SocketAddr, email: &str) -> Self {
+        let mut browser = Self::at(address);
         let reply = browser.log_in(email, PASSWORD);
         assert_eq!(reply.status, 200, "{}", reply.text());
         let me = browser.get("/api/me").json();
@@ -72,6 +82,11 @@ impl Browser {
         reply
     }
 
+    /// The same browser, whom a proxy in front has sent to another gateway.
+    pub fn elsewhere(&self, address: SocketAddr) -> Self {
+        Self { address, cookies: self.cookies.clone(), csrf: self.csrf.clone() }
+    }
+
     /// The request as it would send it.
     pub fn dressed(&self, request: Request) -> Request {
         let cookies: Vec<String> =
@@ -96,5 +111,13 @@ impl Browser {
             Some(token) => request.header("X-CSRF-Token", &token),
             None => request,
         })
+    }
+
+    /// Looks at a held call, and says yes to it.
+    pub fn approve(&mut self, id: &str) {
+        let shown = self.get(&format!("/api/approvals/{id}")).json();
+        let yes = json!({ "digest": shown["digest"], "reason": "ordered" });
+        let reply = self.write("POST", &format!("/api/approvals/{id}/approve"), &yes);
+        assert_eq!(reply.status, 200, "{}", reply.text());
     }
 }

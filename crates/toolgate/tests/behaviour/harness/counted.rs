@@ -265,7 +265,7 @@ impl Counted {
         }
     }
 
-    /// Makes it at a gateway until it ends: not held, not in progress any more.
+    /// Makes it at a gateway until it ends: not held, not in progress any more, and not turned away with nothing sent.
     pub fn insist(&self, address: SocketAddr, agent: &str) -> Reply {
         eventually("the call to end", || {
             let reply = send(address, &self.request(agent));
@@ -274,10 +274,11 @@ impl Counted {
     }
 }
 
-/// Whether the agent is told to come back later.
+/// Whether the agent is told to come back later: it is under way, or nothing was sent because a busy machine could not
+/// confirm its snapshot, or count, in time.
 fn is_under_way(reply: &Reply) -> bool {
     match reply.verdict() {
-        428 => true,
+        428 | 429 | 503 => true,
         409 => reply.text().contains("urn:toolgate:in-progress"),
         _ => false,
     }

@@ -77,6 +77,11 @@ impl Desk {
         self.runtime.block_on(self.admin.show_approval(now(), id)).unwrap().approval
     }
 
+    /// The same, while the store may not answer.
+    pub fn try_show(&self, id: &str) -> Option<Approval> {
+        self.runtime.block_on(self.admin.show_approval(now(), id)).ok().map(|shown| shown.approval)
+    }
+
     /// Waits until so many calls are pending.
     pub fn pending(&self, count: usize) -> Vec<Approval> {
         eventually("calls to be held", || {
@@ -127,5 +132,6 @@ impl Desk {
 
 /// Whether somebody else has held the store for longer than one waits for it.
 pub fn is_busy(error: &AdminError) -> bool {
-    error.to_string().contains("locked")
+    let said = error.to_string();
+    ["locked", "statement timeout", "no answer in time"].iter().any(|why| said.contains(why))
 }

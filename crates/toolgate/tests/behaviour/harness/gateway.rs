@@ -16,7 +16,10 @@ use nix::{
 };
 use serde_json::Value;
 
-use super::{Agent, Answer, Home, Modern, Reply, Request, eventually, http, is_running, open, send, until};
+use super::{
+    Agent, Answer, Home, Modern, Reply, Request, eventually, http, is_running, older_program, open, program,
+    send, until,
+};
 
 /// What the last line of the introduction has in it.
 const READY: &str = "ready in";
@@ -116,9 +119,16 @@ impl Gateway {
         self.serving().address
     }
 
-    /// A second gateway on the same home. Stop it before the first one.
+    /// A second gateway on the same home, whose store must be one that gateways can share. Stop it before the first one. It is
+    /// of an older version where there is one.
     pub fn twin(&self) -> Twin {
-        Twin(Serving::start(self.home.serving(), READY))
+        self.twin_of(&older_program().unwrap_or_else(program))
+    }
+
+    /// The same, of this program.
+    pub fn twin_of(&self, program: &Path) -> Twin {
+        assert!(self.home.is_on_postgres(), "several gateways need Postgres: set TOOLGATE_POSTGRES");
+        Twin { serving: Serving::start(self.home.serving_by(program), READY), killed: false }
     }
 
     /// Where people look.
@@ -205,6 +215,19 @@ impl Gateway {
         self.restart();
     }
 
+    /// SIGTERM to what runs, then this program in its place.
+    pub fn replace(&mut self, program: PathBuf) {
+        let status = self.stop();
+        assert!(status.success(), "the gateway ended with {status}");
+        self.take_program(program);
+        self.restart();
+    }
+
+    /// Runs this program for whatever comes next.
+    pub fn take_program(&mut self, program: PathBuf) {
+        self.home.set_program(program);
+    }
+
     /// Starts it again on the same home.
     pub fn restart(&mut self) {
         assert!(self.serving.is_none(), "it runs");
@@ -217,20 +240,53 @@ impl Gateway {
 }
 
 /// A second gateway, which ends before the first one does.
-pub struct Twin(Serving);
+pub struct Twin {
+    serving: Serving,
+    killed: bool,
+}
 
 impl Twin {
     /// Where agents knock.
     pub fn address(&self) -> SocketAddr {
-        self.0.address
+        self.serving.address
+    }
+
+    /// Where people look.
+    pub fn console(&self) -> SocketAddr {
+        address_in(&self.serving.said.lock().unwrap(), "console")
+    }
+
+    /// An agent with this key at this service.
+    pub fn agent(&self, key: &str, service: &str) -> Agent {
+        Agent::new(self.address(), key, &format!("/mcp/{service}"))
+    }
+
+    /// An agent with this key at the endpoint of all its services.
+    pub fn agent_of_all(&self, key: &str) -> Agent {
+        Agent::new(self.address(), key, "/mcp")
+    }
+
+    /// Sends a request and waits for the whole answer.
+    pub fn send(&self, request: &Request) -> Reply {
+        send(self.address(), request)
+    }
+
+    /// Ends it as a crash would.
+    pub fn kill(&mut self) {
+        self.serving.signal(Signal::SIGKILL);
+        self.killed = true;
+        eventually("the second gateway to end", || self.serving.process.try_wait().unwrap());
     }
 }
 
 impl Drop for Twin {
     fn drop(&mut self) {
-        self.0.signal(Signal::SIGTERM);
-        let ended = eventually("the second gateway to end", || self.0.process.try_wait().unwrap());
-        assert!(std::thread::panicking() || ended.success(), "{}", self.0.said.lock().unwrap());
+        if self.killed {
+            return;
+        }
+        self.serving.signal(Signal::SIGTERM);
+        let ended = eventually("the second gateway to end", || self.serving.process.try_wait().unwrap());
+        assert!(std::thread::panicking() || ended.success(), "{}", self.serving.said.lock().unwrap());
     }
 }
 

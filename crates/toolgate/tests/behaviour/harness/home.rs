@@ -3,12 +3,13 @@
 use std::{
     io::{Read as _, Write as _},
     os::unix::process::CommandExt as _,
-    path::Path,
+    path::{Path, PathBuf},
     process::{Command, Stdio},
     sync::Mutex,
 };
 
 use serde_json::Value;
+use sqlx::{AssertSqlSafe, Connection as _, Executor as _, SqliteConnection, sqlite::SqliteConnectOptions};
 use tempfile::TempDir;
 
 use super::{Database, Gateway, eventually};
@@ -19,8 +20,19 @@ pub struct Home {
     settings: Vec<String>,
     variables: Vec<(String, String)>,
     cramped: bool,
+    program: PathBuf,
     pub(super) keys: Mutex<Vec<String>>,
     database: Option<Database>,
+}
+
+/// The program that is tested.
+pub fn program() -> PathBuf {
+    env!("CARGO_BIN_EXE_toolgate").into()
+}
+
+/// An older one, where there is one to hold beside it (`cargo xtask older`).
+pub fn older_program() -> Option<PathBuf> {
+    std::env::var_os("TOOLGATE_OLDER").filter(|path| !path.is_empty()).map(PathBuf::from)
 }
 
 /// How a command ended.
@@ -42,14 +54,54 @@ impl Home {
         home
     }
 
+    /// The same, with its store in a file wherever others have it: for promises about that file.
+    pub fn on_file(policy: &str) -> Self {
+        let home = Self::empty_on_file();
+        home.ok(&["init"]);
+        home.write("policy.yaml", policy);
+        home
+    }
+
+    /// A folder where no home was made yet, whose store will be in a file.
+    pub fn empty_on_file() -> Self {
+        Self::empty_with(None)
+    }
+
     /// A folder where no home was made yet.
     pub fn empty() -> Self {
+        Self::empty_with(Database::new())
+    }
+
+    fn empty_with(database: Option<Database>) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let settings =
             ["gateway", "console"].map(|listener| format!("{listener}.listen=127.0.0.1:0")).to_vec();
-        let database = Database::new();
         let variables = database.iter().flat_map(Database::variables).collect();
-        Self { folder, settings, variables, cramped: false, keys: Mutex::default(), database }
+        let (program, keys) = (program(), Mutex::default());
+        Self { folder, settings, variables, cramped: false, program, keys, database }
+    }
+
+    /// A second home on the same store, with copies of this one's settings, policy and key: what another gateway has that shares
+    /// it. Drop it first.
+    pub fn beside(&self) -> Self {
+        assert!(self.is_on_postgres(), "several gateways need Postgres: set TOOLGATE_POSTGRES");
+        let folder = tempfile::tempdir().unwrap();
+        for file in ["toolgate.yaml", "policy.yaml", "vault.key"] {
+            std::fs::copy(self.path().join(file), folder.path().join(file)).unwrap();
+        }
+        let (settings, variables) = (self.settings.clone(), self.variables.clone());
+        let (program, keys) = (self.program.clone(), Mutex::default());
+        Self { folder, settings, variables, cramped: false, program, keys, database: None }
+    }
+
+    /// With another program for every command from now on, `serve` among them.
+    pub fn run_by(mut self, program: PathBuf) -> Self {
+        self.set_program(program);
+        self
+    }
+
+    pub(super) fn set_program(&mut self, program: PathBuf) {
+        self.program = program;
     }
 
     /// With this setting on the command line of `serve`.
@@ -87,13 +139,52 @@ impl Home {
         let ran = self.ok(&[&["keys", "create", "--json"], arguments].concat());
         let made: Value = serde_json::from_str(&ran.stdout).unwrap();
         let key = made["key"].as_str().unwrap().to_owned();
-        self.keys.lock().unwrap().push(key.clone());
+        self.remember(&key);
         key
+    }
+
+    /// A key that was made elsewhere, and that must not be found here either.
+    pub fn remember(&self, key: &str) {
+        self.keys.lock().unwrap().push(key.to_owned());
     }
 
     /// The folder.
     pub fn path(&self) -> &Path {
         self.folder.path()
+    }
+
+    /// Its database, where it is one that several gateways can share.
+    pub(super) fn database(&self) -> Option<&Database> {
+        self.database.as_ref()
+    }
+
+    /// Runs statements in its store on one connection, behind everybody's back.
+    pub fn edit(&self, statements: &[String]) {
+        if let Some(database) = self.database() {
+            return database.execute(statements);
+        }
+        let file = SqliteConnectOptions::new().filename(self.path().join("toolgate.db"));
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let mut connection = SqliteConnection::connect_with(&file).await.unwrap();
+            for statement in statements {
+                connection.execute(sqlx::raw_sql(AssertSqlSafe(statement.clone()))).await.unwrap();
+            }
+            connection.close().await.unwrap();
+        });
+    }
+
+    /// Whether its store is in a database: some statements are written differently there.
+    pub fn is_on_postgres(&self) -> bool {
+        self.database().is_some()
+    }
+
+    /// Ends all connections to its database, as a restart of the server does.
+    pub fn hang_up(&self) {
+        let database = self.database().expect("a database");
+        let end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
+                   WHERE datname = current_database() AND pid <> pg_backend_pid()";
+        database.execute(&[end.to_owned()]);
     }
 
     /// Where its store is.
@@ -102,6 +193,11 @@ impl Home {
             Some(database) => database.url().into(),
             None => self.path().join("toolgate.db").into(),
         }
+    }
+
+    /// The URL of its store, where it is on a server.
+    pub fn store_url(&self) -> Option<String> {
+        self.database.as_ref().map(Database::text)
     }
 
     /// Writes a file of the home.
@@ -227,7 +323,11 @@ impl Home {
 
     /// A command that is ready to be run, or to be sat at.
     pub fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_toolgate"));
+        self.command_by(&self.program, arguments)
+    }
+
+    fn command_by(&self, program: &Path, arguments: &[&str]) -> Command {
+        let mut command = Command::new(program);
         command.arg("--home").arg(self.path()).args(arguments).current_dir(self.path()).env_clear();
         // A secret of ours that no child may see, and the few variables that one needs.
         command.env("OUR_SECRET", "kept from children").env("HOME", self.path()).env("LANG", "C.UTF-8");
@@ -237,11 +337,15 @@ impl Home {
     }
 
     pub(super) fn serving(&self) -> Command {
+        self.serving_by(&self.program)
+    }
+
+    pub(super) fn serving_by(&self, program: &Path) -> Command {
         let mut arguments = vec!["serve"];
         for setting in &self.settings {
             arguments.extend(["--set", setting]);
         }
-        let mut command = self.command(&arguments);
+        let mut command = self.command_by(program, &arguments);
         if self.cramped {
             // A program that ignores SIGXFSZ is told of the limit as an error, as it is of a full disk.
             let mut cramped = Command::new("sh");

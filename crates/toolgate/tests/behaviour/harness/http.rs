@@ -227,6 +227,12 @@ impl Reply {
         self.header("x-proxy-status").expect("every answer carries X-Proxy-Status")
     }
 
+    /// Whether nothing is known yet, or nothing was sent because a busy machine could not confirm its snapshot in time, or
+    /// count.
+    pub fn is_to_come_again(&self) -> bool {
+        matches!(self.status, 429 | 503) || self.text().contains("urn:toolgate:in-progress")
+    }
+
     /// The body as text.
     pub fn text(&self) -> String {
         String::from_utf8_lossy(&self.body).into_owned()

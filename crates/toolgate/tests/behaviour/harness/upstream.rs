@@ -142,6 +142,17 @@ impl Upstream {
         Self::start(mcp)
     }
 
+    /// One whose GET and whose tool `read_all` are streams that go on until the latch is released.
+    pub fn endless(latch: &Arc<Latch>) -> Self {
+        let held = Arc::clone(latch);
+        Self::start(move |hit| {
+            if hit.method != "GET" && !String::from_utf8_lossy(&hit.body).contains("read_all") {
+                return mcp(hit);
+            }
+            vec![stream_head(), say("data: {\"open\":1}\n\n"), Step::Wait(Arc::clone(&held)), Step::HangUp]
+        })
+    }
+
     /// Its declaration as a service whose tools are not pinned: for promises that have nothing to do with that.
     pub fn declare(&self, name: &str) -> String {
         self.declare_pinned(name, "off")

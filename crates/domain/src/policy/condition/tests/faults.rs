@@ -36,10 +36,14 @@ fn what_can_never_work_is_said_at_its_place() {
         ("agent['nam'] == 'a'", "'nam'", "`agent` has no field `nam`; did you mean `name`?"),
         ("args.a = 1", "=", "`=` is not understood here; did you mean `==`?"),
         ("args.a == 1 & true", "&", "`&` is not understood here; did you mean `&&`?"),
-        ("args.a >", "", "found the end, wanted a value"),
-        ("(args.a > 1", "", "found the end, wanted `)`"),
-        ("args.a > 1)", ")", "found `)`, wanted an operator such as `&&`, or the end"),
-        ("args.a > 1 args.b", "args", "found `args`, wanted an operator such as `&&`, or the end"),
+        ("args.a >", "", "`when` cannot be read: found the end, wanted a value"),
+        ("(args.a > 1", "", "`when` cannot be read: found the end, wanted `)`"),
+        ("args.a > 1)", ")", "`when` cannot be read: found `)`, wanted an operator such as `&&`, or the end"),
+        (
+            "args.a > 1 args.b",
+            "args",
+            "`when` cannot be read: found `args`, wanted an operator such as `&&`, or the end",
+        ),
         ("args.a == 'x", "'x", "the text has no end; close it with `'`"),
         ("args.a == '\\q'", "\\q", "this escape is not known; write `\\\\` for one backslash"),
         ("args.a == '\\ud800'", "\\ud800", "this escape stands for no character"),
@@ -52,7 +56,11 @@ fn what_can_never_work_is_said_at_its_place() {
         ("args.a == 1x", "1x", "`1x` is neither a number nor a name"),
         ("args.a == b'x'", "b", "bytes are not supported; write a text without the `b`"),
         ("args.`a-b` == 1", "`", "``` is not understood here; write a field like that as `args[\"…\"]`"),
-        ("args.in == 1", "in", "found `in`, wanted a name; any other field is written as `[\"…\"]`"),
+        (
+            "args.in == 1",
+            "in",
+            "`when` cannot be read: found `in`, wanted a name; any other field is written as `[\"…\"]`",
+        ),
         (
             "args.amount + 1",
             "args.amount + 1",
@@ -71,7 +79,7 @@ fn what_can_never_work_is_said_at_its_place() {
         (
             "args.a.all(args, true)",
             "args",
-            "found `args`, wanted a variable that is not taken, as in `all(x, x > 1)`",
+            "`when` cannot be read: found `args`, wanted a variable that is not taken, as in `all(x, x > 1)`",
         ),
         (
             "args.a.all(i, i > 1) && i == 1",

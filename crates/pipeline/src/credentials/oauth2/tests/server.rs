@@ -28,6 +28,8 @@ pub enum Answer {
     Endless,
     /// The connection ends without an answer.
     HangUp,
+    /// The first request's answer is lost; the others are answered like this.
+    LostThen(Box<Answer>),
 }
 
 #[derive(Clone)]
@@ -106,7 +108,11 @@ async fn answer_to(
         asked.len()
     };
     drop(state.gate.lock().await);
-    let answer = state.answer.lock().unwrap().clone();
+    let answer = match state.answer.lock().unwrap().clone() {
+        Answer::LostThen(_) if number == 1 => Answer::HangUp,
+        Answer::LostThen(answer) => *answer,
+        answer => answer,
+    };
     let (status, body) = match answer {
         Answer::Tokens { expires_in, rotates } => {
             let rotated =
@@ -124,7 +130,7 @@ async fn answer_to(
             });
             (200, BoxBody::new(http_body_util::StreamBody::new(frames)))
         }
-        Answer::HangUp => return Err(std::io::Error::other("hung up")),
+        Answer::HangUp | Answer::LostThen(_) => return Err(std::io::Error::other("hung up")),
     };
     let response = Response::builder().status(status).header(header::LOCATION, "http://127.0.0.1:9/");
     Ok(response.body(body).unwrap())

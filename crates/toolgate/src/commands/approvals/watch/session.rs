@@ -14,7 +14,7 @@ use super::{
 };
 use crate::commands::{
     Context, Verdict,
-    approvals::{decide::after_approval, words},
+    approvals::{decide::after_approval, show::page_of, words},
     context::Desk,
 };
 
@@ -117,8 +117,8 @@ impl Session<'_> {
 
     async fn load(&mut self) {
         let Some(id) = self.model.chosen else { return };
-        let (now, sees) = (self.context.now().wall, self.model.sees());
-        match self.desk.admin.approval_page(now, id.as_str(), &self.vault, sees).await {
+        let sees = self.model.sees();
+        match page_of(self.context, &self.desk, &self.vault, id.as_str(), sees).await {
             Ok(page) => self.model.show(page),
             Err(error) => self.model.page = Some(Err(error.to_string())),
         }

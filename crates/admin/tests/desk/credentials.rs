@@ -1,25 +1,17 @@
 //! Values of credentials go in, are bound to where they may be sent, and never come out.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::string_slice,
-    missing_docs,
-    reason = "tests may fail loudly"
-)]
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use admin::{Actor, Admin, AdminError, ServiceChange, SetCredential, WantedService, What, Why, open_vault};
+use admin::{Actor, Admin, AdminError, SeenService, ServiceChange, SetCredential, WantedService, What, Why};
 use domain::{
     credential::{CredentialKind, kind_of},
     names::{CredentialName, ServiceName},
     service::parse_declarations,
 };
-use jiff::Timestamp;
-use store::{Birth, Query, Store, StoreOptions, Sync};
-use vault::{Label, Purpose, RootKey, Secret, Vault};
+use store::{Query, Store};
+use vault::{Label, Purpose, Secret, Vault};
+
+use crate::install::{now, store, vault};
 
 const BILLING: &str = "services:\n  - { name: billing, kind: http, url: https://api.example.com, \
                        credentials: [{ name: secret_key, kind: bearer }] }\n";
@@ -34,12 +26,8 @@ struct Desk {
 
 impl Desk {
     async fn new(services: &str) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let birth = Birth { install: [7; 16], now: now() };
-        let path = folder.path().join("toolgate.db");
-        let options = StoreOptions { place: path.into(), sync: Sync::Os, create: Some(birth) };
-        let store = Arc::new(Store::open(&options).await.unwrap());
-        let vault = open_vault(&store, &RootKey::from_bytes([1; 32]), now()).await.unwrap();
+        let (store, folder) = store().await;
+        let vault = vault(&store).await;
         let (admin, actor) = (Admin::new(store.clone()), Actor::os_user("ada"));
         let desk = Self { admin, store, vault, actor, _folder: folder };
         desk.apply(services).await;
@@ -92,10 +80,6 @@ impl Desk {
     }
 }
 
-fn now() -> Timestamp {
-    "2026-11-23T14:00:00Z".parse().unwrap()
-}
-
 fn credential(name: &str) -> CredentialName {
     CredentialName::parse(name).unwrap()
 }
@@ -142,7 +126,7 @@ async fn a_credential_that_nobody_declared_is_added_with_its_kind() {
     let error = desk.set("secretkey", None, "x").await.unwrap_err().to_string();
     assert_eq!(
         error,
-        "service `billing` has no credential `secretkey`; did you mean `secret_key`? to add it, say its --kind"
+        "service `billing` has no credential `secretkey`; did you mean `secret_key`? to add it, say of which kind it is"
     );
     desk.set("secret_key", None, "one").await.unwrap();
     let set = desk.set("app", kind("header", &[("header", "X-App")]), "two").await.unwrap();
@@ -205,7 +189,7 @@ async fn a_removed_service_takes_its_values_along() {
     let desk = Desk::new(BILLING).await;
     desk.set("secret_key", None, "one").await.unwrap();
     let billing = ServiceName::parse("billing").unwrap();
-    let dropped = desk.admin.remove_service(&desk.actor, now(), &billing).await.unwrap();
+    let dropped = desk.admin.remove_service(&desk.actor, now(), &billing, None).await.unwrap();
     assert_eq!(dropped, [credential("secret_key")]);
     let again = desk.apply(BILLING).await;
     assert_eq!((again.what, again.missing), (What::Added, vec![credential("secret_key")]));
@@ -220,7 +204,7 @@ async fn removing_a_value_leaves_the_slot() {
     };
     assert_eq!(
         remove("secret_key").await.unwrap_err().to_string(),
-        "credential `secret_key` of `billing` has no value; all: toolgate credentials list billing"
+        "credential `secret_key` of `billing` has no value; look at the service"
     );
     assert!(matches!(remove("nothing").await, Err(AdminError::NoSuchCredential { .. })));
     desk.set("secret_key", None, "one").await.unwrap();
@@ -242,4 +226,32 @@ async fn documentation_is_stored_with_its_service() {
     assert!(desk.store.documentation(&billing).await.unwrap().is_some(), "adding a credential keeps it");
     desk.apply(BILLING).await;
     assert_eq!(desk.store.documentation(&billing).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn values_are_replaced_as_they_were_seen_or_not_at_all() {
+    let desk = Desk::new(BILLING).await;
+    let name = CredentialName::parse("secret_key").unwrap();
+    let value = |text: &str| vec![(name.clone(), Secret::new(text.as_bytes().to_vec()))];
+    let replace = async |seen: &SeenService, values: &[(CredentialName, Secret)]| {
+        desk.admin.replace_credentials(&desk.actor, now(), &desk.vault, seen, values).await
+    };
+    let version = async || desk.admin.list_credentials("billing").await.unwrap()[0].value.map(|v| v.version);
+    let empty = desk.admin.see_service("billing").await.unwrap();
+    replace(&empty, &value("sk_first")).await.unwrap();
+    assert_eq!(version().await, Some(1));
+    let late = replace(&empty, &value("sk_late")).await.unwrap_err();
+    assert!(matches!(late, AdminError::ChangedMeanwhile(_)), "{late}");
+    let full = desk.admin.see_service("billing").await.unwrap();
+    assert!(replace(&full, &value("two words")).await.is_err());
+    assert_eq!(version().await, Some(1), "all are looked at before one is set");
+    replace(&full, &[]).await.unwrap();
+    assert_eq!(version().await, None, "what is not named has none any more");
+    assert!(replace(&full, &value("sk_late")).await.is_err());
+    let again = desk.admin.see_service("billing").await.unwrap();
+    replace(&again, &value("sk_again")).await.unwrap();
+    assert_eq!(version().await, Some(2), "no version is given twice");
+    desk.apply_with(BILLING, Some("# Billing")).await;
+    let stale = replace(&again, &value("sk_late")).await.unwrap_err();
+    assert!(matches!(stale, AdminError::ChangedMeanwhile(_)), "{stale}");
 }

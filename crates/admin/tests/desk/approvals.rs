@@ -1,32 +1,23 @@
 //! Decisions are people's: signed in, bound to what they saw, recorded with name, time and reason.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    missing_docs,
-    reason = "tests may fail loudly"
-)]
 
 use std::{num::NonZeroU8, sync::Arc, time::Duration};
 
-use admin::{ActingOperator, Actor, Admin, AdminError, REASON_CHARACTERS_MAX, open_vault};
+use admin::{ActingOperator, Actor, Admin, AdminError, REASON_CHARACTERS_MAX};
 use domain::{
     approval::{Approval, Ending, Held, HeldRisk, Outcome, Status, approval_digest},
     audit::{Event, Kind},
     key::KeyId,
     names::{AgentName, ApprovalId, CallId, CredentialName, RoleName, ServiceName},
-    operator::{Email, OperatorRole},
+    operator::OperatorRole,
     policy::{PolicyHash, RuleName},
     risk::RiskScore,
 };
 use jiff::Timestamp;
 use serde_json::Value;
-use store::{
-    Applied, ApprovalQuery, Birth, Change, Closed, Entry, HoldCall, Query, SealedBody, Store, StoreOptions,
-    Sync,
-};
-use vault::{Label, RootKey, Vault};
+use store::{Applied, ApprovalQuery, Change, Closed, Entry, HoldCall, Query, SealedBody, Store};
+use vault::{Label, Vault};
+
+use crate::install::{PASSWORD, at, email, store, vault};
 
 struct Desk {
     admin: Admin,
@@ -35,24 +26,18 @@ struct Desk {
     _folder: tempfile::TempDir,
 }
 
-const PASSWORD: &str = "correct horse battery";
-
 impl Desk {
     async fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let birth = Birth { install: [7; 16], now: now(0) };
-        let path = folder.path().join("toolgate.db");
-        let store = StoreOptions { place: path.into(), sync: Sync::Os, create: Some(birth) };
-        let store = Arc::new(Store::open(&store).await.unwrap());
-        let vault = open_vault(&store, &RootKey::from_bytes([1; 32]), now(0)).await.unwrap();
+        let (store, folder) = store().await;
+        let vault = vault(&store).await;
         Self { admin: Admin::new(store.clone()), store, vault, _folder: folder }
     }
 
     /// Adds an operator and signs them in.
     async fn operator(&self, name: &str, role: OperatorRole) -> ActingOperator {
-        let email = Email::parse(&format!("{name}@example.com")).unwrap();
-        self.admin.create_operator(&root(), now(0), email.clone(), role, PASSWORD).await.unwrap();
-        self.admin.sign_in(now(0), &email, PASSWORD).await.unwrap()
+        let email = email(name);
+        self.admin.create_operator(&root(), at(0), email.clone(), role, PASSWORD).await.unwrap();
+        self.admin.sign_in(at(0), &email, PASSWORD).await.unwrap()
     }
 
     /// Holds a call; `quorum` operators must approve it.
@@ -81,8 +66,8 @@ impl Desk {
             intent: None,
             args: Some(r#"{"amount":5000}"#.into()),
             quorum: NonZeroU8::new(quorum).unwrap(),
-            created_at: now(0),
-            decide_by: now(1_000),
+            created_at: at(0),
+            decide_by: at(1_000),
             execute_within: Duration::from_secs(900),
             policy: PolicyHash::of(b"version: 1"),
             credentials,
@@ -107,7 +92,7 @@ impl Desk {
     }
 
     async fn write(&self, change: Change) {
-        let event = Event::new(now(0), Kind::System);
+        let event = Event::new(at(0), Kind::System);
         let applied = self.store.append(&[Entry { change: Some(change), event }]).await.unwrap();
         assert!(matches!(applied[..], [Applied::Done]), "{applied:?}");
     }
@@ -120,13 +105,9 @@ impl Desk {
         events.iter().map(|event| serde_json::from_str(&event.rec).unwrap()).collect()
     }
 
-    async fn approve(&self, who: &ActingOperator, held: &Held, second: i64) -> Result<Approval, AdminError> {
-        self.admin.approve(who, now(second), &held.id, &held.approval_digest, None).await
+    async fn approve(&self, who: &ActingOperator, held: &Held, second: u64) -> Result<Approval, AdminError> {
+        self.admin.approve(who, at(second), &held.id, &held.approval_digest, None).await
     }
-}
-
-fn now(second: i64) -> Timestamp {
-    "2026-11-23T14:00:00Z".parse::<Timestamp>().unwrap() + jiff::SignedDuration::from_secs(second)
 }
 
 fn root() -> Actor {
@@ -147,8 +128,8 @@ async fn a_quorum_decides_and_the_trail_names_each_of_them() {
         format!("`ada@example.com` has approved {} already; another operator must approve it too", held.id)
     );
     let digest = &held.approval_digest;
-    let two = desk.admin.approve(&grace, now(12), &held.id, digest, Some(" looks right ")).await.unwrap();
-    assert_eq!((two.status, two.execute_by), (Status::Approved, Some(now(912))));
+    let two = desk.admin.approve(&grace, at(12), &held.id, digest, Some(" looks right ")).await.unwrap();
+    assert_eq!((two.status, two.execute_by), (Status::Approved, Some(at(912))));
     let decisions = desk.decisions().await;
     let said: Vec<_> = decisions.iter().map(|event| &event["decision"]).collect();
     assert_eq!((&said[0]["effect"], &said[0]["reason"]), (&"hold".into(), &"approved, 1 of 2".into()));
@@ -177,13 +158,13 @@ async fn a_no_ends_it_and_everybody_after_is_told_by_whom() {
     let grace = desk.operator("grace", OperatorRole::Approver).await;
     let held = desk.hold(1, 2).await;
     desk.approve(&ada, &held, 10).await.unwrap();
-    let denied = desk.admin.deny(&grace, now(20), &held.id, None, "wrong folder").await.unwrap();
+    let denied = desk.admin.deny(&grace, at(20), &held.id, None, "wrong folder").await.unwrap();
     assert_eq!(denied.status, Status::Denied);
     assert_eq!(denied.decisions[1].reason.as_deref(), Some("wrong folder"));
     let late = desk.approve(&ada, &held, 23).await.unwrap_err().to_string();
     let expected = "was denied 3 s ago by grace@example.com (status denied); nothing was changed";
     assert_eq!(late, format!("{} {expected}", held.id));
-    let late = desk.admin.deny(&grace, now(7_220), &held.id, None, "again").await.unwrap_err().to_string();
+    let late = desk.admin.deny(&grace, at(7_220), &held.id, None, "again").await.unwrap_err().to_string();
     assert!(late.contains("2 h ago by grace"), "{late}");
     assert_eq!(desk.decisions().await.len(), 2);
 }
@@ -194,9 +175,9 @@ async fn a_decision_is_bound_to_what_was_shown() {
     let ada = desk.operator("ada", OperatorRole::Owner).await;
     let (held, other) = (desk.hold(1, 1).await, desk.hold(2, 1).await);
     for digest in [other.approval_digest, held.call_digest, [0; 32]] {
-        let approve = desk.admin.approve(&ada, now(10), &held.id, &digest, None).await;
+        let approve = desk.admin.approve(&ada, at(10), &held.id, &digest, None).await;
         assert!(matches!(approve, Err(AdminError::OtherDigest(id)) if id == held.id));
-        let deny = desk.admin.deny(&ada, now(10), &held.id, Some(&digest), "no").await;
+        let deny = desk.admin.deny(&ada, at(10), &held.id, Some(&digest), "no").await;
         assert!(matches!(deny, Err(AdminError::OtherDigest(_))));
     }
     assert_eq!(desk.store.approval(&held.id).await.unwrap().unwrap().status, Status::Pending);
@@ -209,7 +190,7 @@ async fn viewers_and_whoever_was_disabled_meanwhile_decide_nothing() {
     let owner = desk.operator("olga", OperatorRole::Owner).await;
     let viewer = desk.operator("vera", OperatorRole::Viewer).await;
     let gone = desk.operator("grace", OperatorRole::Approver).await;
-    desk.admin.disable_operator(&root(), now(5), gone.email()).await.unwrap();
+    desk.admin.disable_operator(&root(), at(5), gone.email()).await.unwrap();
     let held = desk.hold(1, 1).await;
     let wrong = desk.approve(&viewer, &held, 10).await.unwrap_err();
     assert_eq!(
@@ -217,9 +198,9 @@ async fn viewers_and_whoever_was_disabled_meanwhile_decide_nothing() {
         "`vera@example.com` is a viewer and may not decide; ask an approver or an owner"
     );
     assert!(matches!(desk.approve(&gone, &held, 10).await, Err(AdminError::OperatorDisabled(_))));
-    let deny = desk.admin.deny(&gone, now(10), &held.id, None, "no").await;
+    let deny = desk.admin.deny(&gone, at(10), &held.id, None, "no").await;
     assert!(matches!(deny, Err(AdminError::OperatorDisabled(_))));
-    let resolve = desk.admin.resolve(&viewer, now(10), &held.id, Outcome::Failed, "no").await;
+    let resolve = desk.admin.resolve(&viewer, at(10), &held.id, Outcome::Failed, "no").await;
     assert!(matches!(resolve, Err(AdminError::MayNotDecide(_))));
     assert!(desk.decisions().await.is_empty());
     assert!(desk.approve(&owner, &held, 10).await.is_ok());
@@ -230,14 +211,14 @@ async fn a_decision_comes_in_time_and_with_a_reason_where_one_is_needed() {
     let desk = Desk::new().await;
     let ada = desk.operator("ada", OperatorRole::Owner).await;
     let held = desk.hold(1, 1).await;
-    let deny = async |reason: &str| desk.admin.deny(&ada, now(10), &held.id, None, reason).await;
+    let deny = async |reason: &str| desk.admin.deny(&ada, at(10), &held.id, None, reason).await;
     assert!(matches!(deny(" ").await, Err(AdminError::NoReason)));
     let long = "x".repeat(REASON_CHARACTERS_MAX + 1);
     assert!(matches!(deny(&long).await, Err(AdminError::ReasonTooLong(501))));
     let late = desk.approve(&ada, &held, 1_000).await.unwrap_err().to_string();
     assert_eq!(late, format!("nobody decided {} in time (status pending); nothing was changed", held.id));
     let unknown = ApprovalId::new(99);
-    let missing = desk.admin.deny(&ada, now(10), &unknown, None, "no").await;
+    let missing = desk.admin.deny(&ada, at(10), &unknown, None, "no").await;
     assert!(matches!(missing, Err(AdminError::NoSuchApproval(_))));
     assert!(deny(&"x".repeat(REASON_CHARACTERS_MAX)).await.is_ok());
 }
@@ -247,11 +228,11 @@ async fn a_lost_outcome_is_resolved_by_a_person_once() {
     let desk = Desk::new().await;
     let ada = desk.operator("ada", OperatorRole::Owner).await;
     let held = desk.hold(1, 1).await;
-    let resolve = async |outcome| desk.admin.resolve(&ada, now(50), &held.id, outcome, "the bank says").await;
+    let resolve = async |outcome| desk.admin.resolve(&ada, at(50), &held.id, outcome, "the bank says").await;
     let early = resolve(Outcome::Executed).await.unwrap_err().to_string();
     assert!(early.contains("waits for a decision (status pending)"), "{early}");
     desk.approve(&ada, &held, 10).await.unwrap();
-    let (id, at) = (held.id, now(20));
+    let (id, at) = (held.id, at(20));
     desk.write(Change::ClaimApproval { id, call: held.call_id, at }).await;
     let ending = Ending::Unknown;
     desk.close(id, ending, None, None, at).await;
@@ -269,13 +250,13 @@ async fn a_call_is_found_by_a_start_of_its_id_and_shown_with_its_past() {
     let desk = Desk::new().await;
     let ada = desk.operator("ada", OperatorRole::Owner).await;
     let (first, second) = (desk.hold(1, 1).await, desk.hold(2, 1).await);
-    desk.admin.deny(&ada, now(5), &first.id, None, "no").await.unwrap();
-    let shown = desk.admin.show_approval(now(10), second.id.as_str()).await.unwrap();
+    desk.admin.deny(&ada, at(5), &first.id, None, "no").await.unwrap();
+    let shown = desk.admin.show_approval(at(10), second.id.as_str()).await.unwrap();
     assert_eq!((shown.approval.held, shown.before.denied), (second, 1));
-    let several = desk.admin.show_approval(now(10), "ap_00").await.unwrap_err().to_string();
+    let several = desk.admin.show_approval(at(10), "ap_00").await.unwrap_err().to_string();
     assert!(several.contains("give more of it"), "{several}");
-    let none = desk.admin.show_approval(now(10), "zz\u{1b}").await.unwrap_err().to_string();
-    assert_eq!(none, "there is no approval `zz\\u{1b}`; all: toolgate approvals list");
+    let none = desk.admin.show_approval(at(10), "zz\u{1b}").await.unwrap_err().to_string();
+    assert_eq!(none, "there is no approval `zz\\u{1b}`; look at the list of held calls");
     let pending = ApprovalQuery { status: Some(Status::Pending), ..ApprovalQuery::default() };
     assert_eq!(desk.admin.list_approvals(&pending, 9).await.unwrap().len(), 1);
 }
@@ -286,13 +267,13 @@ async fn held_calls_and_their_answers_go_along_when_the_vault_is_rotated() {
     let ada = desk.operator("ada", OperatorRole::Owner).await;
     let held = desk.hold(1, 1).await;
     desk.approve(&ada, &held, 10).await.unwrap();
-    let (id, at) = (held.id, now(20));
-    desk.write(Change::ClaimApproval { id, call: held.call_id, at }).await;
+    let (id, sent) = (held.id, at(20));
+    desk.write(Change::ClaimApproval { id, call: held.call_id, at: sent }).await;
     let label = Label::of_approval_answer(&held.agent, &id);
     let answer = Some(SealedBody(desk.vault.seal(&label, b"the answer")));
     let ending = Ending::Executed;
-    desk.close(id, ending, Some(200), answer, at).await;
-    let rotated = desk.admin.rotate_vault(&root(), now(30), &desk.vault, |_| ()).await.unwrap();
+    desk.close(id, ending, Some(200), answer, sent).await;
+    let rotated = desk.admin.rotate_vault(&root(), at(30), &desk.vault, |_| ()).await.unwrap();
     assert_eq!(rotated.term, 2);
     let call = desk.store.held_call(&id).await.unwrap().unwrap();
     let answer = desk.store.approval_answer(&id).await.unwrap().unwrap();

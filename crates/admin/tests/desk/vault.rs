@@ -1,20 +1,13 @@
 //! The vault's keys can be replaced, and whatever is cut off, every value stays readable.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    missing_docs,
-    reason = "tests may fail loudly"
-)]
 
 use std::sync::Arc;
 
 use admin::{Actor, Admin, AdminError, open_pepper, open_session_sealer, open_vault};
 use domain::keyring::RingKey;
-use jiff::Timestamp;
-use store::{Birth, Change, Entry, Query, Store, StoreOptions, Sync};
+use store::{Change, Entry, Query, Store};
 use vault::{Label, Purpose, RootKey, Vault};
+
+use crate::install::{now, store};
 
 struct Home {
     admin: Admin,
@@ -24,11 +17,7 @@ struct Home {
 
 impl Home {
     async fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let birth = Birth { install: [7; 16], now: now() };
-        let path = folder.path().join("toolgate.db");
-        let options = StoreOptions { place: path.into(), sync: Sync::Os, create: Some(birth) };
-        let store = Arc::new(Store::open(&options).await.unwrap());
+        let (store, folder) = store().await;
         Self { admin: Admin::new(store.clone()), store, _folder: folder }
     }
 
@@ -50,10 +39,6 @@ impl Home {
         };
         events.iter().map(|event| format!("{} {}", event.action.clone().unwrap(), args(&event.rec))).collect()
     }
-}
-
-fn now() -> Timestamp {
-    "2026-11-23T14:00:00Z".parse().unwrap()
 }
 
 fn root(byte: u8) -> RootKey {

@@ -1,25 +1,13 @@
 //! Logins: proven by a password, renewed once by each refresh token, ended when one comes twice.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::string_slice,
-    missing_docs,
-    reason = "tests may fail loudly"
-)]
 
 use std::{sync::Arc, time::Duration};
 
-use admin::{
-    Actor, Admin, AdminError, Client, OpenedSession, SessionKeys, open_access_keys, open_pepper, open_vault,
-};
-use domain::operator::{Email, OperatorRole, PresentedRefresh, SessionTerms, mint_refresh};
-use jiff::Timestamp;
-use store::{Birth, Query, Store, StoreOptions, Sync};
-use vault::RootKey;
+use admin::{Actor, Admin, AdminError, Client, OpenedSession, SessionKeys, open_access_keys, open_pepper};
+use domain::operator::{OperatorRole, PresentedRefresh, SessionTerms, mint_refresh};
+use store::{Query, Store};
 
-const PASSWORD: &str = "correct horse battery";
+use crate::install::{PASSWORD, at, email, store, vault};
+
 const DAY: u64 = 86_400;
 
 struct Desk {
@@ -32,12 +20,8 @@ struct Desk {
 impl Desk {
     /// With `ada`, an owner, and `eve`, a viewer.
     async fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let birth = Birth { install: [7; 16], now: at(0) };
-        let path = folder.path().join("toolgate.db");
-        let options = StoreOptions { place: path.into(), sync: Sync::Os, create: Some(birth) };
-        let store = Arc::new(Store::open(&options).await.unwrap());
-        let vault = open_vault(&store, &RootKey::from_bytes([1; 32]), at(0)).await.unwrap();
+        let (store, folder) = store().await;
+        let vault = vault(&store).await;
         let terms = SessionTerms {
             access: Duration::from_secs(900),
             refresh: Duration::from_secs(7 * DAY),
@@ -77,14 +61,6 @@ impl Desk {
             .filter(|action| action.starts_with("operators."))
             .collect()
     }
-}
-
-fn email(name: &str) -> Email {
-    Email::parse(&format!("{name}@example.com")).unwrap()
-}
-
-fn at(second: u64) -> Timestamp {
-    Timestamp::from_second(1_764_000_000 + i64::try_from(second).unwrap()).unwrap()
 }
 
 #[tokio::test]

@@ -1,17 +1,8 @@
-//! What an operator does is checked, done and recorded, all three or none.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::string_slice,
-    missing_docs,
-    reason = "tests may fail loudly"
-)]
+//! Agents, keys, services and operators are changed, and each change is an event.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
-use admin::{Actor, Admin, AdminError, AgentUpdate, NewKey, Warning, What, open_pepper, open_vault};
+use admin::{Actor, Admin, AdminError, AgentUpdate, NewKey, Warning, What, open_pepper};
 use domain::{
     agent::AgentState,
     kill::KillReason,
@@ -19,9 +10,10 @@ use domain::{
     operator::{Email, OperatorRole},
     service::parse_declarations,
 };
-use jiff::Timestamp;
-use store::{Birth, Query, Store, StoreOptions, Sync};
-use vault::{Pepper, RootKey};
+use store::{Query, Store};
+use vault::Pepper;
+
+use crate::install::{at, now, store, vault};
 
 struct Desk {
     admin: Admin,
@@ -33,12 +25,8 @@ struct Desk {
 
 impl Desk {
     async fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let birth = Birth { install: [7; 16], now: now() };
-        let path = folder.path().join("toolgate.db");
-        let options = StoreOptions { place: path.into(), sync: Sync::Os, create: Some(birth) };
-        let store = Arc::new(Store::open(&options).await.unwrap());
-        let vault = open_vault(&store, &RootKey::from_bytes([1; 32]), now()).await.unwrap();
+        let (store, folder) = store().await;
+        let vault = vault(&store).await;
         let pepper = open_pepper(&store, &vault).await.unwrap();
         let (admin, actor) = (Admin::new(store.clone()), Actor::os_user("ada"));
         Self { admin, store, pepper, actor, _folder: folder }
@@ -67,10 +55,6 @@ impl Desk {
             |event: &store::EventRow| event.agent.clone().or(event.service.clone()).unwrap_or_default();
         events.iter().map(|event| format!("{} {}", event.action.clone().unwrap(), about(event))).collect()
     }
-}
-
-fn now() -> Timestamp {
-    "2026-11-23T14:00:00Z".parse().unwrap()
 }
 
 fn wish(agent: &str) -> NewKey {
@@ -123,19 +107,19 @@ async fn a_key_wish_never_changes_an_agent() {
     let cases = [
         (
             NewKey { role: Some(admin), ..wish("laptop") },
-            "agent `laptop` has role `readonly`, not `admin`; to change it: toolgate agents update laptop --role admin",
+            "agent `laptop` has role `readonly`, not `admin`; change the agent first",
         ),
         (
             NewKey { scope: scope(&["files"]), ..wish("laptop") },
-            "agent `laptop` has scope `–`, not `files`; to change it: toolgate agents update laptop --scope files",
+            "agent `laptop` has scope `–`, not `files`; change the agent first",
         ),
         (
             NewKey { scope: scope(&["fils"]), ..wish("phone") },
-            "there is no service `fils` (--scope); did you mean `files`? all: toolgate services list",
+            "there is no service `fils` (scope); did you mean `files`? look at the list of services",
         ),
         (
             NewKey { expires_at: Some(now()), ..wish("laptop") },
-            "the key would expire before it is made (--expires); give a later time",
+            "the key would expire before it is made; give a later time",
         ),
     ];
     let before = desk.trail().await;
@@ -150,10 +134,10 @@ async fn a_deleted_agents_name_is_not_given_again() {
     let desk = Desk::new().await;
     desk.create_key(wish("laptop")).await.unwrap();
     let name = AgentName::parse("laptop").unwrap();
-    assert!(desk.admin.delete_agent(&desk.actor, now(), &name).await.unwrap());
+    assert!(desk.admin.set_agent_state(&desk.actor, now(), &name, AgentState::Deleted, None).await.unwrap());
     let refused = desk.create_key(wish("laptop")).await.err().unwrap();
     assert!(matches!(refused, AdminError::AgentDeleted(_)), "{refused}");
-    assert!(desk.admin.enable_agent(&desk.actor, now(), &name).await.is_err());
+    assert!(desk.admin.set_agent_state(&desk.actor, now(), &name, AgentState::Active, None).await.is_err());
     assert_eq!(desk.admin.show_agent(&name).await.unwrap().agent.state, AgentState::Deleted);
 }
 
@@ -168,7 +152,7 @@ async fn a_key_is_revoked_by_a_start_of_its_id_and_only_once() {
     }
     let revoked = desk.admin.revoke_key(&desk.actor, now(), &id[..5]).await.unwrap();
     assert_eq!((revoked.key.id, revoked.already), (made.key_id, None));
-    let later = now() + Duration::from_secs(9);
+    let later = at(9);
     let again = desk.admin.revoke_key(&desk.actor, later, made.key.reveal()).await.unwrap();
     assert_eq!(again.already, Some(now()));
     assert_eq!(desk.trail().await.last().unwrap(), "keys.revoke laptop");
@@ -194,12 +178,14 @@ async fn an_update_says_before_and_after_and_nothing_is_written_for_nothing() {
     assert_eq!((before.scope.len(), after.scope.len()), (0, 1));
     let length = desk.trail().await.len();
     desk.admin.update_agent(&desk.actor, now(), &name, update).await.unwrap();
-    assert!(desk.admin.disable_agent(&desk.actor, now(), &name).await.unwrap());
-    assert!(!desk.admin.disable_agent(&desk.actor, now(), &name).await.unwrap());
+    assert!(desk.admin.set_agent_state(&desk.actor, now(), &name, AgentState::Disabled, None).await.unwrap());
+    assert!(
+        !desk.admin.set_agent_state(&desk.actor, now(), &name, AgentState::Disabled, None).await.unwrap()
+    );
     assert_eq!(desk.trail().await.len(), length + 1);
     let near = AgentName::parse("latpop").unwrap();
     let error = desk.admin.show_agent(&near).await.unwrap_err().to_string();
-    assert_eq!(error, "there is no agent `latpop`; did you mean `laptop`? all: toolgate agents list");
+    assert_eq!(error, "there is no agent `latpop`; did you mean `laptop`? look at the list of agents");
 }
 
 #[tokio::test]
@@ -227,9 +213,9 @@ async fn removing_what_is_not_there_helps() {
     let desk = Desk::new().await;
     desk.apply(FILES).await;
     let wrong = ServiceName::parse("flies").unwrap();
-    let error = desk.admin.remove_service(&desk.actor, now(), &wrong).await.unwrap_err().to_string();
-    assert_eq!(error, "there is no service `flies`; did you mean `files`? all: toolgate services list");
-    desk.admin.remove_service(&desk.actor, now(), &ServiceName::parse("files").unwrap()).await.unwrap();
+    let error = desk.admin.remove_service(&desk.actor, now(), &wrong, None).await.unwrap_err().to_string();
+    assert_eq!(error, "there is no service `flies`; did you mean `files`? look at the list of services");
+    desk.admin.remove_service(&desk.actor, now(), &ServiceName::parse("files").unwrap(), None).await.unwrap();
     assert!(desk.admin.list_services().await.unwrap().is_empty());
 }
 
@@ -258,7 +244,7 @@ async fn the_kill_switch_is_turned_by_a_name_and_for_a_reason() {
     let (kill, changed) = desk.admin.turn_kill_on(&desk.actor, now(), reason("stolen")).await.unwrap();
     assert_eq!((kill.since, kill.reason.as_str(), kill.by.as_str()), (now(), "stolen", "os:ada"));
     assert!(changed);
-    let later = now() + Duration::from_secs(9);
+    let later = at(9);
     let other = Actor::os_user("grace");
     let (same, changed) = desk.admin.turn_kill_on(&other, later, reason("other")).await.unwrap();
     assert!(!changed && same == kill, "who comes second sees who was first");
