@@ -4,6 +4,7 @@ Everything is on 127.0.0.1, every run is bounded in time, and only processes tha
 """
 
 import argparse
+import functools
 import json
 import os
 import pathlib
@@ -19,8 +20,9 @@ from typing import NamedTuple
 
 import console
 import report
+import servers
 import subjects
-from subjects import MODERN, VERSION, Nginx, Subject, Toolgate, ToolgateApproving, ToolgateHttp, ToolgateWatched, Upstream
+from subjects import MODERN, VERSION, Nginx, Subject, Toolgate, ToolgateApproving, ToolgateHttp, ToolgateShared, ToolgateWatched, Upstream
 
 HERE = pathlib.Path(__file__).resolve().parent
 SECONDS_MAX = 60
@@ -77,7 +79,7 @@ class Rig:
 
     def measure(self) -> dict:
         tables = [self.calls, self.requests, self.approvals, self.watched, self.refusals, self.large, self.downloads, self.streams,
-                  self.lists, self.held, self.console]
+                  self.lists, self.held, self.shared, self.console]
         only = [name for name in self.options.only.split(",") if name]
         measured = {table.__name__: table() for table in tables if not only or table.__name__ in only}
         return {
@@ -130,6 +132,18 @@ class Rig:
     def watched(self) -> list[dict]:
         """HTTP: what requests pay for 20 people who look at the console, one of them searching the trail."""
         return self.http([Request("GET", "/small", None, 32)], [("os", False)], also=[ToolgateWatched])
+
+    def shared(self) -> list[dict]:
+        """HTTP: what requests pay for a store and counters that gateways share, durable before they are sent."""
+        if program := servers.missing():
+            note(f"shared: NOT MEASURED, `{program}` was not found; apt-get install postgresql redis-server")
+            return []
+        both = servers.Servers()
+        try:
+            kind = functools.partial(ToolgateShared, servers=both)
+            return self.http([Request("GET", "/small", None, count) for count in (32, 1)], [("flush", False)], also=[kind])
+        finally:
+            both.stop()
 
     def held(self) -> dict:
         """How long after a person's yes a held call is sent: the trail's own times of the decision and the intent."""

@@ -13,6 +13,7 @@ TABLES = [
     ("requests", "HTTP requests, small answers (`credential`: injected, and masked in the answer)", {"compare": True}),
     ("approvals", "HTTP requests that are allowed, beside 20 rules that want approval of others", {"compare": True}),
     ("watched", "HTTP requests, while 20 event streams are open and somebody searches the whole trail (`watched`: within 5 %)", {"compare": True}),
+    ("shared", "HTTP requests, with store and counters that gateways share (at least 0.6 of `toolgate-flush`)", {"compare": True}),
     ("refusals", "Refused calls, 32 connections (`never_allowed`: policy, 403; `limited`: limit, 429)", {"by_tool": True}),
     ("large", "tools/call, 1 MiB of arguments, 1 connection", {"compare": True}),
     ("downloads", "HTTP, an answer of 1 MiB, 1 connection", {"compare": True}),
@@ -33,7 +34,7 @@ def markdown(measured: dict, options: argparse.Namespace) -> str:
         "is sent, outcome with the next group. `flush` survives power loss, `os` the process. Off: nothing that the "
         "default has on, but one log line a call (`--quiet`). `nginx` is a plain reverse proxy, 2 workers, no log. "
         "CPU is the process's own (user and system) for each request; p50 and p99 are wrk's.",
-        *[f"## {title}\n\n" + table(measured[name], **more) for name, title, more in TABLES if name in measured],
+        *[f"## {title}\n\n" + table(measured[name], **more) for name, title, more in TABLES if measured.get(name)],
         *([held(measured["held"])] if "held" in measured else []),
         *([console(measured["console"])] if "console" in measured else []),
         "## The process\n\n"

@@ -11,17 +11,13 @@ import subprocess
 import threading
 import time
 
+from servers import Servers, free_port
+
 VERSION = "2025-11-25"
 MODERN = "2026-07-28"
 SERVICE = "bench"
 # What `upstream/src/api.rs` looks for.
 CREDENTIAL = "bench-credential-0123456789abcdef"
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 class Subject:
@@ -36,11 +32,12 @@ class Subject:
         self.port = free_port()
         self.process: subprocess.Popen | None = None
         self.headers: dict[str, str] = {}
+        self.environment = dict(os.environ)
 
     def spawn(self, command: list[str]) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
         with (self.folder / f"{self.name}.log").open("ab") as log:
-            self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+            self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=self.environment)
 
     def start(self) -> None:
         raise NotImplementedError
@@ -194,7 +191,7 @@ class Toolgate(Subject):
     def run(self, *arguments: str, stdin: str = "") -> str:
         done = subprocess.run(
             [self.binary, *arguments, "--home", str(self.home)],
-            input=stdin, capture_output=True, text=True, timeout=60,
+            input=stdin, capture_output=True, text=True, timeout=60, env=self.environment,
         )
         assert done.returncode == 0, f"toolgate {' '.join(arguments)}: {done.stdout}{done.stderr}"
         return done.stdout
@@ -230,6 +227,20 @@ class ToolgateHttp(Toolgate):
         """The measured requests are allowed by the last rule."""
         measured = 'requests: ["GET /*", "POST /*"]'
         return policy('requests: ["DELETE /never/{}/**"]', 'requests: ["GET /elsewhere/{}/**"]', measured)
+
+
+class ToolgateShared(ToolgateHttp):
+    """The same with its store on Postgres and its limits at Redis, which other gateways may share."""
+
+    def __init__(self, folder: pathlib.Path, binary: str, upstream: Upstream, sync: str, servers: Servers):
+        self.servers = servers
+        super().__init__(folder, binary, upstream, sync, keyed=False)
+
+    def prepare(self, upstream: Upstream, sync: str) -> None:
+        self.name += ", Postgres, Redis"
+        self.home = self.folder / self.name
+        self.environment |= self.servers.environment("bench")
+        super().prepare(upstream, sync)
 
 
 class ToolgateApproving(ToolgateHttp):
