@@ -231,7 +231,7 @@ fn table(rows: &[CallRow], now: Timestamp) -> Markup {
                             @if let Some(service) = &row.service { (foreign_cut(service, 60)) " " span.arrow { "→" } " " }
                             @match &row.action { Some(action) => { code { (foreign_cut(action, 160)) } } None => { span.muted { "–" } } }
                         }
-                        td { @if let Some(why) = &row.why { (foreign_cut(why, 60)) } }
+                        td.wrap { @if let Some(why) = &row.why { (foreign_cut(why, 60)) } }
                         td.num data-l="status" { @if let Some(status) = row.status { (status) } }
                         td.num data-l="ms" { @if let Some(ms) = row.latency_ms { (milliseconds(ms)) } }
                     }

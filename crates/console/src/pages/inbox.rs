@@ -386,7 +386,7 @@ fn decided(approvals: &[Approval], list: List, now: Timestamp) -> Markup {
                                 td { (status(approval)) }
                                 th.span scope="row" { a href={ "/agents/" (part(held.agent.as_str())) } { (held.agent) } }
                                 td.span { (held.service) " " span.arrow { "→" } " " code { (foreign_cut(&held.action, 120)) } }
-                                td data-l="rule" { (foreign_cut(held.rule.as_str(), 60)) }
+                                td.wrap data-l="rule" { (foreign_cut(held.rule.as_str(), 60)) }
                                 td.span {
                                     @for (place, decided) in approval.decisions.iter().enumerate() {
                                         @if place > 0 { ", " }
