@@ -12,6 +12,7 @@ mod context;
 mod credentials;
 mod demo;
 mod doctor;
+mod ends;
 mod health;
 mod init;
 mod keys;

@@ -28,7 +28,7 @@ use self::{
     lines::{Answers, Line, MESSAGE_BYTES_MAX},
     trouble::Trouble,
 };
-use super::Verdict;
+use super::{Verdict, ends::Ends};
 use crate::output::{Output, escape_foreign};
 
 /// Where the gateway is when nobody says so.
@@ -76,11 +76,9 @@ fn sends_in_the_clear(url: &str) -> Option<String> {
 }
 
 async fn serve(gateway: Result<Gateway, Trouble>, output: Output) -> anyhow::Result<()> {
-    use tokio::signal::unix::{SignalKind, signal};
     let (answers, writer) = lines::write_stdout();
     let mut incoming = lines::read_stdin();
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut ends = Ends::listen()?;
     let bridge = Arc::new(Bridge { gateway, answers, output, complained: Mutex::default() });
     let mut running = Running::default();
 
@@ -92,8 +90,7 @@ async fn serve(gateway: Result<Gateway, Trouble>, output: Output) -> anyhow::Res
             },
             Some(_) = running.tasks.join_next() => {}
             () = bridge.answers.closed() => break false,
-            _ = terminate.recv() => break false,
-            _ = interrupt.recv() => break false,
+            () = ends.next() => break false,
         }
     };
     if ended_by_client {
@@ -102,8 +99,7 @@ async fn serve(gateway: Result<Gateway, Trouble>, output: Output) -> anyhow::Res
         tokio::select! {
             _ = tokio::time::timeout(LAST_ANSWERS, drained) => {}
             () = bridge.answers.closed() => {}
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
+            () = ends.next() => {}
         }
     }
     running.tasks.abort_all();

@@ -20,7 +20,7 @@ use self::{
     agent::{Agent, Answer},
     stage::Stage,
 };
-use super::{Context, Verdict};
+use super::{Context, Verdict, ends::Ends};
 use crate::output::{Mark, Output, Style};
 
 /// How wide a line is, so that figures stand below each other.
@@ -55,17 +55,47 @@ async fn play(context: &Context, check: bool) -> anyhow::Result<Verdict> {
     screen.say(&format!(
         "toolgate {version} demo · upstreams in this process (notes: MCP, billing: HTTP) · temporary home"
     ))?;
-    let stage = Stage::set(context).await?;
+    let mut ends = Ends::listen_at_terminal()?;
+    let stage = Stage::set(context, &mut ends).await?;
+    let played = tokio::select! {
+        played = show(&stage, &mut screen, context, check, started) => played,
+        () = ends.next() => Err(stopped()),
+    };
+    match played {
+        Ok(None) if check => {}
+        Ok(None) => ends.next().await,
+        Ok(Some(doubt)) => {
+            let home = stage.keep().await;
+            anyhow::bail!("{doubt}; do not rely on this build, its home was kept ({})", home.display());
+        }
+        Err(error) => {
+            stage.clear().await?;
+            return Err(error);
+        }
+    }
+    stage.clear().await?;
+    Ok(Verdict::Done)
+}
 
+/// Why a demo ends that was told to before it had shown everything.
+fn stopped() -> anyhow::Error {
+    anyhow::anyhow!("the demo was stopped before its end; nothing of it is left")
+}
+
+/// Both acts, what was proven by them, and without `check` what can be done now. What was not proven, if something was not.
+async fn show(
+    stage: &Stage,
+    screen: &mut Screen<'_>,
+    context: &Context,
+    check: bool,
+    started: Duration,
+) -> anyhow::Result<Option<String>> {
     screen.heading("BEFORE", "the agent calls the upstreams itself")?;
-    before(&stage, &mut screen).await?;
+    before(stage, screen).await?;
     screen.heading("AFTER", "the same calls through Toolgate, upstreams reset; the agent holds one key")?;
     stage.notes.reset();
     stage.billing.upstream.reset();
-    if let Err(error) = after(&stage, &mut screen, context, check).await {
-        stage.clear().await?;
-        return Err(error);
-    }
+    after(stage, screen, context, check).await?;
 
     let took = context.now().monotonic.saturating_sub(started).as_secs_f64();
     let (proven, all) = (screen.proven(), screen.lines.len());
@@ -74,18 +104,17 @@ async fn play(context: &Context, check: bool) -> anyhow::Result<Verdict> {
     }
     screen.say(&format!("{proven} of {all} proven in {took:.1} s"))?;
     if let Some(failed) = screen.first_failure() {
-        let home = stage.keep().await;
-        anyhow::bail!(
-            "{} of {all} not proven ({failed}); do not rely on this build, its home was kept ({})",
-            all - proven,
-            home.display()
-        );
+        return Ok(Some(format!("{} of {all} not proven ({failed})", all - proven)));
     }
-    if check {
-        stage.clear().await?;
-        return Ok(Verdict::Done);
+    if !check {
+        invite(stage, screen, context).await?;
     }
-    approvals::leave_one(&stage).await?;
+    Ok(None)
+}
+
+/// Leaves a refund that waits, and says where to look and what to do next.
+async fn invite(stage: &Stage, screen: &mut Screen<'_>, context: &Context) -> anyhow::Result<()> {
+    approvals::leave_one(stage).await?;
     let home = stage.home().display().to_string();
     let (console, owner, password) = stage.console();
     let waiting = match stage.waiting().await? {
@@ -101,12 +130,8 @@ async fn play(context: &Context, check: bool) -> anyhow::Result<Verdict> {
     ))?;
     screen.say(&format!("Look     {}", context.invocation.homeless(&format!("audit list --home {home}"))))?;
     let init = context.invocation.homeless("init");
-    screen.say(&format!(
-        "Next     your own server: {init}          Ctrl-C ends the demo and removes its home"
-    ))?;
-    tokio::signal::ctrl_c().await.context("Ctrl-C cannot be waited for; use demo --check")?;
-    stage.clear().await?;
-    Ok(Verdict::Done)
+    screen
+        .say(&format!("Next     your own server: {init}          Ctrl-C ends the demo and removes its home"))
 }
 
 /// What an agent can do that holds the upstream's address itself.

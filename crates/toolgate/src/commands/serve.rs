@@ -16,9 +16,8 @@ use nix::{
     sys::resource::{Resource, getrlimit, setrlimit},
 };
 use store::Place;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use super::{Context, Verdict, kill::in_words, servers};
+use super::{Context, Verdict, ends::Ends, kill::in_words, servers};
 use crate::{
     logging,
     output::{
@@ -67,7 +66,7 @@ async fn serve(
     warnings: &[Problem],
 ) -> anyhow::Result<Verdict> {
     let started = context.now().monotonic;
-    let mut ends = Ends::listen().context("signals cannot be listened for")?;
+    let mut ends = Ends::listen()?;
     let policy_line = policy_line(&policy, warnings, context);
     let log = CallLog::start(settings.telemetry.log)?;
     let voice = Voice { output: context.output, form: settings.telemetry.log };
@@ -284,26 +283,6 @@ async fn clocks(context: &Context, running: &Running) -> Option<String> {
         store.into_iter().chain(counters.map(|apart| ("the server that counts", apart))).collect();
     let (agreement, words) = servers::clocks(&known)?;
     (agreement != Agreement::Agree).then_some(words)
-}
-
-/// The signals that end a gateway. They are listened for from the beginning to the end, so that none is lost.
-struct Ends {
-    terminate: Signal,
-    interrupt: Signal,
-}
-
-impl Ends {
-    fn listen() -> std::io::Result<Self> {
-        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
-    }
-
-    /// Returns with the next one.
-    async fn next(&mut self) {
-        tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
-        }
-    }
 }
 
 /// Leaves, where that takes its time, and drains; another signal ends the first at once, and the second.

@@ -6,7 +6,7 @@ use serde_json::Value;
 use store::EventRow;
 
 use super::{
-    super::{Context, Verdict, context::Desk},
+    super::{Context, Verdict, context::Desk, ends::Ends},
     Filters,
     export::newest,
     show::what,
@@ -18,6 +18,7 @@ const EVERY: Duration = Duration::from_millis(300);
 
 pub async fn tail(context: &Context, desk: &Desk, filters: &Filters, limit: u32) -> anyhow::Result<Verdict> {
     let filter = filters.filter(context.now());
+    let mut ends = Ends::listen()?;
     let mut last = desk.admin.newest_event().await?;
     context.output.talk("following the trail, Ctrl-C ends");
     if limit > 0 {
@@ -38,7 +39,7 @@ pub async fn tail(context: &Context, desk: &Desk, filters: &Filters, limit: u32)
         last = newest;
         tokio::select! {
             () = tokio::time::sleep(EVERY) => {}
-            _ = tokio::signal::ctrl_c() => return Ok(Verdict::Done),
+            () = ends.next() => return Ok(Verdict::Done),
         }
     }
 }

@@ -22,9 +22,9 @@ use domain::{
 use store::{ApprovalQuery, Query, Store, StoreOptions};
 use vault::{RootKey, Secret};
 
-use super::{billing::Billing, notes, password::password, temporary_home, upstream::Upstream};
+use super::{billing::Billing, notes, password::password, stopped, temporary_home, upstream::Upstream};
 use crate::{
-    commands::Context,
+    commands::{Context, ends::Ends},
     settings::{Settings, Sources},
     wiring::{self, Running},
 };
@@ -64,13 +64,17 @@ const OWNER: &str = "owner@demo.test";
 const SOON: Duration = Duration::from_secs(20);
 
 impl Stage {
-    pub(super) async fn set(context: &Context) -> anyhow::Result<Self> {
+    pub(super) async fn set(context: &Context, ends: &mut Ends) -> anyhow::Result<Self> {
         let home = temporary_home(vault::random::bytes());
         std::fs::DirBuilder::new()
             .mode(0o700)
             .create(&home)
             .with_context(|| format!("no temporary home can be made ({}); check TMPDIR", home.display()))?;
-        match Self::set_in(&home, context).await {
+        let set = tokio::select! {
+            set = Self::set_in(&home, context) => set,
+            () = ends.next() => Err(stopped()),
+        };
+        match set {
             Ok(stage) => Ok(stage),
             Err(error) => {
                 // Half a home is of no use to anybody.

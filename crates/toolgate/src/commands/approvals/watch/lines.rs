@@ -2,11 +2,10 @@
 
 use domain::approval::{Approval, Status};
 use jiff::Timestamp;
-use tokio::signal::unix::{SignalKind, signal};
 
 use super::{LOOK_EVERY, follow::Followed};
 use crate::{
-    commands::{Context, Verdict, approvals::words},
+    commands::{Context, Verdict, approvals::words, ends::Ends},
     output::{escape_foreign, short_time},
 };
 
@@ -14,7 +13,7 @@ pub async fn print(context: &Context) -> anyhow::Result<Verdict> {
     let desk = context.desk().await?;
     context.output.talk("following the inbox, Ctrl-C ends");
     let mut followed = Followed::new(context.now().wall);
-    let mut terminated = signal(SignalKind::terminate())?;
+    let mut ends = Ends::listen()?;
     let mut lost = false;
     loop {
         match followed.look(desk.store()).await {
@@ -36,8 +35,7 @@ pub async fn print(context: &Context) -> anyhow::Result<Verdict> {
         }
         tokio::select! {
             () = tokio::time::sleep(LOOK_EVERY) => {}
-            _ = tokio::signal::ctrl_c() => break,
-            _ = terminated.recv() => break,
+            () = ends.next() => break,
         }
     }
     desk.close().await;

@@ -2,7 +2,6 @@
 
 use admin::ActingOperator;
 use domain::clock::Clock as _;
-use tokio::signal::unix::{SignalKind, signal};
 
 use super::{
     LOOK_EVERY,
@@ -16,6 +15,7 @@ use crate::commands::{
     Context, Verdict,
     approvals::{decide::after_approval, show::page_of, words},
     context::Desk,
+    ends::Ends,
 };
 
 pub async fn run(context: &Context, operator: ActingOperator) -> anyhow::Result<Verdict> {
@@ -50,8 +50,7 @@ struct Session<'c> {
 
 impl Session<'_> {
     async fn sit(&mut self, screen: &mut Screen) -> anyhow::Result<()> {
-        let mut ends = [SignalKind::terminate(), SignalKind::interrupt(), SignalKind::hangup()].map(signal);
-        let [Ok(terminated), Ok(interrupted), Ok(hung_up)] = &mut ends else { return Ok(()) };
+        let mut ends = Ends::listen_at_terminal()?;
         loop {
             self.look().await;
             self.draw(screen)?;
@@ -63,9 +62,7 @@ impl Session<'_> {
                     }
                 }
                 () = tokio::time::sleep(LOOK_EVERY) => {}
-                _ = terminated.recv() => return Ok(()),
-                _ = interrupted.recv() => return Ok(()),
-                _ = hung_up.recv() => return Ok(()),
+                () = ends.next() => return Ok(()),
             }
         }
     }
