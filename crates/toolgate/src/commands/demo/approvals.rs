@@ -159,6 +159,18 @@ async fn decide(
 /// Asks whoever sits at the terminal.
 async fn ask(owner: &ActingOperator) -> anyhow::Result<bool> {
     let prompt = format!("Approve this refund as {}?", owner.email());
+    // The question hides the cursor; whoever ends the demo instead of answering gets it back.
+    let _back = ShownCursor;
     let asked = tokio::task::spawn_blocking(move || Confirm::new().with_prompt(prompt).interact());
     Ok(asked.await??)
+}
+
+/// Shows the terminal's cursor when it is dropped.
+struct ShownCursor;
+
+impl Drop for ShownCursor {
+    fn drop(&mut self) {
+        // A terminal that was closed has none.
+        let _ = dialoguer::console::Term::stderr().show_cursor();
+    }
 }
