@@ -14,6 +14,7 @@ use serde_json::json;
 use sha2::{Digest as _, Sha256};
 use store::{Change, StoredService};
 use vault::{Label, Purpose, Secret, Vault};
+use wire::mask::SECRET_BYTES_MIN;
 
 use crate::{Actor, Admin, AdminError, SeenService, event};
 
@@ -46,6 +47,8 @@ pub struct SetCredential {
     pub origin: String,
     /// Whether the service declared it as it is now already.
     pub declared: bool,
+    /// Whether it is masked in what the upstream sends back; a value under [`SECRET_BYTES_MIN`] bytes is not.
+    pub masked: bool,
 }
 
 impl Admin {
@@ -191,7 +194,8 @@ impl Admin {
         if !self.write(change, event).await? {
             return Err(changed());
         }
-        Ok(SetCredential { slot, version, origin, declared })
+        let masked = value.reveal().len() >= SECRET_BYTES_MIN;
+        Ok(SetCredential { slot, version, origin, declared, masked })
     }
 
     /// Drops a credential's value; the service goes on declaring it, and is not called without it.

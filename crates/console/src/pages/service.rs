@@ -33,6 +33,9 @@ pub(super) async fn show(asked: Asked) -> Result<Response<Flow>, Problem> {
         }
         Some("saved") => Some("Saved. Running gateways know within a second."),
         Some("sealed") => Some("Sealed. Running gateways use it within a second; nobody reads it back."),
+        Some("sealed-short") => Some(
+            "Sealed. It is too short to be masked in what the upstream sends back; use a value of 8 bytes or more.",
+        ),
         Some("accepted") => Some("Accepted. Agents see and call the tool within a second."),
         Some("dropped") => Some("The value is dropped. The service is not called without it."),
         _ => None,
@@ -329,11 +332,11 @@ pub(super) async fn set_credential(asked: Asked) -> Result<Response<Flow>, Probl
         let (desk, actor) = (&asked.desk, asked.who()?.operator.actor());
         let value = Secret::new(value.as_bytes().to_vec());
         let place = (asked.part("name"), &name);
-        desk.admin.set_credential(&actor, asked.now.wall, &desk.vault, place, kind, &value).await?;
-        Ok::<_, Problem>(())
+        let set = desk.admin.set_credential(&actor, asked.now.wall, &desk.vault, place, kind, &value).await?;
+        Ok::<_, Problem>(if set.masked { "sealed" } else { "sealed-short" })
     };
     match done.await {
-        Ok(()) => Ok(see(&format!("/services/{}?done=sealed", part(asked.part("name"))))),
+        Ok(done) => Ok(see(&format!("/services/{}?done={done}", part(asked.part("name"))))),
         Err(problem) => again(&asked, problem).await,
     }
 }

@@ -18,6 +18,7 @@ use domain::{
 };
 use serde_json::json;
 use vault::Secret;
+use wire::mask::SECRET_BYTES_MIN;
 
 use super::{Context, Verdict, services::travels_unencrypted};
 use crate::output::{Column, Mark, Output, Table, day_and_time, escape_foreign};
@@ -103,11 +104,11 @@ fn set(context: &Context, options: Set) -> anyhow::Result<Verdict> {
         desk.close().await;
         Ok((set, service))
     })?;
-    let SetCredential { slot, version, origin, declared } = set;
+    let SetCredential { slot, version, origin, declared, masked } = set;
     if context.output.json {
         context.output.json(&json!({
             "service": service.name, "name": slot.name, "kind": slot.kind.word(), "version": version,
-            "origin": origin
+            "origin": origin, "masked": masked
         }))?;
         return Ok(Verdict::Done);
     }
@@ -119,6 +120,13 @@ fn set(context: &Context, options: Set) -> anyhow::Result<Verdict> {
     if !declared {
         let text = format!(
             "{}  `{}` is declared now; name it in services.yaml too, or the next apply drops it",
+            service.name, slot.name
+        );
+        context.output.answer_marked(Mark::Look, text)?;
+    }
+    if !masked {
+        let text = format!(
+            "{}  `{}` is too short to be masked in what comes back (under {SECRET_BYTES_MIN} bytes); use a longer value",
             service.name, slot.name
         );
         context.output.answer_marked(Mark::Look, text)?;

@@ -166,6 +166,19 @@ fn what_cannot_be_set_is_told_before_a_value_is_read() {
 }
 
 #[test]
+fn one_that_is_too_short_to_be_masked_says_so() {
+    let terminal = with_billing();
+    let done = set(&terminal, &["secret_key", "--kind", "bearer"], "hunter2").ok();
+    assert_eq!(
+        done.stdout,
+        "✓ billing secret_key (bearer) sealed, version 1; goes to https://api.example.com:443 only\n\
+         ! billing  `secret_key` is too short to be masked in what comes back (under 8 bytes); use a longer value\n"
+    );
+    let masked = |value| set(&terminal, &["secret_key", "--json"], value).ok().json()["masked"].as_bool();
+    assert_eq!((masked("hunter2"), masked("hunter22")), (Some(false), Some(true)));
+}
+
+#[test]
 fn one_that_nobody_declared_is_added_and_the_file_must_follow() {
     let terminal = with_billing();
     let options = ["app", "--kind", "header", "--header", "X-App", "--format", "App {}"];
