@@ -183,7 +183,8 @@ fn dispatch(command: Command, context: &Context) -> anyhow::Result<Verdict> {
     }
 }
 
-/// Prints an error: one sentence, or the faults of a file with their lines. Causes only where asked for.
+/// Prints an error: one sentence, or the faults of a file with their lines. Causes only where asked for. What is wrong on
+/// the command line ends with 2, as with whatever reads it first.
 fn failed(error: &anyhow::Error, output: &Output, adapt: &dyn Fn(&str) -> String, causes: bool) -> ExitCode {
     if let Some(Faults::File(problems)) = error.downcast_ref() {
         for problem in problems {
@@ -200,7 +201,7 @@ fn failed(error: &anyhow::Error, output: &Output, adapt: &dyn Fn(&str) -> String
             output.complain(format!("  because {cause}"));
         }
     }
-    ExitCode::from(1)
+    ExitCode::from(if matches!(error.downcast_ref(), Some(Faults::Usage(_))) { 2 } else { 1 })
 }
 
 /// `toolgate … | head` is no failure.

@@ -88,6 +88,9 @@ pub enum Faults {
     /// One sentence.
     #[error("{0}")]
     One(String),
+    /// One sentence about what stands on the command line.
+    #[error("{0}")]
+    Usage(String),
 }
 
 impl Sources<'_> {
@@ -142,7 +145,7 @@ impl Choices {
     fn take_assignment(&mut self, assignment: &str) -> Result<(), Faults> {
         let shown = assignment.escape_debug();
         let Some((path, value)) = assignment.split_once('=') else {
-            return Err(Faults::One(format!(
+            return Err(Faults::Usage(format!(
                 "`{shown}` is not `path=value` (--set); write `--set gateway.listen=…`"
             )));
         };
@@ -152,13 +155,13 @@ impl Choices {
                 Some(near) => format!("did you mean `{near}`?"),
                 None => "all: toolgate config show".to_owned(),
             };
-            return Err(Faults::One(format!(
+            return Err(Faults::Usage(format!(
                 "there is no setting `{}` (--set); {hint}",
                 path.escape_debug()
             )));
         };
         self.put(setting, texts(setting, value), value, From::Set)
-            .map_err(|(what, instead)| Faults::One(format!("{what} (--set {path}); {instead}")))
+            .map_err(|(what, instead)| Faults::Usage(format!("{what} (--set {path}); {instead}")))
     }
 
     /// Reads a value and lets it win over the one before.

@@ -47,6 +47,27 @@ fn a_misspelt_variable_is_an_error() {
 }
 
 #[test]
+fn what_the_command_line_sets_wrongly_is_a_mistake_of_usage() {
+    let terminal = Terminal::with_home();
+    for (assignment, words) in [
+        (
+            "gateway.listn=x",
+            "error: there is no setting `gateway.listn` (--set); did you mean `gateway.listen`?",
+        ),
+        (
+            "gateway.listen",
+            "error: `gateway.listen` is not `path=value` (--set); write `--set gateway.listen=…`",
+        ),
+        (
+            "telemetry.level=loud",
+            "error: `loud` is unknown (--set telemetry.level); write one of error, warn, info, debug",
+        ),
+    ] {
+        terminal.run(&["config", "show", "--set", assignment]).fails(2, words);
+    }
+}
+
+#[test]
 fn a_settings_file_that_is_no_file_is_one_clear_error() {
     let terminal = Terminal::with_home();
     let file = terminal.home().join("toolgate.yaml");
