@@ -134,7 +134,7 @@ endpoints! {
         "Gives an agent another role and scope, or another state; with If-Match only where nobody changed it meanwhile."
     DELETE "/api/agents/{name}" OWNER agents::remove () -> (204) [IF_MATCH]
         "Deletes an agent: its keys stop, its history stays, its name is not given again."
-    POST "/api/agents/{name}/keys" OWNER agents::create_key (agents::NewKeyBody) -> (201 agents::CreatedKeyView) []
+    POST "/api/agents/{name}/keys" OWNER agents::create_key (Option<agents::NewKeyBody>) -> (201 agents::CreatedKeyView) []
         "Makes a key, which is shown this once."
     DELETE "/api/keys/{id}" OWNER agents::revoke_key () -> (204) []
         "Revokes a key; gateways refuse it within a second."

@@ -150,6 +150,14 @@ impl Asked {
         })
     }
 
+    /// The JSON body, where there is one.
+    ///
+    /// # Errors
+    /// As [`json`](Self::json).
+    pub(crate) fn json_if_any<T: DeserializeOwned>(&self) -> Result<Option<T>, Problem> {
+        if self.body.is_empty() { Ok(None) } else { self.json().map(Some) }
+    }
+
     pub(crate) fn is_of_type(&self, wanted: &str) -> bool {
         let given = self.header(header::CONTENT_TYPE).unwrap_or_default();
         given.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case(wanted)

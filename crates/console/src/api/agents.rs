@@ -196,11 +196,12 @@ pub(crate) async fn remove(asked: Asked) -> Result<Response<Flow>, Problem> {
 
 pub(crate) async fn create_key(asked: Asked) -> Result<Response<Flow>, Problem> {
     let (name, actor) = (name(&asked)?, asked.who()?.operator.actor());
-    let body: NewKeyBody = asked.json()?;
+    let body: Option<NewKeyBody> = asked.json_if_any()?;
+    let expires_at = body.and_then(|body| body.expires_at).map(|at| at.0);
     let desk = &asked.desk;
     // A key of an agent that is not there would make one, with rights that nobody chose.
     desk.admin.show_agent(&name).await?;
-    let new = NewKey { agent: name, role: None, scope: None, expires_at: body.expires_at.map(|at| at.0) };
+    let new = NewKey { agent: name, role: None, scope: None, expires_at };
     let created = desk.admin.create_key(&actor, asked.now.wall, &desk.sessions.pepper, new).await?;
     let agent = created.agent;
     answer::json(

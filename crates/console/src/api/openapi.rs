@@ -139,13 +139,23 @@ fn operation(endpoint: &Endpoint, generator: &mut SchemaGenerator) -> Value {
         members.insert("parameters".to_owned(), json!(parameters));
     }
     if let Some(body) = endpoint.body {
-        let schema = body(generator);
+        let (schema, required) = present(body(generator).to_value());
         members.insert(
             "requestBody".to_owned(),
-            json!({ "required": true, "content": { "application/json": { "schema": schema } } }),
+            json!({ "required": required, "content": { "application/json": { "schema": schema } } }),
         );
     }
     operation
+}
+
+/// A body's schema, and whether there must be one: an `Option` may be left out, but is never `null`.
+fn present(mut schema: Value) -> (Value, bool) {
+    let null = json!({ "type": "null" });
+    let choices = schema.get_mut("anyOf").and_then(Value::as_array_mut);
+    match choices.map(|choices| choices.as_mut_slice()) {
+        Some([body, other]) if *other == null => (body.take(), false),
+        _ => (schema, true),
+    }
 }
 
 /// `get_agents_name`.

@@ -101,11 +101,18 @@ impl Browser {
 
     /// Writes JSON, as a script of a page does.
     pub fn write(&mut self, method: &str, target: &str, body: &Value) -> Reply {
-        let request = Request::new(method, target)
-            .header("Content-Type", "application/json")
-            .header("Sec-Fetch-Site", "same-origin")
-            .header("Origin", &format!("http://{}", self.address))
-            .body(body.to_string());
+        let request = Request::new(method, target).header("Content-Type", "application/json");
+        self.send_from_page(request.body(body.to_string()))
+    }
+
+    /// A `POST` that says nothing.
+    pub fn post(&mut self, target: &str) -> Reply {
+        self.send_from_page(Request::new("POST", target))
+    }
+
+    fn send_from_page(&mut self, request: Request) -> Reply {
+        let origin = format!("http://{}", self.address);
+        let request = request.header("Sec-Fetch-Site", "same-origin").header("Origin", &origin);
         let csrf = self.csrf.clone();
         self.send(match csrf {
             Some(token) => request.header("X-CSRF-Token", &token),
